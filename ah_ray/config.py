@@ -1,0 +1,379 @@
+"""The run config: one frozen, typed object per YAML file, and the one loader for every YAML we own.
+
+A wrong key, a missing file or a bad value is a ``ConfigError`` that names the file, the key and
+the fix, raised before anything starts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ah_ray.errors import ConfigError
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    """Base of every config object: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CatalogConfig(Frozen):
+    """Which archive, and where this copy of it is.
+
+    Attributes:
+        entry: a file in ``data_catalog/`` that describes the archive.
+        root: the folder that holds it (any fsspec URI); ``{run}`` stands for the run directory.
+    """
+
+    entry: str
+    root: str
+
+
+class SegmentationConfig(Frozen):
+    """How a stretch of video becomes clips; the defaults are the paper's.
+
+    Attributes:
+        clip_s: the longest clip, in seconds (Δ in the paper).
+        min_tail_s: a trailing piece shorter than this is dropped, unless it is the whole stretch.
+    """
+
+    clip_s: Positive = 5.0
+    min_tail_s: Annotated[float, Field(ge=0)] = 3.0
+
+    @model_validator(mode="after")
+    def _tail_fits(self) -> SegmentationConfig:
+        if self.min_tail_s > self.clip_s:
+            raise ValueError(f"min_tail_s {self.min_tail_s} is longer than clip_s {self.clip_s}")
+        return self
+
+
+class MediaConfig(Frozen):
+    """What the model sees of a clip; training and scoring share it.
+
+    Attributes:
+        fps: frames per second of clip, in Hz.
+        min_frames: at least this many frames (even: the model reads frames in pairs).
+        max_frames: at most this many frames (even).
+        min_pixels: smaller frames are enlarged to this area, in square pixels.
+        max_pixels: larger frames are reduced to this area, in square pixels.
+        size_multiple: width and height are multiples of this (patch size x merge size), in pixels.
+    """
+
+    fps: Positive = 2.0
+    min_frames: Annotated[int, Field(ge=2, multiple_of=2)] = 4
+    max_frames: Annotated[int, Field(ge=2, multiple_of=2)] = 768
+    min_pixels: Count = 128 * 32 * 32
+    max_pixels: Count = 768 * 32 * 32
+    size_multiple: Count = 32
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MediaConfig:
+        if self.min_frames > self.max_frames:
+            raise ValueError(f"min_frames {self.min_frames} exceeds max_frames {self.max_frames}")
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} exceeds max_pixels {self.max_pixels}")
+        return self
+
+
+class ModelConfig(Frozen):
+    """The base model that members are tuned from.
+
+    Attributes:
+        path: a checkpoint folder (any fsspec URI; ``{run}`` is the run directory) or a hub id.
+        model_type: MS-Swift's name of the architecture.
+        template: MS-Swift's name of the chat template.
+        dtype: number format of weights and activations.
+        attention: attention kernel, as transformers names it.
+    """
+
+    path: str
+    model_type: str = "qwen3_omni_moe"
+    template: str = "qwen3_omni"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+
+
+class RecipeConfig(Frozen):
+    """How a member is tuned: the rows of the paper's Table I, and what it leaves open.
+
+    Attributes:
+        tuner: train an adapter or the weights.
+        learning_rate: peak of the cosine schedule.
+        epochs: passes over the training clips.
+        batch_size: clips per device and forward pass.
+        accumulation: forward passes per optimizer step.
+        max_length: longest conversation in tokens.
+        warmup_ratio: share of the steps that warm the learning rate up.
+        train_vision: also tune the vision tower.
+        train_aligner: also tune the projections into the language model.
+        lora_rank: rank of the adapter (tuner lora).
+        lora_alpha: scale of the adapter (tuner lora).
+        lora_targets: regular expression of the modules that get an adapter (tuner lora).
+        gradient_checkpointing: recompute activations to save memory.
+        deepspeed: ZeRO preset of MS-Swift such as ``zero3``; null for none.
+        seed: of initialisation, data order and dropout.
+        extra_args: further MS-Swift arguments by name, for what has no name here.
+    """
+
+    tuner: Literal["lora", "full"]
+    learning_rate: Positive
+    epochs: Positive = 1.0
+    batch_size: Count = 2
+    accumulation: Count = 32
+    max_length: Count = 32768
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    train_vision: bool = False
+    train_aligner: bool = False
+    lora_rank: Count = 8
+    lora_alpha: Count = 32
+    lora_targets: str = r"^thinker\.model\.layers\.\d+\.self_attn\.(q|k|v|o)_proj$"
+    gradient_checkpointing: bool = True
+    deepspeed: str | None = None
+    seed: Annotated[int, Field(ge=0)] = 42
+    extra_args: dict[str, str | int | float | bool] = {}
+
+
+class MemberConfig(Frozen):
+    """One member of the ensemble: a recipe, a prompt, and what it changes of the recipe."""
+
+    recipe: str
+    prompt: str
+    overrides: dict[str, Any] = {}
+
+
+class PrepareConfig(Frozen):
+    """Resources of prepare: CPUs that one video's probing and cutting takes while it runs."""
+
+    cpus_per_video: Positive = 1.0
+
+
+class TrainConfig(Frozen):
+    """Resources of training.
+
+    Attributes:
+        splits: the splits that are trained on.
+        nodes: machines that share the training of one member.
+        processes_per_node: ranks on each (the GPUs of a node; 1 on a CPU).
+        cpus_per_node: CPUs that a node's training reserves.
+        use_gpu: whether each rank takes a GPU.
+        parallel_members: how many members train at the same time.
+        max_failures: how often a failed training is started again.
+    """
+
+    splits: tuple[str, ...] = ("train",)
+    nodes: Count = 1
+    processes_per_node: Count = 1
+    cpus_per_node: Positive = 1.0
+    use_gpu: bool = False
+    parallel_members: Count = 1
+    max_failures: Annotated[int, Field(ge=0)] = 1
+
+
+class ScoreConfig(Frozen):
+    """Resources of scoring.
+
+    Attributes:
+        splits: the splits that are scored; videos without a split are always scored.
+        engine: what runs the model.
+        actors: how many copies of the model run at the same time.
+        cpus_per_actor: CPUs (and threads) of each.
+        gpus_per_actor: GPUs of each.
+        batch_size: clips per forward pass.
+        cpus_per_decoder: CPUs that decoding one video takes while it runs.
+        max_new_tokens: longest reply.
+        max_attempts: how often a clip that kills its engine is tried before it is given up.
+    """
+
+    splits: tuple[str, ...] = ("test",)
+    engine: Literal["transformers"] = "transformers"
+    actors: Count = 1
+    cpus_per_actor: Positive = 1.0
+    gpus_per_actor: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Count = 16
+    cpus_per_decoder: Positive = 1.0
+    max_new_tokens: Count = 32
+    max_attempts: Count = 3
+
+
+class ReduceConfig(Frozen):
+    """What happens to answers that are not there; every case is counted in the verdicts.
+
+    Attributes:
+        invalid: an unparseable clip answer is left out, or counts as the negative or positive.
+        missing: a clip without an answer (error or absent) is left out or counts as the negative.
+        tie: an even vote goes to the mean score (at least 0.5 is positive), to the positive, to
+            the negative, or stays undecided.
+    """
+
+    invalid: Literal["exclude", "negative", "positive"] = "exclude"
+    missing: Literal["exclude", "negative"] = "exclude"
+    tie: Literal["score", "positive", "negative", "undecided"] = "score"
+
+
+class RunConfig(Frozen):
+    """Everything one run needs; see ``jobs/demo.yaml`` and ``jobs/paper.yaml``."""
+
+    catalog: CatalogConfig
+    task: str
+    model: ModelConfig
+    media: MediaConfig = MediaConfig()
+    segmentation: SegmentationConfig = SegmentationConfig()
+    recipes: dict[Name, RecipeConfig]
+    members: dict[Name, MemberConfig] = Field(min_length=1)
+    prepare: PrepareConfig = PrepareConfig()
+    train: TrainConfig = TrainConfig()
+    score: ScoreConfig = ScoreConfig()
+    reduce: ReduceConfig = ReduceConfig()
+
+    def recipe(self, member: str) -> RecipeConfig:
+        """The recipe of a member with its overrides applied.
+
+        Raises:
+            ConfigError: the recipe does not exist or an override is wrong.
+        """
+        settings = self.members[member]
+        if settings.recipe not in self.recipes:
+            raise ConfigError(
+                f"members.{member}.recipe",
+                f"there is no recipe {settings.recipe!r}",
+                f"one of {sorted(self.recipes)}, or add it under recipes",
+            )
+        base = self.recipes[settings.recipe].model_dump()
+        return build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_config(path: str | Path, run: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read and check a run config.
+
+    Args:
+        path: the YAML file.
+        run: the run directory; replaces ``{run}`` in ``catalog.root`` and ``model.path``.
+        overrides: ``key.subkey=value`` settings that win over the file, values in YAML syntax.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or holds a wrong key or value.
+    """
+    from ah_ray.tasks import load_task
+
+    values = read_yaml(path)
+    for override in overrides:
+        _set(values, override)
+    for section, key in (("catalog", "root"), ("model", "path")):
+        if isinstance(values.get(section), dict) and isinstance(values[section].get(key), str):
+            values[section][key] = values[section][key].replace("{run}", run.rstrip("/"))
+    config = build(RunConfig, values, str(path))
+    if not Path(config.catalog.entry).exists():
+        raise ConfigError(
+            f"{path}: catalog.entry",
+            f"{config.catalog.entry} does not exist",
+            "name a file of data_catalog/, relative to the folder you start from",
+        )
+    task = load_task(config.task)
+    for name, member in config.members.items():
+        config.recipe(name)
+        task.prompt(member.prompt, f"{path}: members.{name}.prompt")
+    return config
+
+
+def load_yaml(path: str | Path, model: type[Model]) -> Model:
+    """Read one YAML file as ``model``.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or does not fit ``model``.
+    """
+    return build(model, read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read with the safe loader.
+
+    Raises:
+        ConfigError: the file is missing or is no YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(str(path), "there is no such file", "check the path") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), f"is no YAML: {error}", "correct the syntax") from None
+    if not isinstance(values, dict):
+        raise ConfigError(str(path), "holds no mapping", "write `key: value` lines")
+    return values
+
+
+def build(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """``model`` from plain values.
+
+    Raises:
+        ConfigError: with one line per wrong key or value, the nearest valid name included.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(model, item) for item in error.errors()]
+    keys = ", ".join(key for key, _, _ in problems)
+    raise ConfigError(
+        f"{where}: {keys}",
+        "; ".join(
+            f"{key}: {problem}" if len(problems) > 1 else problem for key, problem, _ in problems
+        ),
+        "; ".join(dict.fromkeys(fix for _, _, fix in problems)),
+    )
+
+
+def _explain(model: type[BaseModel], item: Any) -> tuple[str, str, str]:
+    """Key, problem and fix of one validation error of pydantic."""
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location) or "(whole file)"
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+        return key, "unknown key", fix
+    if item["type"] == "missing":
+        return key, "is missing", f"add {key}"
+    problem = item["msg"].removeprefix("Value error, ")
+    return key, f"{problem}, got {item['input']!r}", f"correct {key}"
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The keys that are valid at ``location`` below ``model``."""
+    current: Any = model
+    for part in location:
+        # A part is either a key of a model or a name in a mapping of models.
+        current = (
+            current.model_fields[part].annotation if _is_model(current) else get_args(current)[-1]
+        )
+    return sorted(current.model_fields) if _is_model(current) else []
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Apply one ``a.b=value`` to nested mappings."""
+    if not re.match(r"^[\w.-]+=", override):
+        raise ConfigError("--set", f"{override!r} is no key=value", "--set score.batch_size=8")
+    key, _, text = override.partition("=")
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError("--set", f"{parent} in {key} holds no keys", "check the key")
+    values[last] = yaml.safe_load(text)

@@ -1,0 +1,37 @@
+"""The two errors of the system: a wrong configuration stops a run, a bad item becomes a row."""
+
+from __future__ import annotations
+
+
+class ConfigError(Exception):
+    """A setting or input that makes a run impossible; raised before any work starts.
+
+    Args:
+        where: the file and the key (or the option) that is wrong.
+        problem: what is wrong with it.
+        fix: what the reader can do about it.
+    """
+
+    def __init__(self, where: str, problem: str, fix: str) -> None:
+        super().__init__(f"{where}: {problem}\n  fix: {fix}")
+        self.where = where
+        self.problem = problem
+        self.fix = fix
+
+
+class ItemError(Exception):
+    """One item (a video, a clip) that cannot be processed; it becomes a row and the job goes on.
+
+    Args:
+        kind: a short stable name that tables and reports group by, e.g. ``unreadable``.
+        message: one line for people.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
+        """Pickle with both arguments, so that the error survives the way between processes."""
+        return type(self), (self.kind, self.message)

@@ -1,0 +1,126 @@
+"""The Arrow schema of every table, and the ids in them: the one place where columns are defined.
+
+Times are seconds from the start of the source video, sizes are pixels, rates are Hz. Every table
+is a folder of Parquet files in the run directory; see ``storage`` for how they are written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyarrow as pa
+
+INTERVAL = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())])
+
+VIDEOS = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("participant_id", pa.string()),  # null when the archive does not know participants
+        ("split", pa.string()),  # train, val or test; null for an unlabelled archive
+        ("label", pa.int8()),  # 1 shows the behaviour, 0 does not, null unknown
+        ("intervals", pa.list_(INTERVAL)),  # where it is annotated; empty for a negative
+        ("attributes", pa.map_(pa.string(), pa.string())),  # whatever else the archive states
+    ]
+)
+
+CLIPS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("video_id", pa.string()),
+        ("participant_id", pa.string()),
+        ("split", pa.string()),
+        ("segmentation", pa.string()),  # training (may use the label) or scoring (cannot see it)
+        ("source_uri", pa.string()),
+        ("segment_index", pa.int32()),  # which interval of the video the clip lies in
+        ("clip_index", pa.int32()),  # position among the video's clips, in order of time
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("label", pa.int8()),  # null in scoring clips: a scorer never sees a label
+        ("media_uri", pa.string()),  # the clip's own file; null when the clip is virtual
+        ("audio_uri", pa.string()),  # its 16 kHz mono WAV; null when the clip is virtual
+        ("width", pa.int32()),  # of the source, in pixels
+        ("height", pa.int32()),
+        ("fps", pa.float64()),  # of the source, average
+        ("has_audio", pa.bool_()),  # false: the clip is scored with silence
+        ("bucket", pa.string()),  # frames x height x width that the model sees
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("video_id", pa.string()),
+        ("status", pa.string()),  # ok, unparseable or error
+        ("answer", pa.int8()),  # 1, 0, or null unless status is ok
+        ("p_yes", pa.float64()),  # P(positive answer | one of the two answers)
+        ("raw_text", pa.string()),  # what the model wrote
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+        ("attempts", pa.int32()),
+    ]
+)
+
+MEMBER_VERDICT = pa.struct(
+    [
+        ("member", pa.string()),
+        ("label", pa.int8()),  # null when no clip gave a usable answer
+        ("score", pa.float64()),  # the largest p_yes of its clips
+        ("evidence_clip_id", pa.string()),  # the clip that has it
+        ("clips_ok", pa.int32()),
+        ("clips_unparseable", pa.int32()),
+        ("clips_error", pa.int32()),
+        ("clips_missing", pa.int32()),
+    ]
+)
+
+VERDICTS = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("participant_id", pa.string()),
+        ("split", pa.string()),
+        ("members", pa.list_(MEMBER_VERDICT)),  # sorted by member name
+        ("votes_yes", pa.int32()),
+        ("votes_no", pa.int32()),
+        ("label", pa.int8()),  # null when undecided
+        ("score", pa.float64()),  # mean of the members' scores
+        ("status", pa.string()),  # ok, partial (some answer is missing) or undecided
+        ("coverage", pa.float64()),  # usable answers / expected answers, 0 to 1
+    ]
+)
+
+FINDINGS = pa.schema(
+    [
+        ("item_id", pa.string()),  # a video_id, a clip_id or a catalog key
+        ("severity", pa.string()),  # error (the item is lost to the stage), warning or info
+        ("kind", pa.string()),
+        ("message", pa.string()),
+        ("action", pa.string()),  # what was done about it
+    ]
+)
+
+SEVERITIES = ("error", "warning", "info")
+
+
+def stable_id(*parts: str | int | float) -> str:
+    """A 16-digit hexadecimal id that depends on nothing but ``parts``.
+
+    >>> stable_id("Videos/1/a.mp4") == stable_id("Videos/1/a.mp4")
+    True
+    """
+    text = "\x1f".join(str(part) for part in parts)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def finding(item_id: str, severity: str, kind: str, message: str, action: str) -> dict[str, str]:
+    """One row of the findings table."""
+    if severity not in SEVERITIES:
+        raise ValueError(f"severity {severity!r} is none of {SEVERITIES}")
+    return {
+        "item_id": item_id,
+        "severity": severity,
+        "kind": kind,
+        "message": message,
+        "action": action,
+    }

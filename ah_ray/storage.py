@@ -1,0 +1,223 @@
+"""Files and tables on any fsspec URI: list, read, write atomically, bring to local disk.
+
+A run directory is one URI. A table is a folder of Parquet files in it, or a folder of
+``key=value`` partitions; ``read_table`` reads either.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from ah_ray.schemas import stable_id
+
+_TEMPORARY = ".tmp-"  # prefix of names that no reader may look at
+
+
+def absolute(uri: str) -> str:
+    """``uri`` with a local path made absolute, so that every worker understands it."""
+    filesystem, path = url_to_fs(uri)
+    return str(path) if isinstance(filesystem, LocalFileSystem) else uri.rstrip("/")
+
+
+def join(uri: str, *parts: str) -> str:
+    """``uri`` extended by ``parts``.
+
+    Raises:
+        ValueError: a part would leave ``uri`` (``..`` or an absolute path).
+    """
+    relative = PurePosixPath(*parts)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise ValueError(f"{relative} leaves {uri}")
+    return f"{uri.rstrip('/')}/{relative}"
+
+
+def local_path(uri: str) -> Path | None:
+    """The path behind ``uri`` when it is on this machine's disk, else None."""
+    filesystem, path = url_to_fs(uri)
+    return Path(path) if isinstance(filesystem, LocalFileSystem) else None
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there."""
+    filesystem, path = url_to_fs(uri)
+    return bool(filesystem.exists(path))
+
+
+def list_files(uri: str) -> list[str]:
+    """Every file below the folder ``uri``, or matched by it when it is a glob; sorted full URIs."""
+    filesystem, path = url_to_fs(uri)
+    if any(character in path for character in "*?["):
+        found = [p for p, info in filesystem.glob(path, detail=True).items() if _is_file(info)]
+    elif filesystem.isfile(path):
+        found = [path]
+    elif filesystem.exists(path):
+        found = filesystem.find(path)
+    else:
+        found = []
+    visible = (p for p in found if not PurePosixPath(p).name.startswith(_TEMPORARY))
+    return sorted(_full_uri(filesystem, p) for p in visible)
+
+
+def open_read(uri: str) -> BinaryIO:
+    """A seekable binary file."""
+    handle: BinaryIO = fsspec.open(uri, "rb").open()
+    return handle
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole file."""
+    with open_read(uri) as file:
+        return file.read()
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write a file so that readers see either nothing or all of it.
+
+    On a local disk a temporary file is renamed into place; in an object store the file is one
+    PUT, which is atomic there.
+    """
+    filesystem, path = url_to_fs(uri)
+    if not isinstance(filesystem, LocalFileSystem):
+        filesystem.pipe_file(path, data)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{target.name}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(table: pa.Table, uri: str) -> None:
+    """Write one Parquet file atomically."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(uri, sink.getvalue().to_pybytes())
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, uri: str) -> None:
+    """Write plain rows as one Parquet file of ``schema``, atomically."""
+    write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), uri)
+
+
+def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.Table:
+    """All rows of a table with the columns of ``schema``; no rows when nothing is written yet.
+
+    Args:
+        uri: the table's folder.
+        schema: its columns.
+        partition: read the ``partition=value`` folders below ``uri`` and add that string column.
+    """
+    if partition is not None:
+        schema = schema.append(pa.field(partition, pa.string()))
+    if not exists(uri):
+        return schema.empty_table()
+    filesystem, path = url_to_fs(uri)
+    filesystem.invalidate_cache()
+    hive = partition and ds.partitioning(pa.schema([(partition, pa.string())]), flavor="hive")
+    table = ds.dataset(
+        path, schema=schema, format="parquet", filesystem=filesystem, partitioning=hive or None
+    )
+    return table.to_table()
+
+
+def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
+    """The distinct values of one string column of a table."""
+    return set(pc.unique(read_table(uri, schema)[column]).to_pylist())
+
+
+def remove(uri: str) -> None:
+    """Delete a file or folder if it is there."""
+    filesystem, path = url_to_fs(uri)
+    if filesystem.exists(path):
+        filesystem.rm(path, recursive=True)
+
+
+def upload_folder(local: Path, uri: str, last: str) -> None:
+    """Copy a folder to ``uri``; the file ``last``, which marks it as complete, goes last."""
+    remove(uri)
+    names = sorted(str(p.relative_to(local)) for p in local.rglob("*") if p.is_file())
+    filesystem, path = url_to_fs(uri)
+    for name in sorted(names, key=lambda name: (name == last, name)):
+        target = f"{path.rstrip('/')}/{name}"
+        filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+        filesystem.put_file(str(local / name), target)
+
+
+def localize(uri: str) -> Path:
+    """A local path with the content of ``uri`` (a file or a folder).
+
+    A local URI is returned as it is. A remote one is downloaded once per machine into the cache
+    folder (``AH_RAY_CACHE``, by default in the system's temporary folder), keyed by the remote
+    listing, so that a changed remote is downloaded again.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    if (path := local_path(uri)) is not None:
+        if not path.exists():
+            raise FileNotFoundError(f"{uri} does not exist")
+        return path
+    filesystem, remote = url_to_fs(uri)
+    listing = filesystem.find(remote, detail=True)
+    if not listing:
+        raise FileNotFoundError(f"{uri} does not exist")
+    state = [f"{p}:{info.get('size')}:{info.get('ETag')}" for p, info in sorted(listing.items())]
+    folder = cache_folder() / stable_id(uri, *state)
+    target = folder / PurePosixPath(remote).name
+    if not folder.exists():
+        with temporary_sibling(folder) as temporary:
+            temporary.mkdir(parents=True)
+            filesystem.get(remote, str(temporary / target.name), recursive=True)
+            if not folder.exists():
+                os.replace(temporary, folder)
+    return target
+
+
+def cache_folder() -> Path:
+    """Where downloads of this machine are kept."""
+    default = Path(tempfile.gettempdir()) / "ah_ray_cache"
+    folder = Path(os.environ.get("AH_RAY_CACHE", default))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def temporary_sibling(path: Path) -> Iterator[Path]:
+    """An unused name beside ``path``, to be renamed to it; removed afterwards if it is not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{path.name}")
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _is_file(info: Mapping[str, Any]) -> bool:
+    return info.get("type") == "file"
+
+
+def _full_uri(filesystem: Any, path: str) -> str:
+    return (
+        path if isinstance(filesystem, LocalFileSystem) else str(filesystem.unstrip_protocol(path))
+    )
