@@ -6,6 +6,7 @@ the fix, raised before anything starts.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -167,6 +168,7 @@ class TrainConfig(Frozen):
         nodes: machines that share the training of one member.
         processes_per_node: ranks on each (the GPUs of a node; 1 on a CPU).
         cpus_per_node: CPUs that a node's training reserves.
+        loaders_per_process: processes that read and decode clips for each rank.
         use_gpu: whether each rank takes a GPU.
         parallel_members: how many members train at the same time.
         max_failures: how often a failed training is started again.
@@ -176,6 +178,7 @@ class TrainConfig(Frozen):
     nodes: Count = 1
     processes_per_node: Count = 1
     cpus_per_node: Positive = 1.0
+    loaders_per_process: Count = 2
     use_gpu: bool = False
     parallel_members: Count = 1
     max_failures: Annotated[int, Field(ge=0)] = 1
@@ -222,7 +225,15 @@ class ReduceConfig(Frozen):
     tie: Literal["score", "positive", "negative", "undecided"] = "score"
 
 
-class RunConfig(Frozen):
+class ArchiveConfig(Frozen):
+    """What scoring an archive with finished members needs."""
+
+    prepare: PrepareConfig = PrepareConfig()
+    score: ScoreConfig = ScoreConfig()
+    reduce: ReduceConfig = ReduceConfig()
+
+
+class RunConfig(ArchiveConfig):
     """Everything one run needs; see ``jobs/demo.yaml`` and ``jobs/paper.yaml``."""
 
     catalog: CatalogConfig
@@ -232,10 +243,7 @@ class RunConfig(Frozen):
     segmentation: SegmentationConfig = SegmentationConfig()
     recipes: dict[Name, RecipeConfig]
     members: dict[Name, MemberConfig] = Field(min_length=1)
-    prepare: PrepareConfig = PrepareConfig()
     train: TrainConfig = TrainConfig()
-    score: ScoreConfig = ScoreConfig()
-    reduce: ReduceConfig = ReduceConfig()
 
     def recipe(self, member: str) -> RecipeConfig:
         """The recipe of a member with its overrides applied.
@@ -270,9 +278,7 @@ def load_config(path: str | Path, run: str, overrides: Sequence[str] = ()) -> Ru
     """
     from ah_ray.tasks import load_task
 
-    values = read_yaml(path)
-    for override in overrides:
-        _set(values, override)
+    values = with_overrides(read_yaml(path), overrides)
     for section, key in (("catalog", "root"), ("model", "path")):
         if isinstance(values.get(section), dict) and isinstance(values[section].get(key), str):
             values[section][key] = values[section][key].replace("{run}", run.rstrip("/"))
@@ -366,14 +372,22 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
 
 
-def _set(values: dict[str, Any], override: str) -> None:
-    """Apply one ``a.b=value`` to nested mappings."""
-    if not re.match(r"^[\w.-]+=", override):
-        raise ConfigError("--set", f"{override!r} is no key=value", "--set score.batch_size=8")
-    key, _, text = override.partition("=")
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError("--set", f"{parent} in {key} holds no keys", "check the key")
-    values[last] = yaml.safe_load(text)
+def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """``values`` with settings of the form ``a.b=value`` (value in YAML syntax) put into them.
+
+    Raises:
+        ConfigError: an override is no ``key=value``, or its key leads into a plain value.
+    """
+    result = copy.deepcopy(dict(values))
+    for override in overrides:
+        if not re.match(r"^[\w.-]+=", override):
+            raise ConfigError("--set", f"{override!r} is no key=value", "--set score.batch_size=8")
+        key, _, text = override.partition("=")
+        *parents, last = key.split(".")
+        section = result
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError("--set", f"{parent} in {key} holds no keys", "check the key")
+        section[last] = yaml.safe_load(text)
+    return result

@@ -1,0 +1,56 @@
+"""Catalogs: what an archive contains, read from its own format into rows and findings.
+
+A reader is a function ``(entry, root) -> Catalog``; to add a format, write one and name it here
+and in ``CatalogEntry.reader``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from ah_ray.catalog import bah, folder, table
+from ah_ray.catalog.entry import CatalogEntry, load_entry
+from ah_ray.catalog.kinds import KINDS, LEFT_OUT
+from ah_ray.catalog.published import compare_with_published
+from ah_ray.catalog.rows import Catalog
+from ah_ray.errors import ConfigError
+
+__all__ = [
+    "KINDS",
+    "LEFT_OUT",
+    "Catalog",
+    "CatalogEntry",
+    "compare_with_published",
+    "load_entry",
+    "read_catalog",
+]
+
+READERS: dict[str, Callable[[CatalogEntry, str], Catalog]] = {
+    "bah": bah.read,
+    "folder": folder.read,
+    "table": table.read,
+}
+
+
+def read_catalog(entry: CatalogEntry, root: str) -> Catalog:
+    """What the copy of a data set at ``root`` contains.
+
+    Args:
+        entry: the data set.
+        root: where this copy is, as any fsspec URI: a folder (for the reader folder also a glob
+            or a file; for the reader table the table itself).
+
+    Raises:
+        ConfigError: nothing usable is there, or not in the format of the entry.
+    """
+    catalog = READERS[entry.reader](entry, root)
+    if not catalog.videos:
+        kinds = Counter(finding["kind"] for finding in catalog.findings)
+        found = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+        raise ConfigError(
+            f"catalog.root: {root}",
+            f"has no usable video ({found or 'nothing is there'})",
+            "check the path, and that the catalog entry has the right reader",
+        )
+    return catalog

@@ -1,0 +1,33 @@
+"""Is this copy of a data set the published one? Compare its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ah_ray.catalog.entry import CatalogEntry, Counts
+
+
+def compare_with_published(entry: CatalogEntry, videos: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line per published size that ``videos`` (rows of ``schemas.VIDEOS``) do not have."""
+    lines = list(_differences("all", entry.expected, count(videos)))
+    for split, published in entry.expected.splits.items():
+        here = count([video for video in videos if video["split"] == split])
+        lines += _differences(split, published, here)
+    return lines
+
+
+def count(videos: Sequence[Mapping[str, Any]]) -> Counts:
+    """The sizes of a set of videos."""
+    return Counts(
+        videos=len(videos),
+        participants=len({video["participant_id"] for video in videos} - {None}),
+        positives=sum(video["label"] == 1 for video in videos),
+    )
+
+
+def _differences(part: str, published: Counts, here: Counts) -> Iterator[str]:
+    for name in Counts.model_fields:
+        wanted, found = getattr(published, name), getattr(here, name)
+        if wanted is not None and wanted != found:
+            yield f"{part}: {found:,} {name}, published are {wanted:,} ({found - wanted:+,})"

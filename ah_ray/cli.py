@@ -1,0 +1,144 @@
+"""`ah-ray`: the stages from a shell. `jobs/*.py` are the same commands for `ray job submit`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ah_ray.config import ArchiveConfig, RunConfig, build, load_config, with_overrides
+from ah_ray.errors import ConfigError
+from ah_ray.evaluation.leaks import LeakError
+from ah_ray.pipelines.progress import console
+from ah_ray.pipelines.run_directory import RunDirectory
+
+app = typer.Typer(
+    help="Find ambivalence and hesitancy in video archives with ensembles of multimodal LLMs.\n\n"
+    "A run goes through the stages catalog, prepare, train, score, reduce, evaluate. Each reads "
+    "and writes tables of the run directory, and continues where an earlier call stopped.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[
+    str, typer.Option("--config", help="The run config, a YAML file like jobs/paper.yaml.")
+]
+Run = Annotated[
+    str, typer.Option("--run", help="The run directory: a local path or a URI such as s3://b/run.")
+]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", help="Override one key of the config: score.batch_size=8. Repeatable."),
+]
+DEMO_CONFIG, DEMO_RUN = "jobs/demo.yaml", "runs/demo"
+
+
+def _open(config: str, run: str, overrides: list[str]) -> tuple[RunDirectory, RunConfig]:
+    directory = RunDirectory.at(run)
+    return directory, load_config(config, directory.uri, overrides)
+
+
+def _stage(name: str, config: str, run: str, overrides: list[str]) -> None:
+    from ah_ray.pipelines.stages import STAGES
+
+    directory, settings = _open(config, run, overrides)
+    STAGES[name](directory, settings)
+
+
+@app.command()
+def catalog(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+    """Read the archive: which videos there are, and everything that is odd about them."""
+    _stage("catalog", config, run, set_)
+
+
+@app.command()
+def prepare(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+    """Segment the videos into clips: files for training, a list of times for scoring."""
+    _stage("prepare", config, run, set_)
+
+
+@app.command()
+def train(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+    """Fine-tune the members of the ensemble that are not finished yet."""
+    _stage("train", config, run, set_)
+
+
+@app.command()
+def score(
+    run: Run,
+    config: Annotated[
+        str | None, typer.Option("--config", help="Score the archive of this run config.")
+    ] = None,
+    videos: Annotated[
+        str | None,
+        typer.Option("--videos", help="Or score these: a folder, glob or file; local or a URI."),
+    ] = None,
+    ensemble: Annotated[
+        str | None, typer.Option("--ensemble", help="With --videos: RUN/members of a training.")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Let every member answer every clip; with --videos, also give the verdicts."""
+    from ah_ray.pipelines.stages import score_archive
+
+    if videos is None and config is not None:
+        return _stage("score", config, run, set_)
+    if videos is None or ensemble is None or config is not None:
+        fix = "give either --config, or --videos and --ensemble"
+        raise ConfigError("score", "does not say what to score", fix)
+    settings = build(ArchiveConfig, with_overrides({}, set_), "--set")
+    score_archive(RunDirectory.at(run), videos, ensemble, settings)
+
+
+@app.command()
+def reduce(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+    """Turn clip answers into one verdict per video."""
+    _stage("reduce", config, run, set_)
+
+
+@app.command()
+def evaluate(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+    """Compare the verdicts with the labels; write metrics.json."""
+    _stage("evaluate", config, run, set_)
+
+
+@app.command("run")
+def run_all(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+    """All stages, one after the other."""
+    from ah_ray.pipelines.stages import run_stages
+
+    run_stages(*_open(config, run, set_))
+
+
+@app.command()
+def demo(config: Config = DEMO_CONFIG, run: Run = DEMO_RUN, set_: Set = []) -> None:  # noqa: B006
+    """The main job on a synthetic archive with a tiny model, on any machine with two cores."""
+    from ah_ray.pipelines.stages import connect, run_stages
+    from ah_ray.toy.demo import make_archive, make_base
+
+    directory, settings = _open(config, run, set_)
+    make_archive(settings.catalog.root)
+    connect()
+    make_base(directory, settings)
+    run_stages(directory, settings)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; a wrong setting ends it with one clear message and exit code 2."""
+    from ah_ray.training.swift import SwiftError
+
+    try:
+        app(arguments)
+    except ConfigError as error:
+        console.print(f"[red]error[/] {error}", markup=True)
+        sys.exit(2)
+    except (LeakError, SwiftError) as error:
+        console.print("[red]error[/]", end=" ")
+        console.print(str(error), markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

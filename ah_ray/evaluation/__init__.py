@@ -1,0 +1,1 @@
+"""Evaluation: metrics against labels, and the check that nothing leaked."""

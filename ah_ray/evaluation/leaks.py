@@ -1,0 +1,60 @@
+"""The leak check: nobody who was trained on may be tested on. Pure functions over the catalog."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import pyarrow as pa
+
+
+class LeakError(Exception):
+    """Training and evaluation data share people or videos; results would mean nothing."""
+
+
+class Leak(NamedTuple):
+    """One participant or file that occurs in several splits."""
+
+    kind: str
+    item: str
+    splits: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return f"{self.kind} {self.item} is in {' and '.join(self.splits)}"
+
+
+def find_leaks(videos: pa.Table) -> list[Leak]:
+    """Every participant and every file that more than one split holds.
+
+    Args:
+        videos: ``schemas.VIDEOS``; rows without a split belong to none.
+    """
+    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in videos.select(["participant_id", "uri", "split"]).to_pylist():
+        if row["split"] is None:
+            continue
+        splits["file", row["uri"]].add(row["split"])
+        if row["participant_id"] is not None:
+            splits["participant", row["participant_id"]].add(row["split"])
+    return sorted(
+        Leak(kind, item, tuple(sorted(found)))
+        for (kind, item), found in splits.items()
+        if len(found) > 1
+    )
+
+
+def require_no_leaks(videos: pa.Table) -> None:
+    """Fail when ``find_leaks`` finds any.
+
+    Raises:
+        LeakError: naming the first few.
+    """
+    leaks = find_leaks(videos)
+    if leaks:
+        shown = "\n  ".join(str(leak) for leak in leaks[:10])
+        more = f"\n  and {len(leaks) - 10} more" if len(leaks) > 10 else ""
+        raise LeakError(
+            f"{len(leaks)} items are in more than one split:\n  {shown}{more}\n"
+            "  fix: put each participant into one split of the archive's split files"
+        )

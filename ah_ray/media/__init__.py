@@ -1,0 +1,1 @@
+"""Video files: what is in them, how they are segmented, decoded and cut."""

@@ -1,0 +1,195 @@
+"""One pass over a source yields, for each of its clips, exactly what the model sees and hears."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from ah_ray.config import MediaConfig
+from ah_ray.errors import ItemError
+from ah_ray.media.frames import AUDIO_HZ, audio_samples, fit_size, frame_times
+from ah_ray.media.probe import open_media, pick_streams, shown_size, start_of
+from ah_ray.media.segment import Span
+
+# The first frame may come this late, and the last one stand this long, before a clip that asks
+# for a frame beyond it counts as having no picture.
+_STILL_S = 0.5
+# Timestamps that jump by less are rounding (Matroska counts milliseconds), not silence.
+_AUDIO_JUMP_S = 0.05
+# A stream that lags the other by more than this has ended or is missing: do not wait for it.
+_LAG_S = 10.0
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """What the model gets of one clip.
+
+    Attributes:
+        frames: uint8, frames x height x width x RGB.
+        fps: the rate at which the frames were taken, in Hz.
+        audio: float32 in [-1, 1), mono at 16 kHz; silence where the source has none.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    fps: float
+    audio: npt.NDArray[np.float32]
+
+
+def decode(
+    uri: str, spans: Sequence[Span], media: MediaConfig
+) -> Iterator[tuple[int, DecodedClip | ItemError]]:
+    """Decode the clips of one source in a single pass.
+
+    Only the clips around the current position are held, at the size the model sees.
+
+    Args:
+        uri: the video.
+        spans: its clips, in any order; they may overlap.
+        media: frame rate and size.
+
+    Yields:
+        Every index in ``spans`` once, with its clip or the error that it ends with. A file that
+        breaks in its middle costs the clips from there on, not those before.
+    """
+    upcoming = deque(sorted(range(len(spans)), key=lambda index: spans[index]))
+    open_clips: dict[int, _Draft] = {}
+    failure: ItemError | None = None
+    try:
+        with open_media(uri) as container:
+            video, audio = pick_streams(container)
+            seen = heard = -1.0  # how far each stream has been read, in seconds
+            latest: _Picture | None = None
+            for item in _read(container, video, audio, media):
+                if isinstance(item, _Picture):
+                    seen = item.time_s
+                else:
+                    heard = item.time_s + len(item.samples) / AUDIO_HZ
+                while upcoming and spans[upcoming[0]].start_s <= max(seen, heard):
+                    index = upcoming.popleft()
+                    open_clips[index] = _Draft(spans[index], media, latest)
+                for draft in open_clips.values():
+                    draft.add(item)
+                if isinstance(item, _Picture):
+                    latest = item
+                complete = [
+                    index
+                    for index, draft in open_clips.items()
+                    if draft.is_complete(seen, heard, has_audio=audio is not None)
+                ]
+                for index in complete:
+                    yield index, open_clips.pop(index).finish(uri)
+    except ItemError as error:
+        failure = error
+    for index, draft in open_clips.items():
+        clip = draft.finish(uri)
+        yield index, failure if failure and isinstance(clip, ItemError) else clip
+    for index in upcoming:
+        start = f"{uri}: ends before {spans[index].start_s:.3f} s"
+        yield index, failure or ItemError("no_picture", start)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A decoded frame and when it appears, in seconds from the start of the file."""
+
+    time_s: float
+    frame: av.VideoFrame
+    size: tuple[int, int]
+
+    @cached_property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """The frame as it is shown, at ``size`` (width, height)."""
+        turns = self.frame.rotation // 90
+        width, height = self.size[::-1] if turns % 2 else self.size
+        pixels = self.frame.to_ndarray(
+            format="rgb24", width=width, height=height, interpolation="BICUBIC"
+        )
+        return np.rot90(pixels, turns) if turns else pixels
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """Consecutive 16 kHz samples and when they start, in seconds from the start of the file."""
+
+    time_s: float
+    samples: npt.NDArray[np.float32]
+
+
+class _Draft:
+    """A clip in the making."""
+
+    def __init__(self, span: Span, media: MediaConfig, latest: _Picture | None) -> None:
+        self.span = span
+        self.times = frame_times(span, media)
+        self.frames: list[npt.NDArray[np.uint8]] = []
+        self.latest = latest
+        self.audio = np.zeros(audio_samples(span.duration_s), np.float32)
+        self.gap_s: float | None = None  # a time for which there is no picture
+
+    def add(self, item: _Picture | _Sound) -> None:
+        if isinstance(item, _Sound):
+            start = round((item.time_s - self.span.start_s) * AUDIO_HZ)
+            first, last = max(start, 0), min(start + len(item.samples), len(self.audio))
+            if first < last:
+                self.audio[first:last] = item.samples[first - start : last - start]
+            return
+        # A frame is shown until the next one appears, so the next one settles what was shown.
+        while len(self.frames) < len(self.times) and self.times[len(self.frames)] < item.time_s:
+            self._take(self.latest or item, still_s=_STILL_S if self.latest is None else None)
+        self.latest = item
+
+    def _take(self, picture: _Picture, still_s: float | None) -> None:
+        time = self.times[len(self.frames)]
+        if still_s is not None and abs(time - picture.time_s) > still_s:
+            self.gap_s = time
+        self.frames.append(picture.pixels)
+
+    def is_complete(self, seen: float, heard: float, has_audio: bool) -> bool:
+        sound_in = not has_audio or heard >= self.span.end_s or seen > self.span.end_s + _LAG_S
+        picture_in = len(self.frames) == len(self.times) or heard > self.span.end_s + _LAG_S
+        return sound_in and picture_in
+
+    def finish(self, uri: str) -> DecodedClip | ItemError:
+        while self.latest and len(self.frames) < len(self.times):
+            self._take(self.latest, still_s=_STILL_S)
+        if not self.frames or self.gap_s is not None:
+            time = self.span.start_s if self.gap_s is None else self.gap_s
+            return ItemError("no_picture", f"{uri}: there is no picture at {time:.3f} s")
+        fps = len(self.times) / self.span.duration_s
+        return DecodedClip(np.stack(self.frames), fps, self.audio)
+
+
+def _read(
+    container: Any, video: Any, audio: Any, media: MediaConfig
+) -> Iterator[_Picture | _Sound]:
+    """The frames and the resampled sound of a file, in file order, damaged packets left out."""
+    start = start_of(container)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_HZ)
+    size: tuple[int, int] | None = None
+    next_sample_s: float | None = None
+    for packet in container.demux([stream for stream in (video, audio) if stream is not None]):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            continue
+        for frame in frames:
+            if frame.time is None:
+                continue
+            if isinstance(frame, av.VideoFrame):
+                size = size or fit_size(*shown_size(frame, video), media)
+                yield _Picture(frame.time - start, frame, size)
+                continue
+            for piece in resampler.resample(frame):
+                samples = piece.to_ndarray()[0].astype(np.float32) / 32768
+                time = piece.time - start
+                if next_sample_s is None or abs(time - next_sample_s) > _AUDIO_JUMP_S:
+                    next_sample_s = time
+                yield _Sound(next_sample_s, samples)
+                next_sample_s += len(samples) / AUDIO_HZ

@@ -1,0 +1,140 @@
+"""A member of the ensemble as data: a folder with weights or an adapter, and ``member.yaml``.
+
+``member.yaml`` states everything that scoring must do as training did. It is written last, so a
+folder without it is not a member yet.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from ah_ray import storage
+from ah_ray.config import Frozen, MediaConfig, ModelConfig, Name, SegmentationConfig, build
+from ah_ray.errors import ConfigError
+
+MEMBER_FILE = "member.yaml"
+
+
+class MemberCard(Frozen):
+    """The content of ``member.yaml``.
+
+    Attributes:
+        name: of the member; unique in its ensemble.
+        weights: ``adapter`` on top of ``model.path``, or a ``full`` checkpoint of its own.
+        task: name of the task, or path of its file.
+        prompt: which wording of the task.
+        model: the base model it was tuned from.
+        media: what the model saw of a clip.
+        segmentation: how its training videos were cut.
+        trained: how it came about (recipe, counts, versions), for people.
+    """
+
+    name: Name
+    weights: Literal["adapter", "full"]
+    task: str
+    prompt: str
+    model: ModelConfig
+    media: MediaConfig
+    segmentation: SegmentationConfig
+    trained: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member and where its folder is."""
+
+    uri: str
+    card: MemberCard
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.card.name
+
+    @property
+    def checkpoint(self) -> str:
+        """The folder with the model that is loaded first."""
+        return self.uri if self.card.weights == "full" else self.card.model.path
+
+
+@dataclass(frozen=True)
+class EngineGroup:
+    """Members that one engine can serve: the same checkpoint, with or without adapters."""
+
+    checkpoint: str
+    members: tuple[Member, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of its members."""
+        return "+".join(member.name for member in self.members)
+
+
+def is_complete(uri: str) -> bool:
+    """Whether the folder ``uri`` is a finished member."""
+    return storage.exists(storage.join(uri, MEMBER_FILE))
+
+
+def write_card(card: MemberCard) -> bytes:
+    """The content of ``member.yaml``."""
+    text: str = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+def read_member(uri: str) -> Member:
+    """Read the member in the folder ``uri``.
+
+    Raises:
+        ConfigError: its ``member.yaml`` is wrong.
+    """
+    path = storage.join(uri, MEMBER_FILE)
+    values = yaml.safe_load(storage.read_bytes(path))
+    return Member(uri, build(MemberCard, values, path))
+
+
+def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
+    """The members below ``uri``, sorted by name.
+
+    Args:
+        uri: a folder with one folder per member.
+        names: the members that must be there; by default all that are.
+
+    Raises:
+        ConfigError: there is none, a named one is missing, or they do not go together.
+    """
+    complete = {
+        file.rsplit("/", 2)[-2]
+        for file in storage.list_files(uri)
+        if file.endswith("/" + MEMBER_FILE)
+    }
+    missing = sorted(set(names or ()) - complete)
+    if missing or not complete:
+        what = f"holds no finished member {', '.join(missing)}".rstrip()
+        raise ConfigError(uri, what, "train it with `ah-ray train`, or name another folder")
+    members = [read_member(storage.join(uri, name)) for name in sorted(names or complete)]
+    first = members[0]
+    for other in members[1:]:
+        for key in ("task", "segmentation"):
+            ours, theirs = getattr(first.card, key), getattr(other.card, key)
+            if ours != theirs:
+                raise ConfigError(
+                    f"{other.uri}/{MEMBER_FILE}: {key}",
+                    f"is {theirs}, but member {first.name} has {ours}; they cannot vote together",
+                    "score them in separate runs",
+                )
+    return members
+
+
+def engine_groups(members: Sequence[Member]) -> list[EngineGroup]:
+    """Group members so that each checkpoint is loaded once and its clips decoded once."""
+    groups: dict[tuple[str, str], list[Member]] = defaultdict(list)
+    for member in sorted(members, key=lambda member: member.name):
+        # What is decoded must be the same too.
+        groups[member.checkpoint, member.card.media.model_dump_json()].append(member)
+    return [EngineGroup(key[0], tuple(group)) for key, group in groups.items()]

@@ -1,0 +1,134 @@
+"""Evaluate: verdicts against labels, and the sums that must hold, into ``metrics.json``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.table import Table
+
+from ah_ray import storage
+from ah_ray.evaluation.leaks import require_no_leaks
+from ah_ray.evaluation.metrics import Metrics, binary_metrics
+from ah_ray.pipelines.prepare import in_splits, prepared_videos
+from ah_ray.pipelines.progress import console
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+
+ENSEMBLE = "ensemble"
+
+
+def evaluate(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
+    """Compare the verdicts with the labels and write ``metrics.json``.
+
+    Args:
+        run: the run directory.
+        splits: the splits that were scored.
+
+    Returns:
+        What was written: ``video_level.<member or ensemble>.<metric>`` and ``counts.<what>``.
+
+    Raises:
+        LeakError: a participant or file is in several splits.
+    """
+    videos = run.videos()
+    require_no_leaks(videos)
+    report = {
+        "video_level": video_level(videos, run.verdicts()),
+        "counts": counts(run, splits),
+    }
+    storage.write_bytes(run.path("metrics.json"), (json.dumps(report, indent=2) + "\n").encode())
+    return report
+
+
+def video_level(videos: pa.Table, verdicts: pa.Table) -> dict[str, Metrics]:
+    """Metrics of every member and of the ensemble over the videos that have a label."""
+    labels = dict(zip(videos["video_id"].to_pylist(), videos["label"].to_pylist(), strict=True))
+    rows = [row for row in verdicts.to_pylist() if labels.get(row["video_id"]) is not None]
+    truth = [labels[row["video_id"]] for row in rows]
+    names = sorted({member["member"] for row in rows for member in row["members"]})
+    answers = {
+        name: [next(m for m in row["members"] if m["member"] == name) for row in rows]
+        for name in names
+    } | {ENSEMBLE: rows}
+    return {
+        name: binary_metrics(truth, [a["label"] for a in given], [a["score"] for a in given])
+        for name, given in answers.items()
+    }
+
+
+def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
+    """What went in and what came out; ``videos`` is ``verdicts`` plus ``videos_in_findings``.
+
+    Raises:
+        RuntimeError: a video is in neither, or a clip has several predictions of a member.
+    """
+    in_scope = set(in_splits(run.videos(), splits, unlabelled=True)["video_id"].to_pylist())
+    verdicts = run.verdicts()
+    judged = set(verdicts["video_id"].to_pylist()) & in_scope
+    lost = (prepared_videos(run, SCORING) & in_scope) - judged
+    if in_scope != judged | lost:
+        unseen = sorted(in_scope - judged - lost)
+        raise RuntimeError(f"{len(unseen)} videos have neither verdict nor finding: {unseen[:5]}")
+    findings = run.findings()
+    clips = run.clips(SCORING)
+    training = run.clips(TRAINING)
+    return {
+        "videos": len(in_scope),
+        "verdicts": len(judged),
+        "videos_in_findings": len(lost),
+        "verdicts_by_status": _tally(verdicts["status"]),
+        "clips": len(clips),
+        "predictions": _predictions(verdicts),
+        "training_videos": pc.count_distinct(training["video_id"]).as_py(),
+        "training_clips": len(training),
+        "findings": {
+            stage: _tally(findings.filter(pc.equal(findings["stage"], stage))["severity"])
+            for stage in sorted(set(findings["stage"].to_pylist()))
+        },
+    }
+
+
+def _predictions(verdicts: pa.Table) -> dict[str, dict[str, int]]:
+    """Per member: how its expected clip answers ended."""
+    totals: dict[str, Counter[str]] = {}
+    for members in verdicts["members"].to_pylist():
+        for member in members:
+            total = totals.setdefault(member["member"], Counter())
+            for status in ("ok", "unparseable", "error", "missing"):
+                total[status] += member[f"clips_{status}"]
+    return {name: dict(total) for name, total in sorted(totals.items())}
+
+
+def _tally(column: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted(Counter(column.to_pylist()).items()))
+
+
+def print_metrics(report: dict[str, Any]) -> None:
+    """A table of members and ensemble for people."""
+    shown = ("accuracy", "precision", "recall", "f1", "n")
+    table = Table("", *shown, title="video level")
+    for name, values in report["video_level"].items():
+        cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
+                 for v in (values[key] for key in shown)]  # fmt: skip
+        table.add_row(name, *cells, end_section=name != ENSEMBLE and _is_last(report, name))
+    console.print(table)
+
+
+def _is_last(report: dict[str, Any], name: str) -> bool:
+    members = [key for key in report["video_level"] if key != ENSEMBLE]
+    return bool(members) and members[-1] == name
+
+
+def print_counts(run: RunDirectory, totals: dict[str, Any]) -> None:
+    """The sums and where the tables are."""
+    console.print(
+        f"videos in: {totals['videos']} = {totals['verdicts']} verdicts "
+        f"+ {totals['videos_in_findings']} in findings"
+    )
+    for name, ends in totals["predictions"].items():
+        parts = ", ".join(f"{count} {status}" for status, count in ends.items() if count)
+        console.print(f"  {name}: {sum(ends.values())} clip answers expected: {parts or 'none'}")
+    console.print(f"tables: {run.uri}/{{videos,clips,predictions,verdicts,findings}}")

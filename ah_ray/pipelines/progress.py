@@ -1,0 +1,74 @@
+"""Progress of a stage: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_LINE_EVERY_S = 10.0
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+class StageProgress:
+    """Counts items of a stage as they finish.
+
+    Args:
+        stage: what people read, e.g. ``score v1``.
+        total: how many items there are to do.
+        unit: what an item is, e.g. ``clips``.
+        done_before: items that an earlier run finished.
+    """
+
+    def __init__(self, stage: str, total: int, unit: str, done_before: int = 0) -> None:
+        self._stage, self._total, self._unit = stage, total, unit
+        self._done = self._errors = 0
+        self._before = done_before
+        self._start = self._said = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> StageProgress:
+        kept = f", {self._before} were done before" if self._before else ""
+        console.print(f"[bold]{self._stage}[/]: {self._total} {self._unit} to do{kept}")
+        if console.is_terminal and self._total:
+            self._bar = Progress(
+                TextColumn("  "), BarColumn(), MofNCompleteColumn(), TextColumn(self._unit),
+                TimeRemainingColumn(), TextColumn("{task.fields[errors]} errors"),
+                console=console, transient=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task(self._stage, total=self._total, errors=0)
+            self._bar.start()
+        return self
+
+    def advance(self, done: int, errors: int = 0) -> None:
+        """Report that ``done`` more items are finished, ``errors`` of them with an error."""
+        self._done += done
+        self._errors += errors
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, advance=done, errors=self._errors)
+        elif now - self._said >= _LINE_EVERY_S:
+            self._said = now
+            rate = self._done / (now - self._start)
+            left = (self._total - self._done) / rate if rate else 0.0
+            console.print(
+                f"  {self._done}/{self._total} {self._unit}, {rate:.1f}/s, "
+                f"{left:.0f} s left, {self._errors} errors"
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._total and error is None:
+            seconds = time.monotonic() - self._start
+            console.print(
+                f"  {self._done} {self._unit} in {seconds:.1f} s, {self._errors} with errors"
+            )

@@ -1,0 +1,111 @@
+"""The stages by name, as the command line and the jobs call them: a run config in, tables out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import ray
+import ray.data
+
+from ah_ray.catalog import CatalogEntry, load_entry
+from ah_ray.config import ArchiveConfig, RunConfig
+from ah_ray.members import read_ensemble
+from ah_ray.pipelines.catalog import catalog
+from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
+from ah_ray.pipelines.prepare import prepare
+from ah_ray.pipelines.reduce import reduce
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.score import score
+from ah_ray.pipelines.train import train
+
+Stage = Callable[[RunDirectory, RunConfig], None]
+
+
+def connect() -> None:
+    """Join the cluster that ``RAY_ADDRESS`` names (a job has it), or start Ray on this machine."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if not ray.is_initialized():
+        ray.init(logging_level=logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # StageProgress counts items, not blocks
+    context.print_on_execution_start = False
+
+
+def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
+    """Read the archive."""
+    catalog(run, load_entry(config.catalog.entry), config.catalog.root)
+
+
+def prepare_stage(run: RunDirectory, config: RunConfig) -> None:
+    """Write the manifests of training and of scoring clips."""
+    connect()
+    for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+        prepare(
+            run,
+            segmentation,
+            splits,
+            config.segmentation,
+            config.media,
+            config.prepare.cpus_per_video,
+        )
+
+
+def train_stage(run: RunDirectory, config: RunConfig) -> None:
+    """Train the members."""
+    connect()
+    train(run, config)
+
+
+def score_stage(run: RunDirectory, config: RunConfig) -> None:
+    """Let every member answer every clip."""
+    connect()
+    score(run, read_ensemble(run.path("members"), list(config.members)), config.score)
+
+
+def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
+    """Reduce the answers to verdicts."""
+    reduce(run, read_ensemble(run.path("members"), list(config.members)), config.reduce)
+
+
+def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
+    """Compare the verdicts with the labels."""
+    report = evaluate(run, config.score.splits)
+    print_metrics(report)
+    print_counts(run, report["counts"])
+
+
+STAGES: dict[str, Stage] = {
+    "catalog": catalog_stage,
+    "prepare": prepare_stage,
+    "train": train_stage,
+    "score": score_stage,
+    "reduce": reduce_stage,
+    "evaluate": evaluate_stage,
+}
+
+
+def run_stages(run: RunDirectory, config: RunConfig) -> None:
+    """All stages in order."""
+    for stage in STAGES.values():
+        stage(run, config)
+
+
+def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: ArchiveConfig) -> None:
+    """Judge the videos of an unlabelled archive with a trained ensemble.
+
+    Args:
+        run: the run directory to write.
+        videos: a folder, a glob or a file, on any fsspec URI.
+        ensemble: the folder of the members; how to cut and what to ask is theirs.
+        settings: resources, and what absent answers and ties count as.
+    """
+    members = read_ensemble(ensemble)
+    catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
+    connect()
+    card, splits = members[0].card, settings.score.splits
+    cpus = settings.prepare.cpus_per_video
+    prepare(run, SCORING, splits, card.segmentation, card.media, cpus)
+    score(run, members, settings.score)
+    reduce(run, members, settings.reduce)
+    print_counts(run, counts(run, splits))

@@ -1,0 +1,132 @@
+"""From clip answers to a verdict: pure functions, the same for any order or repetition of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from ah_ray.config import ReduceConfig
+
+Status = Literal["ok", "unparseable", "error", "missing"]
+_BEST_FIRST = ("ok", "unparseable", "error", "missing")
+
+
+class ClipAnswer(NamedTuple):
+    """One member's answer to one clip of a video.
+
+    Attributes:
+        clip_id: of the clip.
+        start_s: where the clip starts; earlier clips win ties for the evidence.
+        status: of the prediction; ``missing`` when there is none.
+        label: 1 or 0 when ``status`` is ok, else None.
+        p_yes: P(positive); None when the reply does not show it.
+    """
+
+    clip_id: str
+    start_s: float
+    status: Status
+    label: int | None
+    p_yes: float | None
+
+
+class MemberVerdict(NamedTuple):
+    """One member's answer to one video; the fields of ``schemas.MEMBER_VERDICT``."""
+
+    member: str
+    label: int | None
+    score: float | None
+    evidence_clip_id: str | None
+    clips_ok: int
+    clips_unparseable: int
+    clips_error: int
+    clips_missing: int
+
+
+class Verdict(NamedTuple):
+    """The ensemble's answer to one video; fields as in ``schemas.VERDICTS``."""
+
+    votes_yes: int
+    votes_no: int
+    label: int | None
+    score: float | None
+    status: Literal["ok", "partial", "undecided"]
+    coverage: float
+
+
+def unique_answers(answers: Iterable[ClipAnswer]) -> list[ClipAnswer]:
+    """Each clip once, in order of time: the best of its rows, whatever their order."""
+    best: dict[str, ClipAnswer] = {}
+    for answer in sorted(answers, key=_preference):
+        best.setdefault(answer.clip_id, answer)
+    return sorted(best.values(), key=lambda answer: (answer.start_s, answer.clip_id))
+
+
+def _preference(answer: ClipAnswer) -> tuple[int, int, float]:
+    # Equal rows of a clip are the rule; should they differ, the choice must not depend on order.
+    chance = answer.p_yes if answer.p_yes is not None else -1.0
+    return _BEST_FIRST.index(answer.status), -(answer.label or 0), -chance
+
+
+def clip_label(answer: ClipAnswer, policies: ReduceConfig) -> int | None:
+    """What a clip counts as: 1, 0, or None when it is left out."""
+    if answer.status == "ok":
+        return answer.label
+    policy = policies.invalid if answer.status == "unparseable" else policies.missing
+    return {"exclude": None, "negative": 0, "positive": 1}[policy]
+
+
+def max_over_clips(
+    member: str, answers: Iterable[ClipAnswer], policies: ReduceConfig
+) -> MemberVerdict:
+    """A member's video answer: positive as soon as one clip is (the paper's y_video = max y_i).
+
+    The score is the largest P(positive) of the usable clips, and the evidence is that clip. A clip
+    whose reply states its answer but not P(positive) counts with its label.
+    """
+    clips = unique_answers(answers)
+    used = [(clip, label) for clip in clips if (label := clip_label(clip, policies)) is not None]
+    chances = [
+        clip.p_yes if clip.status == "ok" and clip.p_yes is not None else float(label)
+        for clip, label in used
+    ]
+    strongest = max(range(len(used)), key=lambda index: chances[index], default=None)
+    counts = {status: sum(clip.status == status for clip in clips) for status in _BEST_FIRST}
+    return MemberVerdict(
+        member=member,
+        label=max((label for _, label in used), default=None),
+        score=None if strongest is None else chances[strongest],
+        evidence_clip_id=None if strongest is None else used[strongest][0].clip_id,
+        clips_ok=counts["ok"],
+        clips_unparseable=counts["unparseable"],
+        clips_error=counts["error"],
+        clips_missing=counts["missing"],
+    )
+
+
+def majority_vote(members: Sequence[MemberVerdict], policies: ReduceConfig) -> Verdict:
+    """The verdict on a video: what more than half of the members that have an answer say.
+
+    The score is the mean of the members' scores. A member without an answer does not vote; the
+    verdict is then ``partial``, as it is when any clip answer is missing.
+    """
+    members = sorted(set(members))
+    labels = [member.label for member in members if member.label is not None]
+    scores = [member.score for member in members if member.score is not None]
+    yes, no = labels.count(1), labels.count(0)
+    score = sum(scores) / len(scores) if scores else None
+    expected = sum(sum(member[4:]) for member in members)
+    usable = sum(member.clips_ok for member in members)
+    label: int | None = None
+    if yes != no:
+        label = int(yes > no)
+    elif labels and policies.tie != "undecided":
+        label = {"score": int((score or 0.0) >= 0.5), "positive": 1, "negative": 0}[policies.tie]
+    if label is None:
+        status: Literal["ok", "partial", "undecided"] = "undecided"
+    else:
+        status = "ok" if usable == expected else "partial"
+    return Verdict(yes, no, label, score, status, usable / expected if expected else 0.0)
+
+
+CLIP_RULES = {"max": max_over_clips}
+MEMBER_RULES = {"majority": majority_vote}

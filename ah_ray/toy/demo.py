@@ -1,0 +1,72 @@
+"""The embedded default: makes the synthetic archive and the tiny base model that a config names.
+
+Only what the demo runs *on* is made here; what it runs is ``pipelines``, as for any archive.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from ah_ray import storage
+from ah_ray.config import RunConfig
+from ah_ray.pipelines.progress import StageProgress, console
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
+from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
+from ah_ray.toy.model import write_tiny_checkpoint
+from ah_ray.training.launch import Launch, fit
+from ah_ray.training.swift import SwiftJob
+
+_MARKER = "config.json"  # of a checkpoint folder; written last
+
+
+def make_archive(root: str, spec: ArchiveSpec) -> None:
+    """Write the synthetic archive to ``root`` unless it is there."""
+    if storage.exists(storage.join(root, METADATA_FILE)):
+        return
+    total = 0
+    with tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch:
+        local = storage.local_path(root)
+        folder = local or Path(scratch, "archive")
+        total = spec.videos
+        with StageProgress("synthetic archive", total, "videos") as progress:
+            done = 0
+
+            def report(finished: int, _: int) -> None:
+                nonlocal done
+                progress.advance(finished - done)
+                done = finished
+
+            write_archive(folder, spec, progress=report)
+        if local is None:
+            storage.upload_folder(folder, root, last=METADATA_FILE)
+
+
+def make_base(run: RunDirectory, config: RunConfig) -> None:
+    """Train the tiny model on single cues, to ``config.model.path``, unless it is there.
+
+    It is trained as a member is: by MS-Swift, launched by Ray Train, with our decoder.
+    """
+    base = config.model.path
+    if storage.exists(storage.join(base, _MARKER)):
+        return
+    console.print("[bold]base model[/]: a tiny Qwen3-Omni learns to name single cues")
+    inputs = run.path("train", "base")
+    with tempfile.TemporaryDirectory(prefix="ah_ray_base_") as scratch:
+        write_tiny_checkpoint(Path(scratch, "untrained"))
+        clips = write_cue_clips(Path(scratch, "clips"), CUE_CLIPS, seed=0)
+        rows = "".join(json.dumps(row) + "\n" for row in cue_rows(clips))
+        # The rows name the clips where every node finds them.
+        Path(scratch, "rows.jsonl").write_text(rows.replace(scratch, inputs))
+        storage.upload_folder(Path(scratch), inputs, last="rows.jsonl")
+    job = SwiftJob(
+        name="base",
+        model=config.model.model_copy(update={"path": storage.join(inputs, "untrained")}),
+        recipe=RECIPE,
+        media=config.media,
+        rows=storage.join(inputs, "rows.jsonl"),
+        output=base,
+    )
+    fit(Launch(job, {}, marker=_MARKER), config.train, run.path("train", "ray"))

@@ -1,0 +1,207 @@
+"""A random Qwen3-Omni of 0.6 million parameters, saved as an ordinary checkpoint folder.
+
+It has every part of the published thinker (vision and audio towers, mixture of experts, deep-stack
+features, interleaved rotary positions), so what trains and serves it treats the real one alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+from transformers import (
+    GenerationConfig,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+    Qwen3OmniMoeConfig,
+    Qwen3OmniMoeForConditionalGeneration,
+    Qwen3OmniMoeProcessor,
+    WhisperFeatureExtractor,
+)
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+
+from ah_ray.toy.base import QUESTIONS, SYSTEM_TEXT
+
+_HIDDEN = 64
+_PATCH = 16
+_MERGES = 200  # on top of the 256 bytes; enough to make the answers a handful of tokens
+
+#: What the tokenizer's merges are learned from; any other text still works, in more tokens.
+_TEXTS = (
+    *["<answer>Yes</answer>", "<answer>No</answer>", "system\nuser\nassistant\n"] * 20,
+    *QUESTIONS * 10,
+    SYSTEM_TEXT,
+    "Do the face and the tone disagree?",
+    "Look at the mouth: a smile is glad, a frown is sad. Listen to the tone: bright is glad, "
+    "dull is sad. Does one say glad while the other says sad?",
+    "Watch the clip, listen to the voice, then answer Yes or No.",
+)
+
+_MEDIA_TOKENS = {
+    "image_token": "<|image_pad|>",
+    "audio_token": "<|audio_pad|>",
+    "video_token": "<|video_pad|>",
+    "vision_bos_token": "<|vision_start|>",
+    "vision_eos_token": "<|vision_end|>",
+    "audio_bos_token": "<|audio_start|>",
+    "audio_eos_token": "<|audio_end|>",
+}
+
+# Newlines are expressions: a literal one next to a tag is stripped by some renderers only, and one
+# missing newline is another prompt to the model.
+_CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{%- if message['content'] is string -%}{{ message['content'] }}{%- else -%}"
+    "{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'image' -%}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}"
+    "{%- elif part['type'] == 'video' -%}{{ '<|vision_start|><|video_pad|><|vision_end|>' }}"
+    "{%- elif part['type'] == 'audio' -%}{{ '<|audio_start|><|audio_pad|><|audio_end|>' }}"
+    "{%- elif part['type'] == 'text' -%}{{ part['text'] }}"
+    "{%- endif -%}{%- endfor -%}{%- endif -%}"
+    "{{ '<|im_end|>' + '\\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant' + '\\n' }}{%- endif -%}"
+)
+
+
+def write_tiny_checkpoint(folder: Path, seed: int = 0) -> None:
+    """Write config, random weights, tokenizer and processors of the tiny model to ``folder``."""
+    tokenizer = _tokenizer()
+    config = _config(tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3OmniMoeForConditionalGeneration(config)
+        _scale_by_fan_in(model)
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+    )
+    model.save_pretrained(folder)
+    Qwen3OmniMoeProcessor(
+        image_processor=Qwen2VLImageProcessor(patch_size=_PATCH),
+        video_processor=Qwen2VLVideoProcessor(patch_size=_PATCH),
+        feature_extractor=WhisperFeatureExtractor(feature_size=128),
+        tokenizer=tokenizer,
+        chat_template=_CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+
+
+def _tokenizer() -> Qwen2Tokenizer:
+    """Train byte-level BPE behind Qwen's pre-tokenizer and add Qwen's special tokens."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(
+        _TEXTS,
+        trainers.BpeTrainer(
+            vocab_size=len(alphabet) + _MERGES, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    learned = json.loads(bpe.to_str())["model"]
+    return Qwen2Tokenizer(
+        vocab=learned["vocab"],
+        merges=[tuple(pair) for pair in learned["merges"]],
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens={"im_start_token": "<|im_start|>", **_MEDIA_TOKENS},
+    )
+
+
+def _config(tokenizer: Qwen2Tokenizer) -> Qwen3OmniMoeConfig:
+    """The published configuration's fields (also those that only some readers need), made tiny."""
+    image_size = 128
+    vision = {
+        "depth": 2,
+        "hidden_size": _HIDDEN,
+        "intermediate_size": 2 * _HIDDEN,
+        "num_heads": 4,
+        "out_hidden_size": _HIDDEN,
+        "deepstack_visual_indexes": [0],
+        "patch_size": _PATCH,
+        "spatial_patch_size": _PATCH,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "in_channels": 3,
+        "in_chans": 3,
+        "image_size": image_size,
+        "num_position_embeddings": (image_size // _PATCH) ** 2,
+        "apply_vit_abs_pos_embed": True,
+        "tokens_per_second": 2,
+    }
+    audio = {
+        "num_mel_bins": 128,
+        "encoder_layers": 1,
+        "num_hidden_layers": 1,
+        "encoder_attention_heads": 4,
+        "encoder_ffn_dim": 2 * _HIDDEN,
+        "d_model": _HIDDEN,
+        "output_dim": _HIDDEN,
+        "downsample_hidden_size": 16,
+        "n_window": 50,
+        "n_window_infer": 800,
+    }
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": _HIDDEN,
+        "intermediate_size": 2 * _HIDDEN,
+        "moe_intermediate_size": _HIDDEN,
+        "shared_expert_intermediate_size": 0,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "norm_topk_prob": True,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+        "use_sliding_window": False,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "mrope_section": [6, 5, 5],  # of head_dim / 2 frequencies: time, height, width
+            "mrope_interleaved": True,
+        },
+    }
+    thinker: dict[str, Any] = {
+        "vision_config": vision,
+        "audio_config": audio,
+        "text_config": text,
+        "position_id_per_seconds": 13,
+        "tie_word_embeddings": False,
+    }
+    for name in ("audio_token", "image_token", "video_token"):
+        thinker[f"{name}_id"] = tokenizer.convert_tokens_to_ids(_MEDIA_TOKENS[name])
+    thinker["audio_start_token_id"] = tokenizer.convert_tokens_to_ids("<|audio_start|>")
+    thinker["audio_end_token_id"] = tokenizer.convert_tokens_to_ids("<|audio_end|>")
+    thinker["vision_start_token_id"] = tokenizer.convert_tokens_to_ids("<|vision_start|>")
+    thinker["vision_end_token_id"] = tokenizer.convert_tokens_to_ids("<|vision_end|>")
+    return Qwen3OmniMoeConfig(
+        thinker_config=thinker,
+        enable_audio_output=False,  # no talker: the answer is text
+        im_start_token_id=tokenizer.convert_tokens_to_ids("<|im_start|>"),
+        im_end_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        dtype="float32",
+    )
+
+
+def _scale_by_fan_in(model: torch.nn.Module) -> None:
+    """Redraw the matrices; the default spread of 0.02 lets signals die out at such widths."""
+    for name, weight in model.named_parameters():
+        if weight.dim() < 2:
+            continue
+        # Experts are stacked [expert, out, in]; all others are [out, in, …].
+        fan_in = weight.shape[-1] if "experts" in name else math.prod(weight.shape[1:])
+        torch.nn.init.normal_(weight, std=fan_in**-0.5)

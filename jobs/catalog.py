@@ -1,0 +1,8 @@
+"""`ah-ray catalog` as a job: ray job submit --working-dir . -- python jobs/catalog.py ARGUMENTS."""
+
+import sys
+
+from ah_ray.cli import main
+
+if __name__ == "__main__":
+    main(["catalog", *sys.argv[1:]])

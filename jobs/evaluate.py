@@ -1,0 +1,8 @@
+"""`ah-ray evaluate` as a job: ray job submit --working-dir . -- python jobs/evaluate.py ARGUMENTS."""
+
+import sys
+
+from ah_ray.cli import main
+
+if __name__ == "__main__":
+    main(["evaluate", *sys.argv[1:]])

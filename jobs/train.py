@@ -1,0 +1,8 @@
+"""`ah-ray train` as a job: ray job submit --working-dir . -- python jobs/train.py ARGUMENTS."""
+
+import sys
+
+from ah_ray.cli import main
+
+if __name__ == "__main__":
+    main(["train", *sys.argv[1:]])

@@ -1,0 +1,69 @@
+import fsspec
+import pytest
+
+from ah_ray.catalog import CatalogEntry, read_catalog
+from ah_ray.errors import ConfigError
+from ah_ray.schemas import stable_id
+
+ENTRY = CatalogEntry(title="folder", reader="folder")
+VIDEOS = ("a.mp4", "deep/er/b c.MOV", "deep/d.Mkv")
+OTHERS = ("deep/notes.txt", "mp4", "deep/a.mp4.part")
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in VIDEOS + OTHERS:
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return str(tmp_path / "videos")
+
+
+def test_nested_videos_in_any_letter_case(root):
+    catalog = read_catalog(ENTRY, root)
+    assert {v["video_id"]: v["uri"] for v in catalog.videos} == {
+        stable_id(name): f"{root}/{name}" for name in VIDEOS
+    }
+    nothing = {"participant_id": None, "split": None, "label": None, "intervals": []}
+    assert all(video.items() >= nothing.items() for video in catalog.videos)
+
+
+def test_other_files_are_one_finding(root):
+    (finding,) = read_catalog(ENTRY, root).findings
+    assert (finding["severity"], finding["kind"]) == ("info", "ignored_files")
+    assert finding["message"].endswith(": 3")
+
+
+@pytest.mark.parametrize("protocol", ["", "file://"])
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ("/", ["a.mp4", "deep/d.Mkv", "deep/er/b c.MOV"]),
+        ("/a.mp4", ["a.mp4"]),
+        ("/deep/**/*.MOV", ["er/b c.MOV"]),
+        ("/*/*.Mkv", ["deep/d.Mkv"]),
+    ],
+)
+def test_folder_file_and_glob(root, protocol, part, names):
+    catalog = read_catalog(ENTRY, protocol + root + part)
+    assert [v["video_id"] for v in catalog.videos] == [stable_id(name) for name in names]
+
+
+def test_remote_storage_gives_the_same_ids(root):
+    memory = fsspec.filesystem("memory")
+    memory.put(root, "/videos", recursive=True)
+    try:
+        remote = read_catalog(ENTRY, "memory://videos")
+        assert all(memory.exists(video["uri"]) for video in remote.videos)
+    finally:
+        memory.rm("/videos", recursive=True)
+    local = read_catalog(ENTRY, root)
+    assert [v["video_id"] for v in remote.videos] == [v["video_id"] for v in local.videos]
+
+
+@pytest.mark.parametrize(
+    ("part", "found"), [("/nowhere", "nothing is there"), ("/mp4", "1 ignored_files")]
+)
+def test_no_video_stops_the_run(root, part, found):
+    with pytest.raises(ConfigError, match=found):
+        read_catalog(ENTRY, root + part)
