@@ -10,8 +10,8 @@ import typer
 from ah_ray.config import ArchiveConfig, RunConfig, build, load_config, with_overrides
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError
-from ah_ray.pipelines.progress import console
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.progress import console
 
 app = typer.Typer(
     help="Find ambivalence and hesitancy in video archives with ensembles of multimodal LLMs.\n\n"

@@ -121,7 +121,8 @@ class RecipeConfig(Frozen):
         train_aligner: also tune the projections into the language model.
         lora_rank: rank of the adapter (tuner lora).
         lora_alpha: scale of the adapter (tuner lora).
-        lora_targets: regular expression of the modules that get an adapter (tuner lora).
+        lora_targets: regular expression for the full names of the modules that get an adapter
+            (tuner lora).
         gradient_checkpointing: recompute activations to save memory.
         deepspeed: ZeRO preset of MS-Swift such as ``zero3``; null for none.
         seed: of initialisation, data order and dropout.
@@ -139,7 +140,7 @@ class RecipeConfig(Frozen):
     train_aligner: bool = False
     lora_rank: Count = 8
     lora_alpha: Count = 32
-    lora_targets: str = r"^thinker\.model\.layers\.\d+\.self_attn\.(q|k|v|o)_proj$"
+    lora_targets: str = r"thinker\.model\.layers\.\d+\.self_attn\.[qkvo]_proj"
     gradient_checkpointing: bool = True
     deepspeed: str | None = None
     seed: Annotated[int, Field(ge=0)] = 42

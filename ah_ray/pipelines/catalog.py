@@ -6,8 +6,8 @@ from collections import Counter
 
 from ah_ray import schemas, storage
 from ah_ray.catalog import CatalogEntry, compare_with_published, read_catalog
-from ah_ray.pipelines.progress import console
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.progress import console
 
 
 def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> int:

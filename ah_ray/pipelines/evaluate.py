@@ -14,8 +14,8 @@ from ah_ray import storage
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
 from ah_ray.pipelines.prepare import in_splits, prepared_videos
-from ah_ray.pipelines.progress import console
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.progress import console
 
 ENSEMBLE = "ensemble"
 

@@ -22,8 +22,8 @@ from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Span, clamp, scoring_spans, training_spans
-from ah_ray.pipelines.progress import StageProgress
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.progress import StageProgress
 
 Row = dict[str, Any]
 _VIDEOS_PER_PART = 8

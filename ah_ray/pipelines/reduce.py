@@ -11,8 +11,8 @@ import pyarrow as pa
 from ah_ray import schemas, storage
 from ah_ray.config import ReduceConfig
 from ah_ray.members import Member
-from ah_ray.pipelines.progress import StageProgress
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.progress import StageProgress
 from ah_ray.tasks import Task, load_task
 from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES, ClipAnswer
 

@@ -25,8 +25,8 @@ from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member, engine_groups
-from ah_ray.pipelines.progress import StageProgress
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.progress import StageProgress
 from ah_ray.tasks import Task, load_task
 
 Row = dict[str, Any]

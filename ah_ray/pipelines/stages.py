@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 
 import ray
@@ -26,7 +27,10 @@ def connect() -> None:
     """Join the cluster that ``RAY_ADDRESS`` names (a job has it), or start Ray on this machine."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if not ray.is_initialized():
-        ray.init(logging_level=logging.WARNING)
+        # Workers report through tables and StageProgress; their own logs stay in Ray's log folder,
+        # and so does what Ray's C++ part says about each actor pool.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        ray.init(logging_level=logging.ERROR, log_to_driver=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # StageProgress counts items, not blocks
     context.print_on_execution_start = False

@@ -19,8 +19,8 @@ from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.members import MEMBER_FILE, MemberCard, is_complete, write_card
-from ah_ray.pipelines.progress import console
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.progress import console
 from ah_ray.tasks import Prompt, Task, load_task, swift_row
 from ah_ray.training.launch import Launch, fit
 from ah_ray.training.swift import SwiftJob

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,10 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from ah_ray import storage
 from ah_ray.config import TrainConfig
+from ah_ray.progress import console
 from ah_ray.training.swift import Node, SwiftError, SwiftJob, arguments, environment, run_swift
 
-_SAY_EVERY_S = 5.0
+_PROGRESS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,13 @@ class Launch:
     marker: str
 
 
-def fit(launch: Launch, settings: TrainConfig, storage_uri: str) -> None:
+def fit(launch: Launch, settings: TrainConfig, state: str) -> None:
     """Run one training on ``settings.nodes`` nodes and wait for its end.
 
     Args:
         launch: what to train.
         settings: its resources.
-        storage_uri: where Ray Train keeps its own state; every node must reach it.
+        state: a folder for Ray Train's own state and the progress; every node must reach it.
 
     Raises:
         SwiftError: it failed more than ``settings.max_failures`` times.
@@ -53,9 +57,10 @@ def fit(launch: Launch, settings: TrainConfig, storage_uri: str) -> None:
     resources: dict[str, float] = {"CPU": settings.cpus_per_node}
     if settings.use_gpu:
         resources["GPU"] = settings.processes_per_node
+    progress = storage.join(state, f"{launch.job.name}.progress.json")
     trainer = DataParallelTrainer(
         _train_on_node,
-        train_loop_config={"launch": launch, "settings": settings},
+        train_loop_config={"launch": launch, "settings": settings, "progress": progress},
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.nodes,
             use_gpu=settings.use_gpu,
@@ -64,12 +69,13 @@ def fit(launch: Launch, settings: TrainConfig, storage_uri: str) -> None:
         ),
         run_config=ray.train.RunConfig(
             name=launch.job.name,
-            storage_path=storage_uri,
+            storage_path=state,
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
         ),
     )
     try:
-        trainer.fit()
+        with _watched(launch.job.name, progress):
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         causes = getattr(error, "worker_failures", {})
         reason = "\n".join(str(cause) for cause in causes.values()) or str(error)
@@ -100,7 +106,7 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
             arguments(job, node, model, str(rows), str(output)),
             environment(job, node),
             output,
-            _Announcer(job.name) if node.rank == 0 else lambda record: None,
+            _Progress(config["progress"]) if node.rank == 0 else lambda record: None,
         )
         if node.rank == 0:
             # A pickle that nothing of ours reads does not belong into a folder people share.
@@ -111,23 +117,47 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
     ray.train.report({"done": 1})
 
 
-class _Announcer:
-    """Prints how far a training is, now and then."""
+class _Progress:
+    """Keeps the newest record of a training where the driver finds it."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._said = 0.0
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._written = -math.inf
 
     def __call__(self, record: Mapping[str, object]) -> None:
         now = time.monotonic()
-        if now - self._said < _SAY_EVERY_S:
-            return
-        self._said = now
-        print(
-            f"  {self._name}: step {record['global_step/max_steps']}, loss {record['loss']:.4f}, "
-            f"{record['remaining_time']} left",
-            flush=True,
-        )
+        if now - self._written >= _PROGRESS_EVERY_S:
+            self._written = now
+            storage.write_bytes(self._uri, json.dumps(record).encode())
+
+
+@contextmanager
+def _watched(name: str, uri: str) -> Iterator[None]:
+    """Print a training's progress as its first node writes it to ``uri``."""
+    storage.remove(uri)
+    ended = threading.Event()
+
+    def watch() -> None:
+        said = ""
+        while not ended.wait(_PROGRESS_EVERY_S):
+            if not storage.exists(uri):
+                continue
+            record = json.loads(storage.read_bytes(uri))
+            line = (
+                f"  {name}: step {record['global_step/max_steps']}, loss {record['loss']:.4f}, "
+                f"{record['remaining_time']} left"
+            )
+            if line != said:
+                console.print(line)
+                said = line
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def localize_rows(uri: str, target: Path) -> None:

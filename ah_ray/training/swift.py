@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import safe_open
+
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
+from ah_ray.errors import ConfigError
 
 # ``swift_plugin`` runs inside MS-Swift and must not be imported here: it loads Qwen's utilities.
 PLUGIN = Path(__file__).with_name("swift_plugin.py")
@@ -74,7 +78,7 @@ def arguments(job: SwiftJob, node: Node, model: str, rows: str, output: str) -> 
         output: local folder for checkpoints.
     """
     recipe = job.recipe
-    stated: dict[str, str | int | float | bool] = {
+    stated: dict[str, str | int | float | bool | list[str]] = {
         "model": model,
         "model_type": job.model.model_type,
         "template": job.model.template,
@@ -114,7 +118,7 @@ def arguments(job: SwiftJob, node: Node, model: str, rows: str, output: str) -> 
         stated |= {
             "lora_rank": recipe.lora_rank,
             "lora_alpha": recipe.lora_alpha,
-            "target_regex": recipe.lora_targets,
+            "target_modules": lora_modules(Path(model), recipe.lora_targets),
         }
     if recipe.deepspeed:
         stated["deepspeed"] = recipe.deepspeed
@@ -123,7 +127,34 @@ def arguments(job: SwiftJob, node: Node, model: str, rows: str, output: str) -> 
         if node.distributed:
             stated["ddp_backend"] = "gloo"
     stated |= recipe.extra_args
-    return [part for key, value in stated.items() for part in (f"--{key}", _text(value))]
+    return [
+        part
+        for key, value in stated.items()
+        for part in (f"--{key}", *map(_text, value if isinstance(value, list) else [value]))
+    ]
+
+
+def lora_modules(checkpoint: Path, pattern: str) -> list[str]:
+    """The full names of the checkpoint's modules that ``pattern`` matches as a whole.
+
+    MS-Swift takes a pattern too, but for mixture-of-experts models PEFT reduces it to the last
+    part of the names it matches, and ``q_proj`` is found again in the audio tower.
+
+    Raises:
+        ConfigError: nothing matches.
+    """
+    weights: set[str] = set()
+    for file in checkpoint.glob("*.safetensors"):
+        with safe_open(file, "np") as tensors:
+            weights.update(tensors.keys())
+    names = sorted(name.removesuffix(".weight") for name in weights if name.endswith(".weight"))
+    matched = [name for name in names if re.fullmatch(pattern, name)]
+    if not matched:
+        raise ConfigError(
+            "recipes: lora_targets", f"{pattern} matches no module of {checkpoint}",
+            f"match names like {names[0] if names else 'those in its safetensors files'}",
+        )  # fmt: skip
+    return matched
 
 
 def environment(job: SwiftJob, node: Node) -> dict[str, str]:
