@@ -1,0 +1,35 @@
+# setup: the environment in .venv   demo: the main job   test: the tests   lint: style and types
+# pins: resolve the pinned sets again (they hold versions and hashes, no addresses)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+UV := $(BIN)/uv
+export UV_HTTP_TIMEOUT ?= 300
+
+.PHONY: setup demo test lint pins
+
+setup: .venv/.complete
+
+.venv/.complete: requirements/cpu.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/cpu.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/ah-ray demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+PIN := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header
+pins: setup
+	$(PIN) --extra cpu --extra dev -o requirements/cpu.txt
+	$(PIN) --extra gpu --python-platform x86_64-manylinux_2_31 -o requirements/gpu.txt
