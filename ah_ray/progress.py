@@ -59,6 +59,10 @@ class StageProgress:
                 f"{left:.0f} s left, {self._errors} errors"
             )
 
+    def advance_to(self, done: int) -> None:
+        """Report that ``done`` items are finished in all."""
+        self.advance(done - self._done)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

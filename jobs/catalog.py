@@ -1,4 +1,4 @@
-"""`ah-ray catalog` as a job: ray job submit --working-dir . -- python jobs/catalog.py ARGUMENTS."""
+"""The same as `ah-ray catalog`, as a job: `ray job submit --working-dir . -- python jobs/catalog.py`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`ah-ray prepare` as a job: ray job submit --working-dir . -- python jobs/prepare.py ARGUMENTS."""
+"""The same as `ah-ray prepare`, as a job: `ray job submit --working-dir . -- python jobs/prepare.py`."""
 
 import sys
 

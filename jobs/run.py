@@ -1,4 +1,4 @@
-"""`ah-ray run` as a job: ray job submit --working-dir . -- python jobs/run.py ARGUMENTS."""
+"""The same as `ah-ray run`, as a job: `ray job submit --working-dir . -- python jobs/run.py`."""
 
 import sys
 

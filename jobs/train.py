@@ -1,4 +1,4 @@
-"""`ah-ray train` as a job: ray job submit --working-dir . -- python jobs/train.py ARGUMENTS."""
+"""The same as `ah-ray train`, as a job: `ray job submit --working-dir . -- python jobs/train.py`."""
 
 import sys
 

@@ -9,6 +9,7 @@ import torch
 import transformers
 
 from ah_ray import storage
+from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import ModelConfig, ScoreConfig
 from ah_ray.engines.engine import Answer
 from ah_ray.media.decode import DecodedClip
@@ -31,7 +32,7 @@ class TransformersEngine:
         if self.device == "cpu":
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
         self.max_new_tokens = settings.max_new_tokens
-        path = str(storage.localize(group.checkpoint))
+        path = str(local_checkpoint(group.checkpoint))
         self.processor = load_processor(path)
         self.model = load_model(path, group.members[0].card.model).to(self.device).eval()
         # Adapters are put into the model's own layers, so the thinker below answers with them.

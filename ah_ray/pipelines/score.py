@@ -19,6 +19,7 @@ import ray
 import ray.data
 
 from ah_ray import schemas, storage
+from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import MediaConfig, ScoreConfig
 from ah_ray.engines import Answer, load_engine
 from ah_ray.errors import ItemError
@@ -64,9 +65,7 @@ def score(run: RunDirectory, members: Sequence[Member], settings: ScoreConfig) -
         with StageProgress(f"score {group.name}", len(todo), "clips", len(done)) as progress:
             if not len(todo):
                 continue
-            for member in group.members:  # fails before anything is decoded
-                storage.localize(member.uri)
-                storage.localize(member.checkpoint)
+            require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
             attempts = Attempts.remote()  # type: ignore[attr-defined]
             parts = (
                 ray.data.from_items(sources(todo))

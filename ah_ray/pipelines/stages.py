@@ -10,6 +10,7 @@ import ray
 import ray.data
 
 from ah_ray.catalog import CatalogEntry, load_entry
+from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.members import read_ensemble
 from ah_ray.pipelines.catalog import catalog
@@ -91,6 +92,7 @@ STAGES: dict[str, Stage] = {
 
 def run_stages(run: RunDirectory, config: RunConfig) -> None:
     """All stages in order."""
+    require_checkpoint(config.model.path, "model.path")
     for stage in STAGES.values():
         stage(run, config)
 

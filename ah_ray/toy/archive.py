@@ -71,6 +71,11 @@ class ArchiveSpec:
             "test": self.test_participants,
         }
 
+    @property
+    def videos(self) -> int:
+        """Videos in all splits."""
+        return sum(self.splits.values()) * self.questions
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -1,7 +1,9 @@
-"""What the tiny model learns first: to name each cue alone, in the answers' format.
+"""What the tiny model learns first: to name the cues, in the format of the answers.
 
 From random weights the conflict of two cues is not learned at all; once both cues are known, a
-short fine-tuning is enough. So the base is trained on questions about one cue at a time.
+short fine-tuning is enough. So the base is trained on questions about one cue at a time, and on
+naming both, which makes it hold both at once: without that, some fine-tunings stay at telling one
+of the two conflicts.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import multiprocessing
 import os
 import wave
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -18,15 +20,28 @@ from typing import Any
 
 import numpy as np
 
+from ah_ray.config import RecipeConfig
 from ah_ray.toy import cues
 
 SYSTEM_TEXT = "You watch a short clip and compare what is seen with what is heard."
 
 SMILE_QUESTION = "Does the face smile?"
 BRIGHT_QUESTION = "Is the tone bright?"
-FROWN_QUESTION = "Does the face frown?"
-DULL_QUESTION = "Is the tone dull?"
-QUESTIONS = (SMILE_QUESTION, BRIGHT_QUESTION, FROWN_QUESTION, DULL_QUESTION)
+BOTH_QUESTION = "Face and tone?"
+
+#: Both cues are known after about 120 of the 244 steps that these make; the rest is reserve.
+CUE_CLIPS = 1300
+RECIPE = RecipeConfig(
+    tuner="full",
+    learning_rate=3e-3,
+    epochs=1,
+    batch_size=16,
+    accumulation=1,
+    max_length=1024,
+    train_vision=True,
+    train_aligner=True,
+    gradient_checkpointing=False,
+)
 
 _AUDIO_HZ = 16_000
 
@@ -54,14 +69,13 @@ def write_cue_clips(
 
 def _write_clip(folder: Path, seed: int, number: int) -> CueClip:
     rng = np.random.default_rng([seed, number])
-    width, height = cues.SIZES[rng.integers(len(cues.SIZES))]
     # Training reads two frames of a clip, so more than ten a second would only cost time.
-    form = cues.VideoFormat(width, height, Fraction(10), "h264", _AUDIO_HZ)
+    form = replace(cues.random_format(rng), fps=Fraction(10), sample_rate=_AUDIO_HZ)
     frame_count = int(rng.integers(20, 27))
     smiling, bright = (bool(cue) for cue in rng.integers(2, size=2))
     sound = cues.voice(rng, np.full(frame_count * _AUDIO_HZ // 10, bright), _AUDIO_HZ)
     clip = CueClip(folder / f"{number:05}.mp4", folder / f"{number:05}.wav", smiling, bright)
-    frames = cues.faces(rng, np.full(frame_count, smiling), width, height)
+    frames = cues.faces(rng, np.full(frame_count, smiling), form.width, form.height)
     cues.encode(clip.video, form, frames, sound)
     with wave.open(str(clip.audio), "wb") as file:
         file.setparams((1, 2, _AUDIO_HZ, len(sound), "NONE", ""))
@@ -70,24 +84,31 @@ def _write_clip(folder: Path, seed: int, number: int) -> CueClip:
 
 
 def cue_rows(clips: list[CueClip]) -> list[dict[str, Any]]:
-    """Ask about each cue of each clip: two training rows per clip, in MS-Swift's format."""
+    """Ask about each cue of each clip and about both: three training rows per clip.
+
+    The rows are in MS-Swift's format.
+    """
     return [
         _row(clip, question, answer)
-        for number, clip in enumerate(clips)
-        for question, answer in _questions(clip, number)
+        for clip in clips
+        for question, answer in (
+            (SMILE_QUESTION, "Yes" if clip.smiling else "No"),
+            (BRIGHT_QUESTION, "Yes" if clip.bright else "No"),
+            (BOTH_QUESTION, _name(clip)),
+        )
     ]
 
 
-def _questions(clip: CueClip, number: int) -> list[tuple[str, bool]]:
-    return [(SMILE_QUESTION, clip.smiling), (BRIGHT_QUESTION, clip.bright)]
+def _name(clip: CueClip) -> str:
+    return f"{'smile' if clip.smiling else 'frown'}, {'bright' if clip.bright else 'dull'}"
 
 
-def _row(clip: CueClip, question: str, answer: bool) -> dict[str, Any]:
+def _row(clip: CueClip, question: str, answer: str) -> dict[str, Any]:
     return {
         "messages": [
             {"role": "system", "content": SYSTEM_TEXT},
             {"role": "user", "content": f"<video><audio>{question}"},
-            {"role": "assistant", "content": f"<answer>{'Yes' if answer else 'No'}</answer>"},
+            {"role": "assistant", "content": f"<answer>{answer}</answer>"},
         ],
         "videos": [str(clip.video)],
         "audios": [str(clip.audio)],

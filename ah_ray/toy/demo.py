@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ah_ray import storage
 from ah_ray.config import RunConfig
-from ah_ray.pipelines.progress import StageProgress, console
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.progress import StageProgress, console
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
 from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
@@ -22,24 +22,18 @@ from ah_ray.training.swift import SwiftJob
 _MARKER = "config.json"  # of a checkpoint folder; written last
 
 
-def make_archive(root: str, spec: ArchiveSpec) -> None:
+def make_archive(root: str, spec: ArchiveSpec | None = None) -> None:
     """Write the synthetic archive to ``root`` unless it is there."""
+    spec = spec or ArchiveSpec()
     if storage.exists(storage.join(root, METADATA_FILE)):
         return
-    total = 0
-    with tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch,
+        StageProgress("synthetic archive", spec.videos, "videos") as progress,
+    ):
         local = storage.local_path(root)
         folder = local or Path(scratch, "archive")
-        total = spec.videos
-        with StageProgress("synthetic archive", total, "videos") as progress:
-            done = 0
-
-            def report(finished: int, _: int) -> None:
-                nonlocal done
-                progress.advance(finished - done)
-                done = finished
-
-            write_archive(folder, spec, progress=report)
+        write_archive(folder, spec, progress=lambda done, total: progress.advance_to(done))
         if local is None:
             storage.upload_folder(folder, root, last=METADATA_FILE)
 

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from ah_ray.toy.base import QUESTIONS, SYSTEM_TEXT
+from ah_ray.toy.base import BOTH_QUESTION, BRIGHT_QUESTION, SMILE_QUESTION, SYSTEM_TEXT
 
 _HIDDEN = 64
 _PATCH = 16
@@ -34,9 +34,11 @@ _MERGES = 200  # on top of the 256 bytes; enough to make the answers a handful o
 #: What the tokenizer's merges are learned from; any other text still works, in more tokens.
 _TEXTS = (
     *["<answer>Yes</answer>", "<answer>No</answer>", "system\nuser\nassistant\n"] * 20,
-    *QUESTIONS * 10,
+    *[SMILE_QUESTION, BRIGHT_QUESTION, BOTH_QUESTION] * 10,
+    *["<answer>smile, bright</answer>", "<answer>frown, dull</answer>"] * 10,
     SYSTEM_TEXT,
-    "Do the face and the tone disagree?",
+    "Smile or frown, bright or dull: do the face and the tone disagree?",
+    "Do the face and the tone disagree? Does the face frown? Is the tone dull?",
     "Look at the mouth: a smile is glad, a frown is sad. Listen to the tone: bright is glad, "
     "dull is sad. Does one say glad while the other says sad?",
     "Watch the clip, listen to the voice, then answer Yes or No.",

@@ -21,6 +21,7 @@ from ray.train.collective import broadcast_from_rank_zero
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from ah_ray import storage
+from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import TrainConfig
 from ah_ray.progress import console
 from ah_ray.training.swift import Node, SwiftError, SwiftJob, arguments, environment, run_swift
@@ -101,7 +102,7 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="ah_ray_train_") as scratch:
         rows, output = Path(scratch, "rows.jsonl"), Path(scratch, "output")
         localize_rows(job.rows, rows)
-        model = str(storage.localize(job.model.path))
+        model = str(local_checkpoint(job.model.path))
         checkpoint = run_swift(
             arguments(job, node, model, str(rows), str(output)),
             environment(job, node),

@@ -1,0 +1,37 @@
+"""Model checkpoints: a folder on any fsspec URI, or a model of a hub by its id."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ah_ray import storage
+from ah_ray.errors import ConfigError
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether ``path`` reads like ``Qwen/Qwen3-Omni-30B-A3B-Instruct`` and is no local folder."""
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)) and not storage.exists(path)
+
+
+def require_checkpoint(path: str, where: str) -> None:
+    """Fail unless ``path`` is a checkpoint folder or a hub id; nothing is downloaded.
+
+    Raises:
+        ConfigError: ``where`` names a folder that is not there.
+    """
+    if not is_hub_id(path) and not storage.exists(storage.join(path, "config.json")):
+        raise ConfigError(
+            where,
+            f"there is no checkpoint at {path}",
+            "name a folder with a config.json, or a hub id",
+        )
+
+
+def local_checkpoint(path: str) -> Path:
+    """The checkpoint on this machine's disk; downloaded once when it is remote."""
+    if is_hub_id(path):
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(path))
+    return storage.localize(path)

@@ -1,0 +1,65 @@
+"""Running the command line as a person does, and reading what it wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ah_ray import schemas, storage
+
+ROOT = Path(__file__).parents[2]
+
+
+def ah_ray(*arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person does, from the repository's folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ah_ray.cli", *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **options,
+    )
+    assert not check or done.returncode == 0, done.stdout[-5000:]
+    return done
+
+
+def kill_when(command: list[str], ready: Callable[[], bool], timeout_s: float = 300) -> None:
+    """Start ``command`` and kill -9 it and all it started as soon as ``ready``."""
+    child = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + timeout_s
+    try:
+        while not ready():
+            assert child.poll() is None, "ended before it could be killed"
+            assert time.monotonic() < deadline, "never got to the point where it should be killed"
+            time.sleep(0.05)
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        # Ray's daemons have sessions of their own; they end when their driver is gone.
+
+
+def rows(path: Path, schema: pa.Schema, partition: str | None = None) -> list[dict[str, Any]]:
+    """A table's rows in an order that does not depend on files."""
+    table = storage.read_table(str(path), schema, partition)
+    return sorted(table.to_pylist(), key=lambda row: json.dumps(row, sort_keys=True, default=str))
+
+
+def result_rows(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of every table that scoring and reducing write."""
+    return {
+        "predictions": rows(run / "predictions", schemas.PREDICTIONS, "member"),
+        "verdicts": rows(run / "verdicts", schemas.VERDICTS),
+    }

@@ -1,0 +1,125 @@
+"""What MS-Swift trains on is what the engine sees: token ids, pixels and spectrograms."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, SegmentationConfig
+from ah_ray.engines.transformers_engine import encode, load_processor
+from ah_ray.errors import ItemError
+from ah_ray.media.cut import cut
+from ah_ray.media.decode import decode
+from ah_ray.media.probe import probe
+from ah_ray.media.segment import Span, split
+from ah_ray.members import Member, MemberCard
+from ah_ray.tasks import load_task, swift_row
+from ah_ray.toy.archive import ArchiveSpec, write_archive
+from ah_ray.toy.model import write_tiny_checkpoint
+from ah_ray.training.swift import PLUGIN, Node, SwiftJob, environment
+
+MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
+RULE = SegmentationConfig(clip_s=4.0, min_tail_s=1.5)
+
+# Run in a process of its own, with the environment of a training, as `swift sft` does.
+ENCODE_WITH_SWIFT = """
+import json, sys, importlib.util
+import torch
+from swift.model import get_processor
+from swift.template import get_template
+
+spec = importlib.util.spec_from_file_location("plugin", sys.argv[1])
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+processor = get_processor(sys.argv[2], model_type="qwen3_omni_moe", use_hf=True)
+template = get_template(processor, template_type="qwen3_omni", max_length=4096)
+template.set_mode("train")
+rows = [json.loads(line) for line in open(sys.argv[3])]
+torch.save([dict(template.encode(row)) for row in rows], sys.argv[4])
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    write_tiny_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("archive") / "archive"
+    spec = ArchiveSpec(1, 1, 1, questions=1, max_seconds=10)
+    write_archive(root, spec)
+    return sorted(root.rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("prompt", ["short", "detailed"])
+def test_training_and_scoring_see_the_same(
+    prompt: str, checkpoint: Path, sources: list[Path], tmp_path: Path
+) -> None:
+    task = load_task("cue_conflict")
+    rows, clips, labels = [], [], []
+    for number, source in enumerate(sources):
+        info = probe(str(source))
+        spans = {
+            f"{number}-{i}": span for i, span in enumerate(split(Span(0, info.duration_s), RULE))
+        }
+        assert not cut(str(source), info, spans, str(tmp_path))
+        for clip_id in spans:
+            video, audio = tmp_path / f"{clip_id}.mp4", tmp_path / f"{clip_id}.wav"
+            label = len(rows) % 2
+            labels.append(label)
+            rows.append(swift_row(task.prompts[prompt], task.reply(label), str(video), str(audio)))
+            # The picture of the same file; the sound that scoring takes from the source.
+            ((_, file),) = decode(str(video), [Span(0, probe(str(video)).duration_s)], MEDIA)
+            ((_, virtual),) = decode(str(source), [spans[clip_id]], MEDIA)
+            assert not isinstance(file, ItemError)
+            assert not isinstance(virtual, ItemError)
+            clips.append(replace(file, audio=virtual.audio))
+    assert len(clips) >= 6
+
+    model = ModelConfig(path=str(checkpoint), dtype="float32")
+    card = MemberCard(
+        name="m", weights="full", task=task.name, prompt=prompt, model=model, media=MEDIA,
+        segmentation=RULE,
+    )  # fmt: skip
+    processor = load_processor(str(checkpoint))
+    member = Member(str(checkpoint), card)
+
+    job = SwiftJob("m", model, RecipeConfig(tuner="full", learning_rate=1), MEDIA, "", "")
+    dataset, encoded = tmp_path / "rows.jsonl", tmp_path / "encoded.pt"
+    dataset.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    subprocess.run(
+        [sys.executable, "-c", ENCODE_WITH_SWIFT, PLUGIN, checkpoint, dataset, encoded],
+        env={**os.environ, **environment(job, Node())},
+        check=True,
+    )
+    trained = torch.load(encoded, weights_only=False)
+
+    for theirs, clip, label in zip(trained, clips, labels, strict=True):
+        ours = encode(processor, member, [clip])
+        prompt_ids = ours["input_ids"][0].tolist()
+        reply = task.reply(label) + "<|im_end|>"
+        expected = prompt_ids + processor.tokenizer(reply, add_special_tokens=False).input_ids
+        # MS-Swift ends the turn with a newline too, which the engine never gets to.
+        assert theirs["input_ids"][: len(expected)] == expected
+        assert len(theirs["input_ids"]) <= len(expected) + 1
+        trained_on = [token for token in theirs["labels"] if token != -100]
+        assert processor.tokenizer.decode(trained_on).startswith(task.reply(label))
+        torch.testing.assert_close(
+            theirs["pixel_values_videos"], ours["pixel_values_videos"], rtol=0, atol=0
+        )
+        assert theirs["video_grid_thw"].tolist() == ours["video_grid_thw"].tolist()
+        # One resampler in two versions of ffmpeg's libraries: equal but for rounding at the edges.
+        assert theirs["input_features"].shape == ours["input_features"].shape
+        difference = (theirs["input_features"] - ours["input_features"]).abs()
+        assert difference.mean() < 0.01
+        np.testing.assert_allclose(
+            theirs["video_second_per_grid"], ours["video_second_per_grid"], rtol=1e-6
+        )
