@@ -115,12 +115,11 @@ def run_all(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
 @app.command()
 def demo(config: Config = DEMO_CONFIG, run: Run = DEMO_RUN, set_: Set = []) -> None:  # noqa: B006
     """The main job on a synthetic archive with a tiny model, on any machine with two cores."""
-    from ah_ray.pipelines.stages import connect, run_stages
+    from ah_ray.pipelines.stages import run_stages
     from ah_ray.toy.demo import make_archive, make_base
 
     directory, settings = _open(config, run, set_)
     make_archive(settings.catalog.root)
-    connect()
     make_base(directory, settings)
     run_stages(directory, settings)
 

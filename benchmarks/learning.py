@@ -27,7 +27,6 @@ from ah_ray.pipelines.evaluate import ENSEMBLE, video_level
 from ah_ray.pipelines.reduce import reduce
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
-from ah_ray.pipelines.stages import connect
 from ah_ray.pipelines.train import train
 from ah_ray.progress import console
 
@@ -55,7 +54,6 @@ def main() -> None:
     options = parser.parse_args()
     source = RunDirectory.at(options.run)
     real = video_level(source.videos(), source.verdicts())
-    connect()
     with tempfile.TemporaryDirectory() as folder:
         run = shuffled_run(source, Path(folder), options.seed)
         config = load_config(options.config, source.uri)

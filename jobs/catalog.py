@@ -1,4 +1,4 @@
-"""The same as `ah-ray catalog`, as a job: `ray job submit --working-dir . -- python jobs/catalog.py`."""
+"""`ah-ray catalog` as a job: `ray job submit --working-dir . -- python jobs/catalog.py`."""
 
 import sys
 

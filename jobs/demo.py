@@ -1,4 +1,4 @@
-"""The same as `ah-ray demo`, as a job: `ray job submit --working-dir . -- python jobs/demo.py`."""
+"""`ah-ray demo` as a job: `ray job submit --working-dir . -- python jobs/demo.py`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `ah-ray evaluate`, as a job: `ray job submit --working-dir . -- python jobs/evaluate.py`."""
+"""`ah-ray evaluate` as a job: `ray job submit --working-dir . -- python jobs/evaluate.py`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `ah-ray prepare`, as a job: `ray job submit --working-dir . -- python jobs/prepare.py`."""
+"""`ah-ray prepare` as a job: `ray job submit --working-dir . -- python jobs/prepare.py`."""
 
 import sys
 

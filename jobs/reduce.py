@@ -1,4 +1,4 @@
-"""The same as `ah-ray reduce`, as a job: `ray job submit --working-dir . -- python jobs/reduce.py`."""
+"""`ah-ray reduce` as a job: `ray job submit --working-dir . -- python jobs/reduce.py`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `ah-ray run`, as a job: `ray job submit --working-dir . -- python jobs/run.py`."""
+"""`ah-ray run` as a job: `ray job submit --working-dir . -- python jobs/run.py`."""
 
 import sys
 

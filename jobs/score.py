@@ -1,4 +1,4 @@
-"""The same as `ah-ray score`, as a job: `ray job submit --working-dir . -- python jobs/score.py`."""
+"""`ah-ray score` as a job: `ray job submit --working-dir . -- python jobs/score.py`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `ah-ray train`, as a job: `ray job submit --working-dir . -- python jobs/train.py`."""
+"""`ah-ray train` as a job: `ray job submit --working-dir . -- python jobs/train.py`."""
 
 import sys
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import ray.data
 
 from ah_ray import schemas, storage
+from ah_ray.cluster import connect
 from ah_ray.config import MediaConfig, SegmentationConfig
 from ah_ray.errors import ItemError
 from ah_ray.media.cut import cut
@@ -55,6 +56,7 @@ def prepare(
     with StageProgress(f"prepare {segmentation}", len(todo), "videos", len(done)) as progress:
         if not len(todo):
             return
+        connect()
         parts = (
             ray.data.from_arrow(todo)
             .repartition(target_num_rows_per_block=_VIDEOS_PER_PART)

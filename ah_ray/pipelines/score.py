@@ -20,6 +20,7 @@ import ray.data
 
 from ah_ray import schemas, storage
 from ah_ray.checkpoints import require_checkpoint
+from ah_ray.cluster import connect
 from ah_ray.config import MediaConfig, ScoreConfig
 from ah_ray.engines import Answer, load_engine
 from ah_ray.errors import ItemError
@@ -65,6 +66,7 @@ def score(run: RunDirectory, members: Sequence[Member], settings: ScoreConfig) -
         with StageProgress(f"score {group.name}", len(todo), "clips", len(done)) as progress:
             if not len(todo):
                 continue
+            connect()
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
             attempts = Attempts.remote()  # type: ignore[attr-defined]
             parts = (

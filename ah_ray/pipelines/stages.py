@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
-
-import ray
-import ray.data
 
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
@@ -24,19 +19,6 @@ from ah_ray.pipelines.train import train
 Stage = Callable[[RunDirectory, RunConfig], None]
 
 
-def connect() -> None:
-    """Join the cluster that ``RAY_ADDRESS`` names (a job has it), or start Ray on this machine."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    if not ray.is_initialized():
-        # Workers report through tables and StageProgress; their own logs stay in Ray's log folder,
-        # and so does what Ray's C++ part says about each actor pool.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # StageProgress counts items, not blocks
-    context.print_on_execution_start = False
-
-
 def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
     """Read the archive."""
     catalog(run, load_entry(config.catalog.entry), config.catalog.root)
@@ -44,7 +26,6 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
 
 def prepare_stage(run: RunDirectory, config: RunConfig) -> None:
     """Write the manifests of training and of scoring clips."""
-    connect()
     for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
         prepare(
             run,
@@ -58,13 +39,11 @@ def prepare_stage(run: RunDirectory, config: RunConfig) -> None:
 
 def train_stage(run: RunDirectory, config: RunConfig) -> None:
     """Train the members."""
-    connect()
     train(run, config)
 
 
 def score_stage(run: RunDirectory, config: RunConfig) -> None:
     """Let every member answer every clip."""
-    connect()
     score(run, read_ensemble(run.path("members"), list(config.members)), config.score)
 
 
@@ -108,7 +87,6 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
     """
     members = read_ensemble(ensemble)
     catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
-    connect()
     card, splits = members[0].card, settings.score.splits
     cpus = settings.prepare.cpus_per_video
     prepare(run, SCORING, splits, card.segmentation, card.media, cpus)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import storage
+from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import require_no_leaks
@@ -44,6 +45,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     console.print(f"[bold]train[/]: {len(missing)} members to do{note}")
     if not missing:
         return
+    connect()
     require_no_leaks(run.videos())
     clips = run.clips(TRAINING)
     clips = clips.filter(pc.is_in(clips["split"], pa.array(config.train.splits)))

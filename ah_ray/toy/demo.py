@@ -9,7 +9,10 @@ import json
 import tempfile
 from pathlib import Path
 
+import transformers
+
 from ah_ray import storage
+from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import StageProgress, console
@@ -46,6 +49,8 @@ def make_base(run: RunDirectory, config: RunConfig) -> None:
     base = config.model.path
     if storage.exists(storage.join(base, _MARKER)):
         return
+    connect()
+    transformers.utils.logging.disable_progress_bar()
     console.print("[bold]base model[/]: a tiny Qwen3-Omni learns to name single cues")
     inputs = run.path("train", "base")
     with tempfile.TemporaryDirectory(prefix="ah_ray_base_") as scratch:

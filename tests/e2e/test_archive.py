@@ -27,7 +27,8 @@ def test_broken_files_become_rows_and_the_job_goes_on(
     demo: Path, videos: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    arguments = ["score", "--videos", str(videos), "--ensemble", str(demo / "members")]
+    shutil.copytree(demo / "members" / "v1", tmp_path / "members" / "v1")
+    arguments = ["score", "--videos", str(videos), "--ensemble", str(tmp_path / "members")]
     done = ah_ray(*arguments, "--run", str(run))
     assert "videos in: 4 = " in done.stdout
     verdicts = rows(run / "verdicts", schemas.VERDICTS)

@@ -1,0 +1,22 @@
+"""The connection to Ray; made only when there is work for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import ray
+import ray.data
+
+
+def connect() -> None:
+    """Join the cluster that ``RAY_ADDRESS`` names (a job has it), or start Ray on this machine."""
+    if not ray.is_initialized():
+        # Workers report through tables and StageProgress; their own logs stay in Ray's log folder,
+        # and so does what Ray's C++ part says about each actor pool.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # StageProgress counts items, not blocks
+    context.print_on_execution_start = False
