@@ -313,13 +313,26 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ConfigError: the file is missing or is no YAML mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise ConfigError(str(path), "there is no such file", "check the path") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), f"is no YAML: {error}", "correct the syntax") from None
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}", "name a file") from None
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(content: bytes, where: str) -> dict[str, Any]:
+    """The mapping in a YAML text, read with the safe loader.
+
+    Raises:
+        ConfigError: the text is no YAML mapping; ``where`` names it.
+    """
+    try:
+        values = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(where, f"is no YAML: {error}", "correct the syntax") from None
     if not isinstance(values, dict):
-        raise ConfigError(str(path), "holds no mapping", "write `key: value` lines")
+        raise ConfigError(where, "holds no mapping", "write `key: value` lines")
     return values
 
 
@@ -390,5 +403,9 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
                 raise ConfigError("--set", f"{parent} in {key} holds no keys", "check the key")
-        section[last] = yaml.safe_load(text)
+        try:
+            section[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            fix = "put quotation marks around it"
+            raise ConfigError("--set", f"the value in {override!r} is no YAML", fix) from None
     return result

@@ -15,7 +15,15 @@ import yaml
 from pydantic import Field
 
 from ah_ray import storage
-from ah_ray.config import Frozen, MediaConfig, ModelConfig, Name, SegmentationConfig, build
+from ah_ray.config import (
+    Frozen,
+    MediaConfig,
+    ModelConfig,
+    Name,
+    SegmentationConfig,
+    build,
+    parse_yaml,
+)
 from ah_ray.errors import ConfigError
 
 MEMBER_FILE = "member.yaml"
@@ -94,8 +102,13 @@ def read_member(uri: str) -> Member:
         ConfigError: its ``member.yaml`` is wrong.
     """
     path = storage.join(uri, MEMBER_FILE)
-    values = yaml.safe_load(storage.read_bytes(path))
-    return Member(uri, build(MemberCard, values, path))
+    card = build(MemberCard, parse_yaml(storage.read_bytes(path), path), path)
+    folder = uri.rstrip("/").rsplit("/", 1)[-1]
+    if card.name != folder:
+        raise ConfigError(
+            f"{path}: name", f"is {card.name}, but the folder is {folder}", "give both one name"
+        )
+    return Member(uri, card)
 
 
 def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
@@ -117,7 +130,7 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
     if missing or not complete:
         what = f"holds no finished member {', '.join(missing)}".rstrip()
         raise ConfigError(uri, what, "train it with `ah-ray train`, or name another folder")
-    members = [read_member(storage.join(uri, name)) for name in sorted(names or complete)]
+    members = [read_member(storage.join(uri, name)) for name in sorted(set(names or complete))]
     first = members[0]
     for other in members[1:]:
         for key in ("task", "segmentation"):
@@ -133,8 +146,10 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
 
 def engine_groups(members: Sequence[Member]) -> list[EngineGroup]:
     """Group members so that each checkpoint is loaded once and its clips decoded once."""
-    groups: dict[tuple[str, str], list[Member]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
     for member in sorted(members, key=lambda member: member.name):
-        # What is decoded must be the same too.
-        groups[member.checkpoint, member.card.media.model_dump_json()].append(member)
+        # How the checkpoint is loaded and what is decoded must be the same too.
+        card = member.card
+        key = (member.checkpoint, card.model.model_dump_json(), card.media.model_dump_json())
+        groups[key].append(member)
     return [EngineGroup(key[0], tuple(group)) for key, group in groups.items()]

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -26,6 +25,13 @@ from fsspec.implementations.local import LocalFileSystem
 from ah_ray.schemas import stable_id
 
 _TEMPORARY = ".tmp-"  # prefix of names that no reader may look at
+
+
+def _fresh(uri: str) -> tuple[Any, str]:
+    """The filesystem and path of ``uri``, without a listing that others have outdated."""
+    filesystem, path = url_to_fs(uri)
+    filesystem.invalidate_cache()
+    return filesystem, path
 
 
 def absolute(uri: str) -> str:
@@ -54,14 +60,14 @@ def local_path(uri: str) -> Path | None:
 
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
-    filesystem, path = url_to_fs(uri)
+    filesystem, path = _fresh(uri)
     return bool(filesystem.exists(path))
 
 
 def list_files(uri: str) -> list[str]:
     """Every file below the folder ``uri``, or matched by it when it is a glob; sorted full URIs."""
-    filesystem, path = url_to_fs(uri)
-    if any(character in path for character in "*?["):
+    filesystem, path = _fresh(uri)
+    if any(character in path for character in "*?[") and not filesystem.exists(path):
         found = [p for p, info in filesystem.glob(path, detail=True).items() if _is_file(info)]
     elif filesystem.isfile(path):
         found = [path]
@@ -75,7 +81,8 @@ def list_files(uri: str) -> list[str]:
 
 def open_read(uri: str) -> BinaryIO:
     """A seekable binary file."""
-    handle: BinaryIO = fsspec.open(uri, "rb").open()
+    filesystem, path = _fresh(uri)
+    handle: BinaryIO = filesystem.open(path, "rb")
     return handle
 
 
@@ -91,7 +98,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     On a local disk a temporary file is renamed into place; in an object store the file is one
     PUT, which is atomic there.
     """
-    filesystem, path = url_to_fs(uri)
+    filesystem, path = _fresh(uri)
     if not isinstance(filesystem, LocalFileSystem):
         filesystem.pipe_file(path, data)
         return
@@ -129,8 +136,7 @@ def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.
         schema = schema.append(pa.field(partition, pa.string()))
     if not exists(uri):
         return schema.empty_table()
-    filesystem, path = url_to_fs(uri)
-    filesystem.invalidate_cache()
+    filesystem, path = _fresh(uri)
     hive = partition and ds.partitioning(pa.schema([(partition, pa.string())]), flavor="hive")
     table = ds.dataset(
         path, schema=schema, format="parquet", filesystem=filesystem, partitioning=hive or None
@@ -145,7 +151,7 @@ def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
 
 def remove(uri: str) -> None:
     """Delete a file or folder if it is there."""
-    filesystem, path = url_to_fs(uri)
+    filesystem, path = _fresh(uri)
     if filesystem.exists(path):
         filesystem.rm(path, recursive=True)
 
@@ -154,7 +160,7 @@ def upload_folder(local: Path, uri: str, last: str) -> None:
     """Copy a folder to ``uri``; the file ``last``, which marks it as complete, goes last."""
     remove(uri)
     names = sorted(str(p.relative_to(local)) for p in local.rglob("*") if p.is_file())
-    filesystem, path = url_to_fs(uri)
+    filesystem, path = _fresh(uri)
     for name in sorted(names, key=lambda name: (name == last, name)):
         target = f"{path.rstrip('/')}/{name}"
         filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
@@ -175,7 +181,7 @@ def localize(uri: str) -> Path:
         if not path.exists():
             raise FileNotFoundError(f"{uri} does not exist")
         return path
-    filesystem, remote = url_to_fs(uri)
+    filesystem, remote = _fresh(uri)
     listing = filesystem.find(remote, detail=True)
     if not listing:
         raise FileNotFoundError(f"{uri} does not exist")
@@ -186,8 +192,11 @@ def localize(uri: str) -> Path:
         with temporary_sibling(folder) as temporary:
             temporary.mkdir(parents=True)
             filesystem.get(remote, str(temporary / target.name), recursive=True)
-            if not folder.exists():
+            try:
                 os.replace(temporary, folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster, with the same content
+                    raise
     return target
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import wave
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import imageio_ffmpeg
 
 from ah_ray import storage
 from ah_ray.errors import ItemError
-from ah_ray.media.frames import AUDIO_HZ, audio_samples
+from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Span
 
@@ -22,6 +21,8 @@ _ENCODE = {
     "vcodec": "libx264",
     "crf": 18,
     "preset": "veryfast",
+    "bf": 0,  # frames in order of time: the file then states its length to the last frame
+    "enc_time_base": "1:90000",  # not the source's frame rate, which would move each frame
     "pix_fmt": "yuv420p",
     "vf": "scale=trunc(iw/2)*2:trunc(ih/2)*2",  # the encoder wants even sides
     "acodec": "aac",
@@ -56,19 +57,22 @@ def cut(uri: str, info: MediaInfo, spans: Mapping[str, Span], folder: str) -> di
     with tempfile.TemporaryDirectory(prefix="ah_ray_cut_") as scratch:
         source = storage.localize(uri)
         picture = ffmpeg.input(str(source), protocol_whitelist="file")
+        silence = ffmpeg.input(f"anullsrc=r={AUDIO_HZ}:cl=mono", f="lavfi")
+        sound = silence if info.audio_stream is None else picture[str(info.audio_stream)]
         outputs = []
         for clip_id, span in spans.items():
             # As options of an output these cut frame-accurately after decoding.
             when = {"ss": f"{span.start_s:.6f}", "t": f"{span.duration_s:.6f}"}
-            streams = [picture[str(info.video_stream)]]
-            if info.audio_stream is not None:
-                streams.append(picture[str(info.audio_stream)])
-                wav = f"{scratch}/{clip_id}.wav"
-                outputs.append(ffmpeg.output(streams[1], wav, **_SOUND, **when))
-            else:
-                _write_silence(Path(scratch, f"{clip_id}.wav"), span)
-            mp4 = f"{scratch}/{clip_id}.mp4"
-            outputs.append(ffmpeg.output(*streams, mp4, **_ENCODE, **when))
+            outputs += [
+                ffmpeg.output(sound, f"{scratch}/{clip_id}.wav", **_SOUND, **when),
+                ffmpeg.output(
+                    picture[str(info.video_stream)],
+                    sound,
+                    f"{scratch}/{clip_id}.mp4",
+                    **_ENCODE,
+                    **when,
+                ),
+            ]
         try:
             ffmpeg.merge_outputs(*outputs).global_args("-nostdin", "-v", "error").run(
                 cmd=imageio_ffmpeg.get_ffmpeg_exe(),
@@ -83,7 +87,7 @@ def cut(uri: str, info: MediaInfo, spans: Mapping[str, Span], folder: str) -> di
         failed = {}
         for clip_id, span in spans.items():
             try:
-                _verify(Path(scratch, f"{clip_id}.mp4"), span, info.audio_stream is not None)
+                _verify(Path(scratch, f"{clip_id}.mp4"), span)
             except ItemError as error:
                 message = f"{uri} from {span.start_s:.3f} to {span.end_s:.3f} s: {error}"
                 failed[clip_id] = ItemError("cut_failed", message)
@@ -94,7 +98,7 @@ def cut(uri: str, info: MediaInfo, spans: Mapping[str, Span], folder: str) -> di
         return failed
 
 
-def _verify(path: Path, span: Span, has_audio: bool) -> None:
+def _verify(path: Path, span: Span) -> None:
     """Check that a clip file has its streams and its length.
 
     ffmpeg exits with 0 and writes a file without streams for a span past the end of a source.
@@ -102,13 +106,5 @@ def _verify(path: Path, span: Span, has_audio: bool) -> None:
     info = probe(str(path))
     if info.duration_s < span.duration_s - max(_SHORTER_BY_S, 2 / (info.fps or 10)):
         raise ItemError("cut_failed", f"only {info.duration_s:.3f} s of {span.duration_s:.3f} s")
-    if has_audio and info.audio_stream is None:
+    if info.audio_stream is None:
         raise ItemError("cut_failed", "lost its audio")
-
-
-def _write_silence(path: Path, span: Span) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(AUDIO_HZ)
-        file.writeframes(bytes(2 * audio_samples(span.duration_s)))

@@ -103,6 +103,11 @@ class _Picture:
     frame: av.VideoFrame
     size: tuple[int, int]
 
+    @property
+    def end_s(self) -> float:
+        """Until when the file says that the frame stands; ``time_s`` when it does not say."""
+        return self.time_s + float((self.frame.duration or 0) * self.frame.time_base)
+
     @cached_property
     def pixels(self) -> npt.NDArray[np.uint8]:
         """The frame as it is shown, at ``size`` (width, height)."""
@@ -147,7 +152,9 @@ class _Draft:
 
     def _take(self, picture: _Picture, still_s: float | None) -> None:
         time = self.times[len(self.frames)]
-        if still_s is not None and abs(time - picture.time_s) > still_s:
+        if still_s is not None and not (
+            picture.time_s - still_s <= time <= picture.end_s + still_s
+        ):
             self.gap_s = time
         self.frames.append(picture.pixels)
 

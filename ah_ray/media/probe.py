@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,15 @@ def shown_size(frame: av.VideoFrame, stream: Any) -> tuple[int, int]:
     return (height, width) if frame.rotation % 180 else (width, height)
 
 
+def _matroska_duration(stream: Any) -> float | None:
+    """The length that Matroska keeps per stream as a tag like 00:00:04.000000000, in seconds."""
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return None
+    hours, minutes, seconds = map(float, tag.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
 def probe(uri: str) -> MediaInfo:
     """Read a file's headers and its first frame.
 
@@ -111,6 +121,8 @@ def probe(uri: str) -> MediaInfo:
             raise ItemError("unreadable", f"{uri}: the video stream holds no frame")
         if video.duration is not None:
             end = ((video.start_time or 0) + video.duration) * float(video.time_base)
+        elif (stated := _matroska_duration(video)) is not None:
+            end = stated
         elif container.duration is not None:
             end = start + container.duration / av.time_base
         else:

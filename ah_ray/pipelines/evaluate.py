@@ -13,7 +13,7 @@ from rich.table import Table
 from ah_ray import storage
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
-from ah_ray.pipelines.prepare import in_splits, prepared_videos
+from ah_ray.pipelines.prepare import in_splits, lost_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import console
 
@@ -63,12 +63,12 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     """What went in and what came out; ``videos`` is ``verdicts`` plus ``videos_in_findings``.
 
     Raises:
-        RuntimeError: a video is in neither, or a clip has several predictions of a member.
+        RuntimeError: a video is in neither.
     """
     in_scope = set(in_splits(run.videos(), splits, unlabelled=True)["video_id"].to_pylist())
     verdicts = run.verdicts()
     judged = set(verdicts["video_id"].to_pylist()) & in_scope
-    lost = (prepared_videos(run, SCORING) & in_scope) - judged
+    lost = (lost_videos(run, SCORING) & in_scope) - judged
     if in_scope != judged | lost:
         unseen = sorted(in_scope - judged - lost)
         raise RuntimeError(f"{len(unseen)} videos have neither verdict nor finding: {unseen[:5]}")

@@ -78,10 +78,15 @@ def in_splits(videos: pa.Table, splits: Sequence[str], unlabelled: bool) -> pa.T
 
 def prepared_videos(run: RunDirectory, segmentation: str) -> set[str]:
     """The videos that are in a manifest or ended as an error of making it."""
-    findings = storage.read_table(run.findings_path(f"prepare_{segmentation}"), schemas.FINDINGS)
-    failed = findings.filter(pc.equal(findings["severity"], "error"))
     clips = storage.ids_in(run.clips_path(segmentation), schemas.CLIPS, "video_id")
-    return clips | set(failed["item_id"].to_pylist())
+    return clips | lost_videos(run, segmentation)
+
+
+def lost_videos(run: RunDirectory, segmentation: str) -> set[str]:
+    """The videos that ended as an error of making a manifest."""
+    findings = storage.read_table(run.findings_path(f"prepare_{segmentation}"), schemas.FINDINGS)
+    errors = findings.filter(pc.equal(findings["severity"], "error"))
+    return set(errors["item_id"].to_pylist())
 
 
 def make_prepare_videos(

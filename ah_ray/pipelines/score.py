@@ -1,20 +1,20 @@
 """Score: every member answers every clip of the manifest.
 
-    read manifest -> drop done -> group by source -> decode -> engine pool -> write
+    read manifest -> plan batches -> drop done -> decode -> engine pool -> write
 
-One pass per engine group. The manifest is the ledger: work to do is its clips minus the clips
-that have a prediction of every member of the group, so a run that was killed goes on where it was.
+One pass per engine group. The manifest is the ledger: the batches follow from it alone, and a
+batch is done when every member of the group has a prediction for each of its clips. So a run that
+was killed goes on with the same batches and ends with the same numbers to the last bit.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import ray.data
 
@@ -32,7 +32,6 @@ from ah_ray.progress import StageProgress
 from ah_ray.tasks import Task, load_task
 
 Row = dict[str, Any]
-_CLIPS_PER_SOURCE = 64  # a long video becomes several rows of work
 
 # A decoded clip between a decoder and an engine. Bytes with a shape cross processes without a
 # copy whatever their size; clips of one block may differ in size.
@@ -62,25 +61,31 @@ def score(run: RunDirectory, members: Sequence[Member], settings: ScoreConfig) -
     clips = run.clips(SCORING)
     for group in engine_groups(members):
         done = set.intersection(*(scored_clips(run, member.name) for member in group.members))
-        todo = clips.filter(pc.invert(pc.is_in(clips["clip_id"], pa.array(done, pa.string()))))
-        with StageProgress(f"score {group.name}", len(todo), "clips", len(done)) as progress:
-            if not len(todo):
+        batches = [
+            batch
+            for batch in plan_batches(clips, settings.batch_size)
+            if not done.issuperset(clip_ids(batch))
+        ]
+        todo = sum(len(clip_ids(batch)) for batch in batches)
+        with StageProgress(f"score {group.name}", todo, "clips", len(clips) - todo) as progress:
+            if not batches:
                 continue
             connect()
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
             attempts = Attempts.remote()  # type: ignore[attr-defined]
             parts = (
-                ray.data.from_items(sources(todo))
+                ray.data.from_items(batches)
                 .repartition(target_num_rows_per_block=1)
                 .map_batches(
                     make_decode(group.members[0].card.media),
                     batch_size=None,
+                    batch_format="pyarrow",
                     num_cpus=settings.cpus_per_decoder,
                 )
                 .map_batches(
                     Scorer,
                     fn_constructor_args=(group, settings, run, attempts),
-                    batch_size=settings.batch_size,
+                    batch_size=None,  # a block is a batch as it was planned
                     batch_format="pyarrow",
                     concurrency=settings.actors,
                     num_cpus=settings.cpus_per_actor,
@@ -96,44 +101,73 @@ def scored_clips(run: RunDirectory, member: str) -> set[str]:
     return storage.ids_in(run.predictions_path(member), schemas.PREDICTIONS, "clip_id")
 
 
-def sources(clips: pa.Table) -> list[Row]:
-    """One row of work per source video, with at most ``_CLIPS_PER_SOURCE`` of its clips."""
+def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
+    """The work: batches of at most ``batch_size`` clips, each of a few whole sources.
+
+    A source with more clips than that is spread over several batches. The plan depends on the
+    manifest alone, not on what is done already.
+
+    Args:
+        clips: ``schemas.CLIPS``.
+        batch_size: most clips per batch.
+
+    Returns:
+        Rows with a list ``sources`` of {video_id, source_uri, clips: [{clip_id, start_s, end_s}]}.
+    """
     by_source: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for clip in clips.select(["clip_id", "video_id", "source_uri", "start_s", "end_s"]).to_pylist():
+    columns = ["clip_id", "video_id", "source_uri", "start_s", "end_s"]
+    for clip in clips.select(columns).to_pylist():
         by_source[clip.pop("video_id"), clip.pop("source_uri")].append(clip)
-    return [
-        {"video_id": video_id, "source_uri": uri, "clips": group[first : first + _CLIPS_PER_SOURCE]}
-        for (video_id, uri), group in by_source.items()
-        for first in range(0, len(group), _CLIPS_PER_SOURCE)
-    ]
+    batches: list[Row] = []
+    free = 0
+    for (video_id, uri), found in sorted(by_source.items()):
+        ordered = sorted(found, key=lambda clip: (clip["start_s"], clip["clip_id"]))
+        for first in range(0, len(ordered), batch_size):
+            piece = ordered[first : first + batch_size]
+            if len(piece) > free:
+                batches.append({"sources": []})
+                free = batch_size
+            batches[-1]["sources"].append({"video_id": video_id, "source_uri": uri, "clips": piece})
+            free -= len(piece)
+    return batches
 
 
-def make_decode(media: MediaConfig) -> Callable[[dict[str, Any]], Iterator[pa.Table]]:
-    """A function that decodes the clips of its sources.
+def clip_ids(batch: Row) -> list[str]:
+    """The clips of one row of ``plan_batches``."""
+    return [clip["clip_id"] for source in batch["sources"] for clip in source["clips"]]
 
-    Columns in: those of ``sources``. Columns out: ``DECODED``, one row per clip; a clip that
+
+def make_decode(media: MediaConfig) -> Callable[[pa.Table], pa.Table]:
+    """A function that decodes the clips of one planned batch.
+
+    Columns in: those of ``plan_batches``. Columns out: ``DECODED``, one row per clip; a clip that
     cannot be decoded has its error there and no media.
     """
 
-    def decode_sources(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for video_id, uri, clips in zip(
-            batch["video_id"], batch["source_uri"], batch["clips"], strict=True
-        ):
-            spans = [Span(clip["start_s"], clip["end_s"]) for clip in clips]
-            for index, result in decode(uri, spans, media):
-                row: Row = {"clip_id": clips[index]["clip_id"], "video_id": video_id}
-                if isinstance(result, ItemError):
-                    row |= {"error_kind": result.kind, "error": result.message}
-                else:
-                    row |= {
-                        "frames": result.frames.tobytes(),
-                        "shape": result.frames.shape,
-                        "fps": result.fps,
-                        "audio": result.audio.tobytes(),
-                    }
-                yield pa.Table.from_pylist([row], schema=DECODED)
+    def decode_batch(batch: pa.Table) -> pa.Table:
+        rows: list[Row] = []
+        for planned in batch.to_pylist():
+            for source in planned["sources"]:
+                spans = [Span(clip["start_s"], clip["end_s"]) for clip in source["clips"]]
+                for index, result in decode(source["source_uri"], spans, media):
+                    clip_id = source["clips"][index]["clip_id"]
+                    rows.append(_decoded(clip_id, source["video_id"], result))
+        return pa.Table.from_pylist(rows, schema=DECODED)
 
-    return decode_sources
+    return decode_batch
+
+
+def _decoded(clip_id: str, video_id: str, result: DecodedClip | ItemError) -> Row:
+    """One row of ``DECODED``."""
+    row: Row = {"clip_id": clip_id, "video_id": video_id}
+    if isinstance(result, ItemError):
+        return row | {"error_kind": result.kind, "error": result.message}
+    return row | {
+        "frames": result.frames.tobytes(),
+        "shape": result.frames.shape,
+        "fps": result.fps,
+        "audio": result.audio.tobytes(),
+    }
 
 
 @ray.remote(num_cpus=0)

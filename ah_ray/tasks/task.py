@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from ah_ray.config import Frozen, load_yaml
 from ah_ray.errors import ConfigError
@@ -52,9 +52,15 @@ class Task(Frozen):
             raise ValueError("must contain {answer} exactly once")
         return value
 
+    @model_validator(mode="after")
+    def _words_differ(self) -> Task:
+        if self.positive.casefold() == self.negative.casefold():
+            raise ValueError(f"positive and negative are both {self.positive!r}")
+        return self
+
     def reply(self, label: int) -> str:
         """The reply that stands for ``label`` (1 or 0), as the model is trained to write it."""
-        return self.answer.format(answer=self.positive if label else self.negative)
+        return self.answer.replace("{answer}", self.positive if label else self.negative)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

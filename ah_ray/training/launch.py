@@ -163,7 +163,7 @@ def _watched(name: str, uri: str) -> Iterator[None]:
 
 def localize_rows(uri: str, target: Path) -> None:
     """Copy a data set to ``target`` with every media URI replaced by a local path."""
-    rows = [json.loads(line) for line in storage.read_bytes(uri).decode().splitlines()]
+    rows = [json.loads(line) for line in storage.read_bytes(uri).splitlines()]
 
     def localized(row: dict[str, Any]) -> dict[str, Any]:
         for key in ("videos", "audios"):

@@ -228,7 +228,8 @@ def run_swift(
     try:
         while True:
             ended = child.poll() is not None
-            lines = records.read_text().splitlines() if records.exists() else []
+            # What follows the last newline is a record that is still being written.
+            lines = records.read_text().split("\n")[:-1] if records.exists() else []
             for line in lines[seen:]:
                 record = json.loads(line)
                 if "loss" in record:

@@ -1,0 +1,220 @@
+import json
+
+import pyarrow as pa
+import pytest
+
+from ah_ray import schemas, storage
+from ah_ray.errors import ConfigError
+from ah_ray.evaluation.leaks import LeakError
+from ah_ray.pipelines.evaluate import counts, evaluate, video_level
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+
+LABELS = {"a": 1, "b": 1, "c": 0, "d": 0, "e": None, "f": 1}
+ANSWERS = {  # ensemble, v1, v2
+    "a": (1, 1, 1),
+    "b": (0, 1, 0),
+    "c": (0, 0, 0),
+    "d": (1, 0, 1),
+    "e": (1, 1, 1),
+    "f": (None, None, None),
+}
+
+
+def videos(split="test", **labels) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {"video_id": name, "uri": f"{name}.mp4", "participant_id": name, "split": split,
+             "label": label}
+            for name, label in labels.items()
+        ],
+        schema=schemas.VIDEOS,
+    )  # fmt: skip
+
+
+def verdicts(**answers) -> pa.Table:
+    def member(name, label):
+        states = {f"clips_{s}": 0 for s in ("ok", "unparseable", "error", "missing")}
+        states["clips_error" if label is None else "clips_ok"] = 2
+        return {
+            "member": name,
+            "label": label,
+            "score": None if label is None else 0.1 + 0.8 * label,
+        } | states
+
+    return pa.Table.from_pylist(
+        [
+            {
+                "video_id": name,
+                "label": label,
+                "score": None if label is None else 0.2 + 0.6 * label,
+                "status": "undecided" if label is None else "ok",
+                "members": [member("v1", v1), member("v2", v2)],
+            }
+            for name, (label, v1, v2) in answers.items()
+        ],
+        schema=schemas.VERDICTS,
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with the verdicts above, a video that could not be prepared and a training video."""
+    run = RunDirectory.at(str(tmp_path / "run"))
+    table = pa.concat_tables([videos(**LABELS, lost=1), videos("train", t=1)])
+    storage.write_table(table, run.path("videos", "part-0.parquet"))
+    storage.write_table(verdicts(**ANSWERS), run.path("verdicts", "part-0.parquet"))
+    manifest = [
+        {"clip_id": f"{v}{n}", "video_id": v, "start_s": n} for v in ANSWERS for n in (0, 1)
+    ]
+    for segmentation, rows in (
+        (SCORING, manifest),
+        (TRAINING, [{"clip_id": "t0", "video_id": "t"}]),
+    ):
+        path = storage.join(run.clips_path(segmentation), "part-0.parquet")
+        storage.write_rows(rows, schemas.CLIPS, path)
+    findings = [
+        schemas.finding("lost", "error", "unreadable", "m", "left out"),
+        schemas.finding("a", "warning", "odd", "m", "kept"),
+    ]
+    path = storage.join(run.findings_path(f"prepare_{SCORING}"), "part-0.parquet")
+    storage.write_rows(findings, schemas.FINDINGS, path)
+    return run
+
+
+def test_metrics_of_members_and_ensemble():
+    result = video_level(videos(**LABELS), verdicts(**ANSWERS))
+    assert list(result) == ["v1", "v2", "ensemble"]
+    for name, accuracy, precision, recall in (
+        ("v1", 1.0, 1.0, 1.0),
+        ("v2", 0.5, 0.5, 0.5),
+        ("ensemble", 0.5, 0.5, 0.5),
+    ):
+        assert result[name]["accuracy"] == accuracy
+        assert result[name]["precision"] == precision
+        assert result[name]["recall"] == recall
+        assert (result[name]["n"], result[name]["undecided"]) == (4, 1)  # e has no label
+
+
+def test_without_labels_there_are_no_metrics_but_no_error():
+    unlabelled = videos(**dict.fromkeys(LABELS))
+    result = video_level(unlabelled, verdicts(**ANSWERS))
+    assert result["ensemble"]["n"] == 0
+    assert result["ensemble"]["accuracy"] is None
+
+
+def test_every_video_is_a_verdict_or_a_finding(run):
+    found = counts(run, ("test",))
+    assert found["videos"] == 7
+    assert found["verdicts"] == 6
+    assert found["videos_in_findings"] == 1
+    assert found["verdicts_by_status"] == {"ok": 5, "undecided": 1}
+    assert found["clips"] == 12
+    assert found["predictions"]["v1"] == {"ok": 10, "unparseable": 0, "error": 2, "missing": 0}
+    assert all(sum(ends.values()) == found["clips"] for ends in found["predictions"].values())
+    assert (found["training_videos"], found["training_clips"]) == (1, 1)
+    assert found["findings"] == {"prepare_scoring": {"error": 1, "warning": 1}}
+
+
+def test_a_video_that_is_in_neither_stops_the_run(run):
+    storage.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    with pytest.raises(RuntimeError, match=r"1 videos have neither .*vanished"):
+        counts(run, ("test",))
+
+
+def test_a_warning_alone_does_not_account_for_a_video(run):
+    storage.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    path = storage.join(run.findings_path(f"prepare_{SCORING}"), "part-1.parquet")
+    odd = schemas.finding("vanished", "warning", "odd", "m", "kept")
+    storage.write_rows([odd], schemas.FINDINGS, path)
+    with pytest.raises(RuntimeError, match="vanished"):
+        counts(run, ("test",))
+
+
+def test_a_clip_in_the_manifest_does_not_account_for_a_video_without_verdict(run):
+    storage.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    path = storage.join(run.clips_path(SCORING), "part-1.parquet")
+    storage.write_rows([{"clip_id": "x", "video_id": "vanished"}], schemas.CLIPS, path)
+    with pytest.raises(RuntimeError, match="vanished"):
+        counts(run, ("test",))
+
+
+def test_repeated_findings_count_once(run):
+    findings = storage.read_table(run.findings_path(f"prepare_{SCORING}"), schemas.FINDINGS)
+    path = storage.join(run.findings_path(f"prepare_{SCORING}"), "part-again.parquet")
+    storage.write_table(findings, path)
+    assert counts(run, ("test",))["findings"] == {"prepare_scoring": {"error": 1, "warning": 1}}
+
+
+def test_other_splits_are_not_expected_but_videos_without_one_are(run):
+    storage.write_table(videos("val", v=1), run.path("videos", "part-1.parquet"))
+    assert counts(run, ("test",))["videos"] == 7
+    storage.write_table(videos(None, u=1), run.path("videos", "part-2.parquet"))
+    with pytest.raises(RuntimeError, match=r"\['u'\]"):
+        counts(run, ("test",))
+
+
+def test_the_report_is_written_as_it_is_returned(run):
+    report = evaluate(run, ("test",))
+    assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
+    assert set(report) == {"video_level", "counts"}
+
+
+def test_a_leak_stops_the_evaluation(run):
+    leaky = videos("train", a=1)
+    storage.write_table(leaky, run.path("videos", "part-1.parquet"))
+    with pytest.raises(LeakError, match="participant a"):
+        evaluate(run, ("test",))
+    assert not storage.exists(run.path("metrics.json"))
+
+
+def test_evaluating_too_early_names_the_command(tmp_path):
+    run = RunDirectory.at(str(tmp_path))
+    with pytest.raises(ConfigError, match="ah-ray catalog"):
+        evaluate(run, ("test",))
+    storage.write_table(videos(a=1), run.path("videos", "part-0.parquet"))
+    with pytest.raises(ConfigError, match="ah-ray reduce"):
+        evaluate(run, ("test",))
+
+
+# The run directory
+
+
+def test_a_run_keeps_the_settings_it_was_made_with(tmp_path):
+    run = RunDirectory.at(str(tmp_path / "run"))
+    run.claim({"segmentation": {"clip_s": 5.0, "min_tail_s": 3.0}})
+    run.claim({"segmentation": {"clip_s": 5.0, "min_tail_s": 3.0}, "media": {"fps": 2}})
+    run.claim({"media": {"fps": 2}})
+    with pytest.raises(ConfigError) as caught:
+        run.claim({"segmentation": {"clip_s": 4.0, "min_tail_s": 3.0}})
+    assert caught.value.where.endswith("run.yaml: segmentation")
+    assert "'clip_s': 5.0" in caught.value.problem
+    assert "'clip_s': 4.0" in caught.value.problem
+    with pytest.raises(ConfigError, match="media"):
+        run.claim({"media": {"fps": 1}})
+    run.claim({"segmentation": {"clip_s": 5.0, "min_tail_s": 3.0}})  # nothing was overwritten
+
+
+def test_each_clip_of_a_manifest_once_and_in_order(tmp_path):
+    run = RunDirectory.at(str(tmp_path))
+    rows = [
+        {"clip_id": f"{v}{n}", "video_id": v, "start_s": float(n)} for v in "ba" for n in (2, 0, 1)
+    ]
+    for part in (0, 1):
+        path = storage.join(run.clips_path(SCORING), f"part-{part}.parquet")
+        storage.write_rows(rows, schemas.CLIPS, path)
+    assert run.clips(SCORING)["clip_id"].to_pylist() == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert len(run.clips(TRAINING)) == 0
+
+
+def test_predictions_carry_their_member(tmp_path):
+    run = RunDirectory.at(str(tmp_path))
+    for member in ("v1", "v2"):
+        path = storage.join(run.predictions_path(member), "part-0.parquet")
+        storage.write_rows([{"clip_id": "a0", "status": "ok"}], schemas.PREDICTIONS, path)
+    assert sorted(run.predictions()["member"].to_pylist()) == ["v1", "v2"]
+
+
+def test_a_local_run_is_known_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert RunDirectory.at("run").uri == str(tmp_path / "run")
+    assert RunDirectory.at("s3://bucket/run/").uri == "s3://bucket/run"

@@ -1,0 +1,253 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ah_ray.config import (
+    MediaConfig,
+    RecipeConfig,
+    RunConfig,
+    SegmentationConfig,
+    load_config,
+    load_yaml,
+    with_overrides,
+)
+from ah_ray.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
+DEMO = ROOT / "jobs" / "demo.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _from_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """The demo's config with some of its values changed, as a file."""
+
+    def edit(*overrides: str) -> Path:
+        path = tmp_path / "job.yaml"
+        values = with_overrides(yaml.safe_load(DEMO.read_text()), overrides)
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return edit
+
+
+def error_of(path, *overrides) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, "run", overrides)
+    error = caught.value
+    assert "fix: " in str(error)
+    assert error.fix
+    return error
+
+
+def test_there_are_the_papers_config_and_the_demos():
+    assert {"paper.yaml", "demo.yaml"} <= {path.name for path in JOBS}
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_every_shipped_config_loads(path):
+    config = load_config(path, "run")
+    assert config == RunConfig.model_validate(config.model_dump())
+    for member in config.members:
+        assert isinstance(config.recipe(member), RecipeConfig)
+
+
+def test_the_demo_differs_from_the_paper_in_values_only():
+    paper, demo = (yaml.safe_load((ROOT / "jobs" / name).read_text()) for name in
+                   ("paper.yaml", "demo.yaml"))  # fmt: skip
+    assert set(paper) == set(demo)
+    assert set(paper["members"]) == set(demo["members"])
+    assert set(paper["recipes"]) == set(demo["recipes"])
+
+
+def test_the_papers_recipes_are_those_of_its_table():
+    config = load_config(ROOT / "jobs" / "paper.yaml", "run")
+    lora, full, longer = (config.recipe(name) for name in ("v1", "v2", "v3"))
+    assert (lora.tuner, lora.learning_rate, lora.epochs) == ("lora", 1e-5, 1)
+    assert (lora.lora_rank, lora.lora_alpha) == (8, 32)
+    assert (full.tuner, full.learning_rate, full.epochs) == ("full", 1e-6, 2)
+    assert (longer.tuner, longer.learning_rate, longer.epochs) == ("full", 1e-6, 3)
+    for recipe in (lora, full, longer):
+        assert (recipe.batch_size, recipe.accumulation, recipe.max_length) == (2, 32, 32768)
+    assert config.segmentation == SegmentationConfig(clip_s=5, min_tail_s=3)
+    assert (config.model.dtype, config.model.attention) == ("bfloat16", "flash_attention_2")
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "near"),
+    [
+        ("mebers={}", "mebers", "members"),
+        ("score.bach_size=3", "score.bach_size", "batch_size"),
+        ("media.max_frame=8", "media.max_frame", "max_frames"),
+        ("recipes.lora.learningrate=1", "recipes.lora.learningrate", "learning_rate"),
+        ("members.v1.promt=short", "members.v1.promt", "prompt"),
+        ("catalog.entri=x", "catalog.entri", "entry"),
+    ],
+)
+def test_an_unknown_key_names_the_file_the_key_and_the_nearest(edited, override, key, near):
+    path = edited(override)
+    error = error_of(path)
+    assert str(path) in error.where
+    assert key in error.where
+    assert error.problem == "unknown key"
+    assert error.fix == f"did you mean {near}?"
+
+
+def test_a_key_like_no_other_names_all_there_are(edited):
+    error = error_of(edited("reduce.zzz=1"))
+    assert error.fix == "one of invalid, missing, tie"
+
+
+def test_a_missing_key_is_named(edited, tmp_path):
+    values = yaml.safe_load(DEMO.read_text())
+    del values["catalog"]["root"]
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(values))
+    error = error_of(path)
+    assert "catalog.root" in error.where
+    assert error.fix == "add catalog.root"
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("segmentation.clip_s=long", "segmentation.clip_s"),
+        ("segmentation.clip_s=-1", "segmentation.clip_s"),
+        ("score.actors=0", "score.actors"),
+        ("score.actors=1.5", "score.actors"),
+        ("media.max_frames=3", "media.max_frames"),
+        ("model.dtype=float16", "model.dtype"),
+        ("reduce.tie=coin", "reduce.tie"),
+        ("members={}", "members"),
+        ("members={b/ad: {recipe: lora, prompt: short}}", "members"),
+        ("score=3", "score"),
+        ("train.splits=train", "train.splits"),
+        ("media={min_frames: 8, max_frames: 4}", "media"),
+        ("segmentation={clip_s: 1, min_tail_s: 2}", "segmentation"),
+        ("media={min_pixels: 5000, max_pixels: 4000}", "media"),
+    ],
+)
+def test_a_wrong_value_names_its_key(edited, override, key):
+    for error in (error_of(edited(override)), error_of(DEMO, override)):
+        assert re.search(rf"\b{re.escape(key)}\b", error.where)
+
+
+def test_several_problems_are_told_at_once(edited):
+    error = error_of(edited("score.actors=0", "media.fps=no", "tsk=x"))
+    assert all(key in str(error) for key in ("score.actors", "media.fps", "tsk"))
+
+
+def test_a_missing_file(tmp_path):
+    error = error_of(tmp_path / "none.yaml")
+    assert str(tmp_path / "none.yaml") in error.where
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "a: [1", "a: b: c", "\t"])
+def test_a_file_that_is_no_mapping(tmp_path, text):
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    assert str(path) in error_of(path).where
+
+
+def test_a_folder_or_other_bytes_instead_of_a_file(tmp_path):
+    error_of(tmp_path)
+    path = tmp_path / "job.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    error_of(path)
+
+
+def test_yaml_cannot_run_code(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text("task: !!python/object/apply:os.getcwd []\n")
+    error_of(path)
+
+
+def test_run_stands_for_the_run_directory():
+    config = load_config(DEMO, "s3://bucket/run/")
+    assert config.catalog.root == "s3://bucket/run/archive"
+    assert config.model.path == "s3://bucket/run/base"
+
+
+def test_an_override_wins_and_is_read_as_yaml():
+    overrides = ["score.batch_size=8", "train.splits=[train, val]", "recipes.lora.deepspeed=null"]
+    config = load_config(DEMO, "run", [*overrides, "catalog.root='{run}/x'", "score.batch_size=9"])
+    assert config.score.batch_size == 9
+    assert config.train.splits == ("train", "val")
+    assert config.recipes["lora"].deepspeed is None
+    assert config.catalog.root == "run/x"
+
+
+@pytest.mark.parametrize(
+    "override", ["score.batch_size", "=3", "", "score batch=3", "task.x=1", "score.batch_size.x=1"]
+)
+def test_a_bad_override(override):
+    assert "--set" in error_of(DEMO, override).where
+
+
+def test_an_override_that_is_no_yaml():
+    assert "--set" in error_of(DEMO, "score.batch_size=[1").where
+    assert "--set" in error_of(DEMO, "catalog.root={run}/x").where
+
+
+def test_overriding_leaves_the_given_values_alone():
+    values = {"a": {"b": 1}}
+    assert with_overrides(values, ["a.b=2", "c.d=3"]) == {"a": {"b": 2}, "c": {"d": 3}}
+    assert values == {"a": {"b": 1}}
+
+
+def test_an_override_of_a_recipe_is_of_that_member_only():
+    config = load_config(DEMO, "run", ["members.v3.overrides={epochs: 7, seed: 1}"])
+    assert (config.recipe("v3").epochs, config.recipe("v3").seed) == (7, 1)
+    assert (config.recipe("v2").epochs, config.recipe("v2").seed) == (2, 42)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [("{epoch: 3}", "epoch"), ("{epochs: many}", "epochs"), ("3", "overrides")],
+)
+def test_a_wrong_override_of_a_recipe(overrides, key):
+    error = error_of(DEMO, f"members.v3.overrides={overrides}")
+    assert "members.v3.overrides" in error.where
+    assert key in error.where
+    if key == "epoch":
+        assert error.fix == "did you mean epochs?"
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "known"),
+    [
+        ("members.v1.recipe=qlora", "members.v1.recipe", "lora"),
+        ("members.v1.prompt=long", "members.v1.prompt", "detailed"),
+        ("task=cue", "task", "cue_conflict"),
+    ],
+)
+def test_a_name_that_nothing_has_names_those_there_are(override, where, known):
+    error = error_of(DEMO, override)
+    assert where in error.where
+    assert known in error.fix
+
+
+def test_a_catalog_entry_that_does_not_exist():
+    error = error_of(DEMO, "catalog.entry=data_catalog/none.yaml")
+    assert "catalog.entry" in error.where
+    assert "data_catalog/none.yaml" in error.problem
+
+
+def test_a_config_is_frozen():
+    config = load_config(DEMO, "run")
+    for section in (config, config.score, config.recipes["lora"]):
+        with pytest.raises(ValueError, match="frozen"):
+            section.task = "x"
+
+
+def test_load_yaml_reads_any_model(tmp_path):
+    path = tmp_path / "media.yaml"
+    path.write_text("fps: 3\n")
+    assert load_yaml(path, MediaConfig) == MediaConfig(fps=3)

@@ -1,0 +1,183 @@
+import pytest
+import yaml
+
+from ah_ray import storage
+from ah_ray.config import MediaConfig, ModelConfig, SegmentationConfig
+from ah_ray.errors import ConfigError
+from ah_ray.members import (
+    MEMBER_FILE,
+    Member,
+    MemberCard,
+    engine_groups,
+    is_complete,
+    read_ensemble,
+    read_member,
+    write_card,
+)
+
+
+def card(name="v1", **changes) -> MemberCard:
+    values = {
+        "name": name,
+        "weights": "adapter",
+        "task": "cue_conflict",
+        "prompt": "short",
+        "model": ModelConfig(path="base"),
+        "media": MediaConfig(),
+        "segmentation": SegmentationConfig(),
+    }
+    return MemberCard(**values | changes)
+
+
+def member(name, **changes) -> Member:
+    return Member(f"members/{name}", card(name, **changes))
+
+
+@pytest.fixture
+def ensemble(tmp_path):
+    """Writes members and gives their folder."""
+
+    def write(*cards: MemberCard) -> str:
+        for item in cards:
+            path = storage.join(str(tmp_path), item.name, MEMBER_FILE)
+            storage.write_bytes(path, write_card(item))
+        return str(tmp_path)
+
+    return write
+
+
+def groups_of(*members) -> list[list[str]]:
+    return [[m.name for m in group.members] for group in engine_groups(members)]
+
+
+def test_a_card_reads_as_it_was_written(ensemble):
+    written = card(
+        trained={"recipe": {"epochs": 3}, "clips": 12, "note": "größer"},
+        media=MediaConfig(fps=1.5),
+        segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=0),
+    )
+    uri = storage.join(ensemble(written), "v1")
+    assert read_member(uri) == Member(uri, written)
+    assert is_complete(uri)
+
+
+def test_a_folder_without_a_card_is_no_member_yet(tmp_path):
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "adapter.safetensors").touch()
+    assert not is_complete(str(tmp_path / "v1"))
+    assert not is_complete(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- a\n", "name: v1\n", "name: ../v1\n", "name: [\n", "weights: some\n"]
+)
+def test_a_wrong_card_names_its_file(tmp_path, text):
+    # "name: [" is yaml.YAMLError today.
+    (tmp_path / MEMBER_FILE).write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_member(str(tmp_path))
+    assert str(tmp_path / MEMBER_FILE) in caught.value.where
+
+
+def test_the_ensemble_is_sorted_by_name(ensemble):
+    uri = ensemble(card("v3"), card("v1"), card("v2"))
+    assert [m.name for m in read_ensemble(uri)] == ["v1", "v2", "v3"]
+    assert [m.name for m in read_ensemble(uri, ["v3", "v1"])] == ["v1", "v3"]
+    assert [m.uri for m in read_ensemble(uri, ["v2"])] == [storage.join(uri, "v2")]
+
+
+def test_a_member_named_twice_votes_once(ensemble):
+    assert [m.name for m in read_ensemble(ensemble(card("v1")), ["v1", "v1"])] == ["v1"]
+
+
+def test_unfinished_members_do_not_count(ensemble, tmp_path):
+    uri = ensemble(card("v1"))
+    (tmp_path / "v2").mkdir()
+    (tmp_path / "v2" / "weights.bin").touch()
+    assert [m.name for m in read_ensemble(uri)] == ["v1"]
+    with pytest.raises(ConfigError, match="no finished member v2"):
+        read_ensemble(uri, ["v1", "v2"])
+
+
+def test_an_empty_folder_is_no_ensemble(tmp_path):
+    for uri in (str(tmp_path), str(tmp_path / "none")):
+        with pytest.raises(ConfigError, match="holds no finished member") as caught:
+            read_ensemble(uri)
+        assert caught.value.where == uri
+        assert "ah-ray train" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("key", "ours", "theirs"),
+    [
+        ("task", "cue_conflict", "ambivalence_hesitancy"),
+        ("segmentation", SegmentationConfig(clip_s=5), SegmentationConfig(clip_s=4)),
+    ],
+)
+def test_members_that_do_not_go_together_name_both_values(ensemble, key, ours, theirs):
+    uri = ensemble(card("v1", **{key: ours}), card("v2", **{key: theirs}))
+    with pytest.raises(ConfigError) as caught:
+        read_ensemble(uri)
+    assert caught.value.where == f"{uri}/v2/{MEMBER_FILE}: {key}"
+    assert str(ours) in caught.value.problem
+    assert str(theirs) in caught.value.problem
+    assert "v1" in caught.value.problem
+    assert len(read_ensemble(uri, ["v2"])) == 1
+
+
+def test_members_may_differ_in_prompt_media_and_weights(ensemble):
+    uri = ensemble(
+        card("v1"),
+        card("v2", weights="full", prompt="detailed"),
+        card("v3", media=MediaConfig(fps=1)),
+    )
+    assert len(read_ensemble(uri)) == 3
+
+
+def test_a_copied_member_is_not_another_member(ensemble, tmp_path):
+    uri = ensemble(card("v1"))
+    storage.write_bytes(storage.join(uri, "v2", MEMBER_FILE), write_card(card("v1")))
+    with pytest.raises(ConfigError, match="v2"):
+        read_ensemble(uri)
+
+
+def test_adapters_of_one_base_share_an_engine():
+    assert groups_of(member("a"), member("b"), member("c", prompt="detailed")) == [["a", "b", "c"]]
+
+
+def test_full_checkpoints_have_engines_of_their_own():
+    full = [member(name, weights="full") for name in "bc"]
+    assert groups_of(member("a"), *full, member("d")) == [["a", "d"], ["b"], ["c"]]
+    assert full[0].checkpoint == "members/b"
+    assert member("a").checkpoint == "base"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": ModelConfig(path="other")},
+        {"media": MediaConfig(fps=1)},
+        {"model": ModelConfig(path="base", dtype="float32")},
+        {"model": ModelConfig(path="base", attention="eager")},
+    ],
+    ids=str,
+)
+def test_what_is_loaded_or_seen_differently_is_apart(change):
+    assert groups_of(member("a"), member("b", **change)) == [["a"], ["b"]]
+
+
+def test_the_order_of_members_does_not_matter():
+    members = [member("c"), member("b", weights="full"), member("a"), member("d")]
+    assert groups_of(*members) == groups_of(*reversed(members)) == [["a", "c", "d"], ["b"]]
+
+
+def test_a_group_is_called_after_its_members():
+    (group,) = engine_groups([member("b"), member("a")])
+    assert group.name == "a+b"
+    assert group.checkpoint == "base"
+
+
+def test_a_card_is_plain_yaml():
+    values = yaml.safe_load(write_card(card()))
+    assert values["segmentation"] == {"clip_s": 5.0, "min_tail_s": 3.0}
+    assert MemberCard.model_validate(values) == card()

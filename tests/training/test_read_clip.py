@@ -1,0 +1,69 @@
+"""A training clip, read back as MS-Swift reads it, shows what scoring takes from the source."""
+
+import pytest
+
+from ah_ray.errors import ItemError
+from ah_ray.media.cut import cut
+from ah_ray.media.decode import DecodedClip, decode
+from ah_ray.media.probe import probe
+from ah_ray.media.segment import Span
+from ah_ray.training.swift import MEDIA_VARIABLE, READER
+from tests.media.coded_video import MEDIA, numbers_of, steady, tone, write_video
+
+SPANS = [Span(0.0, 2.5), Span(2.51, 5.0), Span(3.3333, 7.87), Span(8.04, 12.0)]
+
+
+@pytest.fixture
+def read_clip(monkeypatch):
+    from ah_ray.training.swift_plugin import read_clip
+
+    monkeypatch.setenv(MEDIA_VARIABLE, MEDIA.model_dump_json())
+    return read_clip
+
+
+def as_numbers(frames) -> list[int]:
+    pixels = frames.permute(0, 2, 3, 1).numpy()
+    return numbers_of(DecodedClip(pixels, 0.0, pixels))
+
+
+@pytest.mark.parametrize("sound", [True, False], ids=["sound", "no sound"])
+@pytest.mark.parametrize("fps", [10, 30_000 / 1001], ids=["10 Hz", "29.97 Hz"])
+def test_a_clip_file_shows_the_frames_of_the_source(read_clip, tmp_path, fps, sound):
+    source = write_video(
+        tmp_path / "v.mp4", steady(12, fps), tone(12) if sound else None, sound_codec="aac"
+    )
+    spans = {f"clip{index}": span for index, span in enumerate(SPANS)}
+    assert cut(str(source), probe(str(source)), spans, str(tmp_path)) == {}
+    for index, virtual in decode(str(source), SPANS, MEDIA):
+        frames, _, rate = read_clip({"video": str(tmp_path / f"clip{index}.mp4")})
+        assert as_numbers(frames) == numbers_of(virtual), SPANS[index]
+        assert rate == pytest.approx(virtual.fps, rel=1e-4)
+
+
+def test_what_is_told_about_a_clip(read_clip, tmp_path):
+    source = write_video(tmp_path / "v.mp4", steady(3, 10), tone(3), sound_codec="aac")
+    cut(str(source), probe(str(source)), {"clip": Span(0, 3)}, str(tmp_path))
+    path = tmp_path / "clip.mp4"
+    frames, metadata, rate = read_clip({"video": str(path)})
+    assert frames.shape == (6, 3, 64, 160)
+    assert rate == metadata["fps"] == pytest.approx(2.0)
+    assert metadata["total_num_frames"] == 6
+    assert metadata["frames_indices"] == list(range(6))
+
+
+def test_a_clip_that_cannot_be_read_is_an_error(read_clip, tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_text("no video\n")
+    with pytest.raises(ItemError, match=r"clip\.wav"):
+        read_clip({"video": str(path)})
+    source = write_video(tmp_path / "v.mp4", steady(3, 10), tone(3), sound_codec="aac")
+    cut(str(source), probe(str(source)), {"other": Span(0, 3)}, str(tmp_path))
+    (tmp_path / "other.wav").rename(tmp_path / "clip.wav")
+    with pytest.raises(ItemError, match=r"clip\.mp4"):
+        read_clip({"video": str(path)})
+
+
+def test_qwens_utilities_know_our_reader(read_clip):
+    from qwen_omni_utils.v2_5 import vision_process
+
+    assert vision_process.VIDEO_READER_BACKENDS[READER] is read_clip
