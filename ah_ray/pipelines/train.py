@@ -23,8 +23,7 @@ from ah_ray.members import MEMBER_FILE, MemberCard, is_complete, write_card
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
 from ah_ray.tasks import Prompt, Task, load_task, swift_row
-from ah_ray.training.launch import Launch, fit
-from ah_ray.training.swift import SwiftJob
+from ah_ray.training.swift import Launch, SwiftJob
 
 
 def train(run: RunDirectory, config: RunConfig) -> None:
@@ -45,6 +44,8 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     console.print(f"[bold]train[/]: {len(missing)} members to do{note}")
     if not missing:
         return
+    from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
+
     connect()
     require_no_leaks(run.videos())
     clips = run.clips(TRAINING)

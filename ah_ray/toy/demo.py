@@ -9,8 +9,6 @@ import json
 import tempfile
 from pathlib import Path
 
-import transformers
-
 from ah_ray import storage
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
@@ -18,9 +16,7 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import StageProgress, console
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
 from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
-from ah_ray.toy.model import write_tiny_checkpoint
-from ah_ray.training.launch import Launch, fit
-from ah_ray.training.swift import SwiftJob
+from ah_ray.training.swift import Launch, SwiftJob
 
 _MARKER = "config.json"  # of a checkpoint folder; written last
 
@@ -49,6 +45,12 @@ def make_base(run: RunDirectory, config: RunConfig) -> None:
     base = config.model.path
     if storage.exists(storage.join(base, _MARKER)):
         return
+    # Imported only when there is something to train: torch and its company take seconds.
+    import transformers
+
+    from ah_ray.toy.model import write_tiny_checkpoint
+    from ah_ray.training.launch import fit
+
     connect()
     transformers.utils.logging.disable_progress_bar()
     console.print("[bold]base model[/]: a tiny Qwen3-Omni learns to name single cues")

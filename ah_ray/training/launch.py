@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +23,16 @@ from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import TrainConfig
 from ah_ray.progress import console
-from ah_ray.training.swift import Node, SwiftError, SwiftJob, arguments, environment, run_swift
+from ah_ray.training.swift import (
+    Launch,
+    Node,
+    SwiftError,
+    arguments,
+    environment,
+    run_swift,
+)
 
 _PROGRESS_EVERY_S = 5.0
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A training and what its finished folder holds besides the checkpoint.
-
-    Attributes:
-        job: the training.
-        files: further files by name.
-        marker: the file that is written last; the folder is complete when it is there.
-    """
-
-    job: SwiftJob
-    files: Mapping[str, bytes]
-    marker: str
 
 
 def fit(launch: Launch, settings: TrainConfig, state: str) -> None:

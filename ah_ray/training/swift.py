@@ -50,6 +50,21 @@ class SwiftJob:
 
 
 @dataclass(frozen=True)
+class Launch:
+    """A training and what its finished folder holds besides the checkpoint.
+
+    Attributes:
+        job: the training.
+        files: further files by name.
+        marker: the file that is written last; the folder is complete when it is there.
+    """
+
+    job: SwiftJob
+    files: Mapping[str, bytes]
+    marker: str
+
+
+@dataclass(frozen=True)
 class Node:
     """One machine's place in a training."""
 
