@@ -16,7 +16,9 @@ def connect() -> None:
         # and so does what Ray's C++ part says about each actor pool.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        # Without an address Ray would join whatever cluster was last started on this machine.
+        address = os.environ.get("RAY_ADDRESS", "local")
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # StageProgress counts items, not blocks
     context.print_on_execution_start = False

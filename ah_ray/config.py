@@ -190,7 +190,7 @@ class ScoreConfig(Frozen):
 
     Attributes:
         splits: the splits that are scored; videos without a split are always scored.
-        engine: what runs the model.
+        engine: what runs the model: ``transformers``, or ``module:Class`` of your own.
         actors: how many copies of the model run at the same time.
         cpus_per_actor: CPUs (and threads) of each.
         gpus_per_actor: GPUs of each.
@@ -201,7 +201,7 @@ class ScoreConfig(Frozen):
     """
 
     splits: tuple[str, ...] = ("test",)
-    engine: Literal["transformers"] = "transformers"
+    engine: str = "transformers"
     actors: Count = 1
     cpus_per_actor: Positive = 1.0
     gpus_per_actor: Annotated[float, Field(ge=0)] = 0.0

@@ -1,5 +1,5 @@
 """Engines: a member's clips in, its answers out."""
 
-from ah_ray.engines.engine import Answer, Engine, load_engine
+from ah_ray.engines.engine import Answer, Engine, find_engine, load_engine
 
-__all__ = ["Answer", "Engine", "load_engine"]
+__all__ = ["Answer", "Engine", "find_engine", "load_engine"]

@@ -22,7 +22,7 @@ from ah_ray import schemas, storage
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import MediaConfig, ScoreConfig
-from ah_ray.engines import Answer, load_engine
+from ah_ray.engines import Answer, find_engine, load_engine
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
@@ -56,7 +56,11 @@ def score(run: RunDirectory, members: Sequence[Member], settings: ScoreConfig) -
         run: the run directory; its manifest of scoring clips is read.
         members: the ensemble.
         settings: the engine and its resources.
+
+    Raises:
+        ConfigError: there is no manifest, or no such engine or checkpoint.
     """
+    find_engine(settings.engine)
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
     for group in engine_groups(members):

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +26,14 @@ class Cluster:
 
     def __init__(self, home: Path) -> None:
         self.port = free_port()
+        # Of its own, or other runs on this machine would take it for theirs; short for sockets.
+        self.temporary = tempfile.mkdtemp(prefix="ray", dir="/tmp")
         self.environment = {
             **os.environ,
             "HOME": str(home),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "RAY_AUTH_MODE": "token",
+            "RAY_TMPDIR": self.temporary,
         }
         self.run("ray", "get-auth-token", "--generate")
         command = ["ray", "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=2"]
@@ -61,6 +65,7 @@ class Cluster:
     def stop(self) -> None:
         self.head.terminate()
         self.head.wait(timeout=60)
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +96,7 @@ def test_stages_as_jobs(cluster: Cluster, copy_of_demo: Path, same_inputs: list[
         f"python jobs/{stage}.py --config jobs/demo.yaml --run {copy_of_demo} {options}"
         for stage in ("catalog", "prepare", "train", "score", "reduce", "evaluate", "run")
     )
-    cluster.submit("bash", "-c", f"'{chain}'")
+    cluster.submit("bash", "-c", chain)
     assert (copy_of_demo / "metrics.json").exists()
 
 
