@@ -90,6 +90,7 @@ def test_killed_while_training_leaves_no_half_member_and_no_process(
     shutil.rmtree(copy_of_demo / "members" / "v1")
     shutil.rmtree(copy_of_demo / "train")
     arguments = ["train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs]
+    arguments += ["--set", "recipes.lora.epochs=0.2"]
     progress = copy_of_demo / "train" / "ray" / "v1.progress.json"
     kill_when([sys.executable, "-m", "ah_ray.cli", *arguments], progress.exists)
     assert not (copy_of_demo / "members" / "v1" / "member.yaml").exists()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.helpers import ROOT, result_rows
@@ -63,7 +64,9 @@ class Cluster:
             time.sleep(1)
 
     def stop(self) -> None:
-        self.head.terminate()
+        # Not `ray stop`, which stops every cluster of the machine.
+        for process in [*psutil.Process(self.head.pid).children(recursive=True), self.head]:
+            process.kill()
         self.head.wait(timeout=60)
         shutil.rmtree(self.temporary, ignore_errors=True)
 

@@ -59,12 +59,11 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(root.rglob("*.mp4"))
 
 
-@pytest.mark.parametrize("prompt", ["short", "detailed"])
 def test_training_and_scoring_see_the_same(
-    prompt: str, checkpoint: Path, sources: list[Path], tmp_path: Path
+    checkpoint: Path, sources: list[Path], tmp_path: Path
 ) -> None:
     task = load_task("cue_conflict")
-    rows, clips, labels = [], [], []
+    rows, clips, labels, prompts = [], [], [], []
     for number, source in enumerate(sources):
         info = probe(str(source))
         spans = {
@@ -74,10 +73,12 @@ def test_training_and_scoring_see_the_same(
         for clip_id in spans:
             video, audio = tmp_path / f"{clip_id}.mp4", tmp_path / f"{clip_id}.wav"
             label = len(rows) % 2
+            prompt = ("short", "detailed")[len(rows) // 2 % 2]
             labels.append(label)
+            prompts.append(prompt)
             rows.append(swift_row(task.prompts[prompt], task.reply(label), str(video), str(audio)))
             # The picture of the same file; the sound that scoring takes from the source.
-            ((_, file),) = decode(str(video), [Span(0, probe(str(video)).duration_s)], MEDIA)
+            ((_, file),) = decode(str(video), [Span(0, spans[clip_id].duration_s)], MEDIA)
             ((_, virtual),) = decode(str(source), [spans[clip_id]], MEDIA)
             assert not isinstance(file, ItemError)
             assert not isinstance(virtual, ItemError)
@@ -85,12 +86,17 @@ def test_training_and_scoring_see_the_same(
     assert len(clips) >= 6
 
     model = ModelConfig(path=str(checkpoint), dtype="float32")
-    card = MemberCard(
-        name="m", weights="full", task=task.name, prompt=prompt, model=model, media=MEDIA,
-        segmentation=RULE,
-    )  # fmt: skip
+    members = {
+        prompt: Member(
+            str(checkpoint),
+            MemberCard(
+                name="m", weights="full", task=task.name, prompt=prompt, model=model, media=MEDIA,
+                segmentation=RULE,
+            ),
+        )
+        for prompt in set(prompts)
+    }  # fmt: skip
     processor = load_processor(str(checkpoint))
-    member = Member(str(checkpoint), card)
 
     job = SwiftJob("m", model, RecipeConfig(tuner="full", learning_rate=1), MEDIA, "", "")
     dataset, encoded = tmp_path / "rows.jsonl", tmp_path / "encoded.pt"
@@ -102,8 +108,8 @@ def test_training_and_scoring_see_the_same(
     )
     trained = torch.load(encoded, weights_only=False)
 
-    for theirs, clip, label in zip(trained, clips, labels, strict=True):
-        ours = encode(processor, member, [clip])
+    for theirs, clip, label, prompt in zip(trained, clips, labels, prompts, strict=True):
+        ours = encode(processor, members[prompt], [clip])
         prompt_ids = ours["input_ids"][0].tolist()
         reply = task.reply(label) + "<|im_end|>"
         expected = prompt_ids + processor.tokenizer(reply, add_special_tokens=False).input_ids
