@@ -41,10 +41,10 @@ def _open(config: str, run: str, overrides: list[str]) -> tuple[RunDirectory, Ru
 
 
 def _stage(name: str, config: str, run: str, overrides: list[str]) -> None:
+    opened = _open(config, run, overrides)  # before the imports that take seconds
     from ah_ray.pipelines.stages import STAGES
 
-    directory, settings = _open(config, run, overrides)
-    STAGES[name](directory, settings)
+    STAGES[name](*opened)
 
 
 @app.command()
@@ -107,18 +107,19 @@ def evaluate(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
 @app.command("run")
 def run_all(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
     """All stages, one after the other."""
+    opened = _open(config, run, set_)
     from ah_ray.pipelines.stages import run_stages
 
-    run_stages(*_open(config, run, set_))
+    run_stages(*opened)
 
 
 @app.command()
 def demo(config: Config = DEMO_CONFIG, run: Run = DEMO_RUN, set_: Set = []) -> None:  # noqa: B006
     """The main job on a synthetic archive with a tiny model, on any machine with two cores."""
+    directory, settings = _open(config, run, set_)
     from ah_ray.pipelines.stages import run_stages
     from ah_ray.toy.demo import make_archive, make_base
 
-    directory, settings = _open(config, run, set_)
     make_archive(settings.catalog.root)
     make_base(directory, settings)
     run_stages(directory, settings)
@@ -130,13 +131,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         app(arguments)
-    except ConfigError as error:
-        console.print(f"[red]error[/] {error}", markup=True)
-        sys.exit(2)
-    except (LeakError, SwiftError) as error:
+    except (ConfigError, LeakError, SwiftError) as error:
         console.print("[red]error[/]", end=" ")
         console.print(str(error), markup=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.
 
 def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
     """The distinct values of one string column of a table."""
-    return set(pc.unique(read_table(uri, schema)[column]).to_pylist())
+    return set(pc.unique(read_table(uri, pa.schema([schema.field(column)]))[column]).to_pylist())
 
 
 def remove(uri: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from rich.markup import escape
+
 from ah_ray import schemas, storage
 from ah_ray.catalog import CatalogEntry, compare_with_published, read_catalog
 from ah_ray.pipelines.run_directory import RunDirectory
@@ -25,7 +27,7 @@ def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> int:
         ConfigError: nothing usable is there, or the run was made from another archive.
     """
     run.claim({"archive": storage.absolute(root)})
-    console.print(f"[bold]catalog[/]: {entry.title} at {root}")
+    console.print(f"[bold]catalog[/]: {escape(f'{entry.title} at {root}')}")
     found = read_catalog(entry, root)
     part = "part-0.parquet"
     storage.write_rows(found.findings, schemas.FINDINGS, f"{run.findings_path('catalog')}/{part}")

@@ -35,8 +35,11 @@ def evaluate(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     """
     videos = run.videos()
     require_no_leaks(videos)
+    # A labelled video outside the splits may show somebody who was trained on: it has a verdict
+    # but does not count here.
+    labelled = in_splits(videos, splits, unlabelled=False)
     report = {
-        "video_level": video_level(videos, run.verdicts()),
+        "video_level": video_level(labelled, run.verdicts()),
         "counts": counts(run, splits),
     }
     storage.write_bytes(run.path("metrics.json"), (json.dumps(report, indent=2) + "\n").encode())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 
 from ah_ray import schemas, storage
@@ -33,22 +33,31 @@ def ah_ray(*arguments: str, check: bool = True, **options: Any) -> subprocess.Co
     return done
 
 
-def kill_when(command: list[str], ready: Callable[[], bool], timeout_s: float = 300) -> None:
-    """Start ``command`` and kill -9 it and all it started as soon as ``ready``."""
-    child = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
+def kill_when(
+    command: list[str],
+    ready: Callable[[], bool],
+    with_workers: bool = True,
+    timeout_s: float = 300,
+) -> None:
+    """Start ``command`` and kill -9 it as soon as ``ready``.
+
+    With its workers it goes as when a machine loses power; without them, Ray has to notice.
+    """
+    child = psutil.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )  # fmt: skip
     deadline = time.monotonic() + timeout_s
     try:
         while not ready():
             assert child.poll() is None, "ended before it could be killed"
             assert time.monotonic() < deadline, "never got to the point where it should be killed"
-            time.sleep(0.05)
+            time.sleep(0.02)
     finally:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        # Ray's daemons have sessions of their own; they end when their driver is gone.
+        doomed = [child, *(child.children(recursive=True) if with_workers else [])]
+        for process in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(doomed, timeout=30)
 
 
 def rows(path: Path, schema: pa.Schema, partition: str | None = None) -> list[dict[str, Any]]:

@@ -1,0 +1,64 @@
+"""Videos, members and the run directory in object storage, behind a real S3 protocol server."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fsspec.core import url_to_fs
+from moto.server import ThreadedMotoServer
+
+from ah_ray import schemas, storage
+from tests.e2e.helpers import ah_ray
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """An empty bucket on a server of its own."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AH_RAY_CACHE", str(tmp_path / "cache"))
+    uri = f"s3://archive-{uuid.uuid4().hex}"  # servers of one process share their buckets
+    filesystem, path = url_to_fs(uri)
+    filesystem.mkdir(path)
+    yield uri
+    filesystem.clear_instance_cache()
+    server.stop()
+
+
+def test_an_archive_in_a_bucket_is_scored_into_the_bucket(bucket: str, demo: Path) -> None:
+    videos = sorted((demo / "archive" / "Videos").rglob("*.mp4"))[:2]
+    for number, video in enumerate(videos):
+        storage.write_bytes(f"{bucket}/videos/{number}/video.mp4", video.read_bytes())
+    storage.write_bytes(f"{bucket}/videos/broken.mp4", videos[0].read_bytes()[:5000])
+    storage.upload_folder(demo / "members" / "v3", f"{bucket}/members/v3", last="member.yaml")
+    arguments = ["score", "--videos", f"{bucket}/videos", "--ensemble", f"{bucket}/members"]
+    done = ah_ray(*arguments, "--run", f"{bucket}/run", env=dict(os.environ))
+    assert "videos in: 3 = 2 verdicts + 1 in findings" in done.stdout
+    verdicts = storage.read_table(f"{bucket}/run/verdicts", schemas.VERDICTS)
+    assert set(verdicts["uri"].to_pylist()) == {
+        f"{bucket}/videos/{number}/video.mp4" for number in range(2)
+    }
+    assert set(verdicts["status"].to_pylist()) == {"ok"}
+    again = ah_ray(*arguments, "--run", f"{bucket}/run", env=dict(os.environ))
+    assert "score v3: 0 clips to do" in again.stdout
+
+
+def test_training_clips_are_written_to_the_bucket(bucket: str, demo: Path) -> None:
+    root, run = f"{bucket}/archive", f"{bucket}/run"
+    storage.upload_folder(demo / "archive", root, last="meta_data.yml")
+    options = ["--config", "jobs/demo.yaml", "--run", run]
+    for setting in (f"catalog.root={root}", "train.splits=[val]", "score.splits=[]"):
+        options += ["--set", setting]
+    for stage in ("catalog", "prepare"):
+        ah_ray(stage, *options, env=dict(os.environ))
+    clips = storage.read_table(f"{run}/clips", schemas.CLIPS).to_pylist()
+    assert len({clip["video_id"] for clip in clips}) == 16
+    media = set(storage.list_files(f"{run}/media"))
+    assert media == {clip[column] for clip in clips for column in ("media_uri", "audio_uri")}
