@@ -103,13 +103,9 @@ def write_bytes(uri: str, data: bytes) -> None:
         filesystem.pipe_file(path, data)
         return
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{target.name}")
-    try:
+    with temporary_sibling(target) as temporary:
         temporary.write_bytes(data)
         os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_table(table: pa.Table, uri: str) -> None:

@@ -14,8 +14,6 @@ import av.container
 from ah_ray import storage
 from ah_ray.errors import ItemError
 
-VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
-
 # Only demuxers of self-contained files, and only the protocol of the file itself: a playlist or
 # a concat script with a video's name must not make a worker read other files or addresses.
 _OPTIONS = {

@@ -74,8 +74,8 @@ def score(run: RunDirectory, members: Sequence[Member], settings: ScoreConfig) -
         with StageProgress(f"score {group.name}", todo, "clips", len(clips) - todo) as progress:
             if not batches:
                 continue
-            connect()
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
+            connect()
             attempts = Attempts.remote()  # type: ignore[attr-defined]
             parts = (
                 ray.data.from_items(batches)

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from ah_ray.config import RecipeConfig
+from ah_ray.media.frames import AUDIO_HZ
+from ah_ray.tasks import Prompt, swift_row
 from ah_ray.toy import cues
 
 SYSTEM_TEXT = "You watch a short clip and compare what is seen with what is heard."
@@ -42,8 +44,6 @@ RECIPE = RecipeConfig(
     train_aligner=True,
     gradient_checkpointing=False,
 )
-
-_AUDIO_HZ = 16_000
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ def write_cue_clips(
 def _write_clip(folder: Path, seed: int, number: int) -> CueClip:
     rng = np.random.default_rng([seed, number])
     # Training reads two frames of a clip, so more than ten a second would only cost time.
-    form = replace(cues.random_format(rng), fps=Fraction(10), sample_rate=_AUDIO_HZ)
+    form = replace(cues.random_format(rng), fps=Fraction(10), sample_rate=AUDIO_HZ)
     frame_count = int(rng.integers(20, 27))
     smiling, bright = (bool(cue) for cue in rng.integers(2, size=2))
-    sound = cues.voice(rng, np.full(frame_count * _AUDIO_HZ // 10, bright), _AUDIO_HZ)
+    sound = cues.voice(rng, np.full(frame_count * AUDIO_HZ // 10, bright), AUDIO_HZ)
     clip = CueClip(folder / f"{number:05}.mp4", folder / f"{number:05}.wav", smiling, bright)
     frames = cues.faces(rng, np.full(frame_count, smiling), form.width, form.height)
     cues.encode(clip.video, form, frames, sound)
     with wave.open(str(clip.audio), "wb") as file:
-        file.setparams((1, 2, _AUDIO_HZ, len(sound), "NONE", ""))
+        file.setparams((1, 2, AUDIO_HZ, len(sound), "NONE", ""))
         file.writeframes((sound * 32767).astype("<i2").tobytes())
     return clip
 
@@ -104,12 +104,5 @@ def _name(clip: CueClip) -> str:
 
 
 def _row(clip: CueClip, question: str, answer: str) -> dict[str, Any]:
-    return {
-        "messages": [
-            {"role": "system", "content": SYSTEM_TEXT},
-            {"role": "user", "content": f"<video><audio>{question}"},
-            {"role": "assistant", "content": f"<answer>{answer}</answer>"},
-        ],
-        "videos": [str(clip.video)],
-        "audios": [str(clip.audio)],
-    }
+    prompt = Prompt(system=SYSTEM_TEXT, user=question)
+    return swift_row(prompt, f"<answer>{answer}</answer>", str(clip.video), str(clip.audio))
