@@ -47,16 +47,31 @@ class SegmentationConfig(Frozen):
 
     Attributes:
         clip_s: the longest clip, in seconds (Δ in the paper).
-        min_tail_s: a trailing piece shorter than this is dropped, unless it is the whole stretch.
+        overlap_s: how much of a clip the next one shows again, in seconds.
+        tail: what becomes of the piece at the end of a stretch that fills no whole clip. ``drop``
+            it when it is shorter than ``min_tail_s``, ``keep`` it, or ``overlap``: move the last
+            clip back until it is whole, so that no second goes unseen and every clip is as long.
+        min_tail_s: see ``tail``, in seconds.
+        min_clip_s: a stretch or tail shorter than this gives no clip, in seconds.
+        negatives: training clips of negative videos are cut from the ``whole`` video, or
+            ``balanced``: as long as the clips of positives are, which else are shorter, so that a
+            model could tell the classes apart by nothing but a clip's length.
     """
 
     clip_s: Positive = 5.0
+    overlap_s: Annotated[float, Field(ge=0)] = 0.0
+    tail: Literal["drop", "keep", "overlap"] = "drop"
     min_tail_s: Annotated[float, Field(ge=0)] = 3.0
+    min_clip_s: Annotated[float, Field(ge=0)] = 0.0
+    negatives: Literal["whole", "balanced"] = "whole"
 
     @model_validator(mode="after")
-    def _tail_fits(self) -> SegmentationConfig:
-        if self.min_tail_s > self.clip_s:
-            raise ValueError(f"min_tail_s {self.min_tail_s} is longer than clip_s {self.clip_s}")
+    def _fits_a_clip(self) -> SegmentationConfig:
+        for name in ("min_tail_s", "min_clip_s"):
+            if getattr(self, name) > self.clip_s:
+                raise ValueError(f"{name} {getattr(self, name)} exceeds clip_s {self.clip_s}")
+        if self.overlap_s >= self.clip_s:
+            raise ValueError(f"overlap_s {self.overlap_s} is not below clip_s {self.clip_s}")
         return self
 
 
@@ -156,9 +171,36 @@ class MemberConfig(Frozen):
 
 
 class PrepareConfig(Frozen):
-    """Resources of prepare: CPUs that one video's probing and cutting takes while it runs."""
+    """How prepare works.
 
+    Attributes:
+        clips: training clips become ``files`` (a video and a WAV each, for people and for trainers
+            that read a clip many times), or stay ``virtual``: times in their source, which
+            training decodes. Scoring clips are always virtual.
+        no_audio: a video without sound is prepared with ``silence``; with ``skip`` it is left out
+            on purpose, with ``error`` it is left out as a fault. All three are told.
+        cpus_per_video: CPUs that one video takes while it is worked on.
+    """
+
+    clips: Literal["files", "virtual"] = "files"
+    no_audio: Literal["silence", "skip", "error"] = "silence"
     cpus_per_video: Positive = 1.0
+
+
+class LimitsConfig(Frozen):
+    """What a source may cost before it is refused; archives hold files that nobody has looked at.
+
+    Attributes:
+        max_duration_s: longest video, in seconds.
+        max_pixels: largest picture (width x height), in square pixels.
+        timeout_s: longest time that opening, cutting or decoding one source may take, in seconds.
+        max_memory_mb: most memory that cutting one source may take, in MiB.
+    """
+
+    max_duration_s: Positive = 6 * 3600.0
+    max_pixels: Count = 8192 * 4320
+    timeout_s: Positive = 3600.0
+    max_memory_mb: Count = 8192
 
 
 class TrainConfig(Frozen):
@@ -230,6 +272,7 @@ class ArchiveConfig(Frozen):
     """What scoring an archive with finished members needs."""
 
     prepare: PrepareConfig = PrepareConfig()
+    limits: LimitsConfig = LimitsConfig()
     score: ScoreConfig = ScoreConfig()
     reduce: ReduceConfig = ReduceConfig()
 
