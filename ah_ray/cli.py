@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,15 +48,53 @@ def _stage(name: str, config: str, run: str, overrides: list[str]) -> None:
 
 
 @app.command()
-def catalog(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
-    """Read the archive: which videos there are, and everything that is odd about them."""
-    _stage("catalog", config, run, set_)
+def catalog(
+    run: Run,
+    action: Annotated[
+        Literal["check"] | None,
+        typer.Argument(
+            help="check: print every finding of the run by kind, and what differs from the "
+            "published sizes. Exits with 1 when a finding is an error."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", help="The run config; `check` works without, too.")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Read the archive: which videos there are, and everything that is odd about them.
+
+    `catalog check --config C --run R` reads it (again) before it prints; without --config it
+    prints what the run holds.
+    """
+    if action is None and config is not None:
+        return _stage("catalog", config, run, set_)
+    if config is None and (action is None or set_):
+        raise ConfigError("catalog", "does not say which archive to read", "give --config")
+    from ah_ray.catalog import load_entry
+    from ah_ray.pipelines.catalog import check, read_into
+
+    directory = RunDirectory.at(run)
+    if config is not None:
+        archive = _open(config, run, set_)[1].catalog
+        read_into(directory, load_entry(archive.entry), archive.root)
+    raise typer.Exit(1 if check(directory) else 0)
 
 
 @app.command()
-def prepare(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+def prepare(
+    config: Config,
+    run: Run,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many videos, for a trial.")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+) -> None:
     """Segment the videos into clips: files for training, a list of times for scoring."""
-    _stage("prepare", config, run, set_)
+    opened = _open(config, run, set_)
+    from ah_ray.pipelines.stages import prepare_stage
+
+    prepare_stage(*opened, limit=limit)
 
 
 @app.command()

@@ -42,7 +42,8 @@ CLIPS = pa.schema(
         ("width", pa.int32()),  # of the source, in pixels
         ("height", pa.int32()),
         ("fps", pa.float64()),  # of the source, average
-        ("has_audio", pa.bool_()),  # false: the clip is scored with silence
+        ("has_audio", pa.bool_()),  # false: the model hears silence
+        ("damage", pa.int32()),  # decoder errors inside the clip, met when its file was cut
         ("bucket", pa.string()),  # frames x height x width that the model sees
     ]
 )

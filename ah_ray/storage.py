@@ -58,6 +58,14 @@ def local_path(uri: str) -> Path | None:
     return Path(path) if isinstance(filesystem, LocalFileSystem) else None
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """What a storage raises when it cannot be reached or read, its own retries included."""
+    from aiohttp import ClientError  # these two are s3fs's; imported where they are asked for
+    from botocore.exceptions import BotoCoreError
+
+    return OSError, BotoCoreError, ClientError
+
+
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     filesystem, path = _fresh(uri)
@@ -140,6 +148,15 @@ def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.
     return table.to_table()
 
 
+def replace_table(table: pa.Table, uri: str) -> None:
+    """Put ``table`` in place of all that a table's folder ``uri`` holds."""
+    old = list_files(uri)
+    part = join(uri, f"part-{stable_id(uuid.uuid4().hex)}.parquet")
+    write_table(table, part)  # first, so that a crash leaves rows twice rather than not at all
+    for file in old:
+        remove(file)
+
+
 def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
     """The distinct values of one string column of a table."""
     return set(pc.unique(read_table(uri, pa.schema([schema.field(column)]))[column]).to_pylist())
@@ -194,6 +211,16 @@ def localize(uri: str) -> Path:
                 if not folder.exists():  # else another process was faster, with the same content
                     raise
     return target
+
+
+def download(uri: str, target: Path) -> None:
+    """Copy one file to a local path, for as long as the caller keeps it.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    filesystem, path = _fresh(uri)
+    filesystem.get_file(path, str(target))
 
 
 def cache_folder() -> Path:

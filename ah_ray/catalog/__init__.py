@@ -10,19 +10,17 @@ from collections import Counter
 from collections.abc import Callable
 
 from ah_ray.catalog import bah, folder, table
-from ah_ray.catalog.entry import CatalogEntry, load_entry
-from ah_ray.catalog.kinds import KINDS, LEFT_OUT
+from ah_ray.catalog.entry import CatalogEntry, load_entry, parse_entry
 from ah_ray.catalog.published import compare_with_published
 from ah_ray.catalog.rows import Catalog
 from ah_ray.errors import ConfigError
 
 __all__ = [
-    "KINDS",
-    "LEFT_OUT",
     "Catalog",
     "CatalogEntry",
     "compare_with_published",
     "load_entry",
+    "parse_entry",
     "read_catalog",
 ]
 

@@ -1,7 +1,7 @@
 """The reader for BAH and for archives in its format (the synthetic one, for example).
 
 Three sources speak about a video: the annotation file, the split files and the metadata of its
-participant. What happens when they are odd or disagree is stated in ``kinds``.
+participant. What happens when they are odd or disagree is stated in ``ah_ray.findings``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.nodes import MappingNode
 
 from ah_ray import storage
 from ah_ray.catalog.bah_yaml import read_annotations
 from ah_ray.catalog.entry import BahFiles, CatalogEntry
-from ah_ray.catalog.kinds import note
-from ah_ray.catalog.listing import files_below
+from ah_ray.catalog.listing import Refusal, files_below
 from ah_ray.catalog.rows import (
     Catalog,
     Rows,
@@ -29,6 +29,7 @@ from ah_ray.catalog.rows import (
     withheld,
 )
 from ah_ray.errors import ConfigError
+from ah_ray.findings import note, shown
 from ah_ray.schemas import stable_id
 
 SPLITS = ("train", "val", "test")
@@ -56,8 +57,15 @@ class Sources(NamedTuple):
 
     annotations: Mapping[str, Sequence[Annotation]]
     splits: Mapping[str, Sequence[SplitLine]]
-    people: Mapping[str, Mapping[str, str]]  # metadata by participant
+    people: Mapping[str, Sequence[Mapping[str, str]]]  # metadata by participant
     files: Mapping[str, str]  # URIs
+    refused: Mapping[str, Refusal]  # files and folders that may not be used
+    listed: int  # files in all
+
+    def attributes(self, participant: str | None) -> Mapping[str, str]:
+        """The metadata of a participant; none when they are unknown or contradict each other."""
+        stated = self.people.get(participant or "", ())
+        return stated[0] if stated and not _differ(stated) else {}
 
 
 def read(entry: CatalogEntry, root: str) -> Catalog:
@@ -79,9 +87,9 @@ def read(entry: CatalogEntry, root: str) -> Catalog:
             videos.append(video)
             findings += notes
     findings += participants_in_two_splits(videos)
-    findings += _without_metadata(videos, sources, entry.files)
-    if unnamed := sources.files.keys() - keys:
-        message = f"files that no annotation or split file names: {len(unnamed)}"
+    findings += _odd_metadata(videos, sources, entry.files)
+    if unnamed := sources.listed - len(keys & (sources.files.keys() | sources.refused.keys())):
+        message = f"files that no annotation or split file names: {unnamed}"
         findings.append(note(root, "ignored_files", message))
     return Catalog(videos, findings)
 
@@ -98,12 +106,14 @@ def canonical(path: str) -> str:
 def _sources(files: BahFiles, root: str) -> Sources:
     # One listing instead of a question per video. Should a file be there in both spellings, the
     # one with underscores, which the listing has last, is used.
-    listing = files_below(storage.join(root, VIDEOS))
+    videos, refused = files_below(storage.join(root, VIDEOS))
     return Sources(
         annotations=_annotations(_only_match(root, files.annotations)),
         splits=_split_lines(storage.join(root, files.splits)),
         people=_metadata(storage.join(root, files.metadata)) if files.metadata else {},
-        files={canonical(f"{VIDEOS}/{path}"): uri for path, uri in listing.items()},
+        files={canonical(f"{VIDEOS}/{path}"): uri for path, uri in videos.items()},
+        refused={canonical(f"{VIDEOS}/{path}"): why for path, why in refused.items()},
+        listed=len(videos) + len(refused),
     )
 
 
@@ -138,7 +148,9 @@ def _language(transcript: object) -> object:
 
 
 def _text(value: object) -> str:
-    return ",".join(str(v) for v in value) if isinstance(value, list) else str(value)
+    """A scalar or a flat list as text; what is nested, which may be endless, is cut short."""
+    parts = value if isinstance(value, list) else [value]
+    return ",".join(v if isinstance(v, str) else shown(v) for v in parts)
 
 
 def _split_lines(folder: str) -> dict[str, list[SplitLine]]:
@@ -153,19 +165,28 @@ def _split_lines(folder: str) -> dict[str, list[SplitLine]]:
     return dict(found)
 
 
-def _metadata(uri: str) -> dict[str, dict[str, str]]:
-    """Metadata by participant, every value as it is written (``Yes`` is no boolean here)."""
+def _metadata(uri: str) -> dict[str, list[dict[str, str]]]:
+    """Every entry about a participant, each value as it is written (``Yes`` is no boolean here)."""
+    people: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    text = _read_text(uri)
     try:
-        people = yaml.load(_read_text(uri), Loader=yaml.BaseLoader)  # builds only text
-    except yaml.YAMLError as error:
+        loader = yaml.BaseLoader(text)  # builds only text
+        root = loader.get_single_node()
+        if not isinstance(root, MappingNode):
+            raise ConfigError(uri, "is no mapping by participant", "use the file as published")
+        for key, value in root.value:  # a dictionary would keep only the last of several entries
+            values = loader.construct_object(value, deep=True)
+            if isinstance(values, dict):
+                person = _text(loader.construct_object(key, deep=True))
+                people[person].append({str(k): _text(v) for k, v in values.items()})
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(uri, f"is no YAML: {error}", "use the file as published") from None
-    if not isinstance(people, dict):
-        raise ConfigError(uri, "is no mapping by participant", "use the file as published")
-    return {
-        person: {str(k): _text(v) for k, v in values.items()}
-        for person, values in people.items()
-        if isinstance(values, dict)
-    }
+    return dict(people)
+
+
+def _differ(stated: Sequence[Mapping[str, str]]) -> bool:
+    """Whether several entries about one participant contradict each other."""
+    return any(other != stated[0] for other in stated)
 
 
 def _read_text(uri: str) -> str:
@@ -206,8 +227,13 @@ def _left_out(key: str, sources: Sources, consent: Mapping[str, str]) -> dict[st
     splits = sorted({line.split for line in sources.splits.get(key, ())})
     if len(splits) > 1:
         return note(video_id, "video_in_two_splits", f"{key} is in {', '.join(splits)}")
-    if reasons := withheld(consent, sources.people.get(_participant(key) or "", {})):
+    if reasons := withheld(consent, sources.attributes(_participant(key))):
         return note(video_id, "consent_denied", f"{key}: {'; '.join(reasons)}")
+    # A refused folder takes all that is below it with it.
+    for part in (key, *map(str, path.parents)):
+        if part in sources.refused:
+            kind, message = sources.refused[part]
+            return note(video_id, kind, f"{key}: {message}")
     if key not in sources.files:
         return note(video_id, "missing_file", f"{key} is listed and not there")
     return None
@@ -235,7 +261,7 @@ def _video(key: str, sources: Sources) -> tuple[dict[str, Any], Rows]:
     attributes = {
         **_question(key),
         **(entry.attributes if entry else {}),
-        **sources.people.get(participant or "", {}),
+        **sources.attributes(participant),
     }
     row = video_row(
         video_id,
@@ -260,7 +286,7 @@ def _label(
     }
     labels = {source: parse_label(value) for source, value in stated.items()}
     found = [
-        ("label_invalid", f"{key}: the label in {source} is {stated[source]!r}")
+        ("label_invalid", f"{key}: the label in {source} is {shown(stated[source])}")
         for source, label in labels.items()
         if label is None
     ]
@@ -286,11 +312,20 @@ def _question(key: str) -> dict[str, str]:
     return {"question": match[1]} if match else {}
 
 
-def _without_metadata(videos: Rows, sources: Sources, files: BahFiles) -> Rows:
-    """One finding per participant that the metadata do not know."""
+def _odd_metadata(videos: Rows, sources: Sources, files: BahFiles) -> Rows:
+    """One finding per participant that the metadata do not know, or state in two ways."""
     present = {video["participant_id"] for video in videos} - {None}
     missing = sorted(present - sources.people.keys()) if files.metadata else []
+    twice = sorted(p for p, stated in sources.people.items() if _differ(stated))
     return [
         note(person, "metadata_missing", f"participant {person} is not in {files.metadata}")
         for person in missing
+    ] + [
+        note(
+            person,
+            "duplicate_participant",
+            f"participant {person} has {len(sources.people[person])} entries in {files.metadata}, "
+            "and they differ",
+        )
+        for person in twice
     ]

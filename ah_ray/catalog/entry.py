@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ah_ray.config import Frozen, load_yaml
+from ah_ray.config import Frozen, build, load_yaml, parse_yaml
 
 
 class Counts(Frozen):
@@ -91,3 +91,12 @@ def load_entry(path: str | Path) -> CatalogEntry:
         ConfigError: the file is missing, is no YAML, or holds a wrong key or value.
     """
     return load_yaml(path, CatalogEntry)
+
+
+def parse_entry(content: bytes, where: str) -> CatalogEntry:
+    """The entry in a YAML text; ``where`` names it.
+
+    Raises:
+        ConfigError: as ``load_entry``.
+    """
+    return build(CatalogEntry, parse_yaml(content, where), where)

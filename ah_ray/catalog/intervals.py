@@ -6,12 +6,14 @@ import re
 import sys
 from typing import NamedTuple
 
+from ah_ray.findings import shown
+
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(\.\d*)?", re.ASCII)
 
 
 class Problem(NamedTuple):
-    """An oddity in a list of intervals: a kind of ``kinds.KINDS`` and one line for people."""
+    """An oddity in a list of intervals: a kind of ``findings.KINDS`` and one line for people."""
 
     kind: str
     message: str
@@ -32,20 +34,20 @@ def parse_time(value: object) -> float:
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not 0 <= value <= sys.float_info.max:
-            raise ValueError(f"{value!r} is no time")
+            raise ValueError(f"{shown(value)} is no time")
         return float(value)
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no time")
+        raise ValueError(f"{shown(value)} is no time")
     *whole, last = value.strip().split(":")
     if (
         len(whole) > 2
         or not all(_WHOLE.fullmatch(part) for part in whole)
         or not _SECONDS.fullmatch(last)
     ):
-        raise ValueError(f"{value!r} is no time")
+        raise ValueError(f"{shown(value)} is no time")
     parts = [float(part) for part in (*whole, last)]
     if any(part >= 60 for part in parts[1:]):
-        raise ValueError(f"{value!r} has minutes or seconds of 60 and more")
+        raise ValueError(f"{shown(value)} has minutes or seconds of 60 and more")
     seconds = 0.0
     for part in parts:
         seconds = seconds * 60 + part
@@ -67,7 +69,7 @@ def clean_intervals(intervals: object) -> tuple[list[tuple[float, float]], list[
     if intervals is None:
         return [], []
     if not isinstance(intervals, list | tuple):
-        return [], [Problem("interval_unparsable", f"{intervals!r} is no list of intervals")]
+        return [], [Problem("interval_unparsable", f"{shown(intervals)} is no list of intervals")]
     usable, problems = [], []
     for item in intervals:
         parsed = _parse(item)
@@ -75,33 +77,38 @@ def clean_intervals(intervals: object) -> tuple[list[tuple[float, float]], list[
             problems.append(parsed)
         else:
             usable.append(parsed)
-    merged = _merge(usable)
-    if len(merged) < len(usable):
-        problems.append(Problem("intervals_merged", f"{len(usable)} intervals are {len(merged)}"))
-    return merged, problems
+    merged, joins = _merge(usable)
+    return merged, problems + joins
 
 
 def _parse(item: object) -> tuple[float, float] | Problem:
     """One annotated pair in seconds."""
     if not isinstance(item, list | tuple) or len(item) != 2:
-        return Problem("interval_unparsable", f"{item!r} is no [start, end]")
+        return Problem("interval_unparsable", f"{shown(item)} is no [start, end]")
     try:
         start_s, end_s = parse_time(item[0]), parse_time(item[1])
     except ValueError as error:
-        return Problem("interval_unparsable", f"{list(item)!r}: {error}")
+        return Problem("interval_unparsable", f"{shown(list(item))}: {error}")
     if end_s < start_s:
-        return Problem("interval_reversed", f"{list(item)!r} ends before it starts")
+        return Problem("interval_reversed", f"{shown(list(item))} ends before it starts")
     if end_s == start_s:
-        return Problem("interval_empty", f"{list(item)!r} has no length")
+        return Problem("interval_empty", f"{shown(list(item))} has no length")
     return start_s, end_s
 
 
-def _merge(intervals: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The union as sorted, disjoint intervals that do not touch."""
+def _merge(
+    intervals: list[tuple[float, float]],
+) -> tuple[list[tuple[float, float]], list[Problem]]:
+    """The union as sorted, disjoint intervals that do not touch, and every join that it took."""
     merged: list[tuple[float, float]] = []
+    joins: list[Problem] = []
     for start_s, end_s in sorted(intervals):
-        if merged and start_s <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end_s))
-        else:
+        if not merged or start_s > merged[-1][1]:
             merged.append((start_s, end_s))
-    return merged
+            continue
+        last = merged[-1]
+        touch = start_s == last[1]
+        message = f"[{start_s}, {end_s}] {'touches' if touch else 'overlaps'} {list(last)}"
+        joins.append(Problem("intervals_touch" if touch else "intervals_overlap", message))
+        merged[-1] = (last[0], max(last[1], end_s))
+    return merged, joins

@@ -1,9 +1,11 @@
-"""The files of an archive: one listing, whatever the storage."""
+"""The files of an archive: one listing, whatever the storage, and nothing from outside of it."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
@@ -16,22 +18,63 @@ VIDEO_EXTENSIONS = frozenset(
 )
 
 
+class Refusal(NamedTuple):
+    """Why a file of the listing may not be used: a kind of ``findings.KINDS``, and for people."""
+
+    kind: str
+    message: str
+
+
+class Listing(NamedTuple):
+    """The files of an archive by their relative paths."""
+
+    files: dict[str, str]  # URIs
+    refused: dict[str, Refusal]
+
+
 def is_video(path: str) -> bool:
     """Whether the extension, in any letter case, is that of a video file."""
     return PurePosixPath(path).suffix.lstrip(".").lower() in VIDEO_EXTENSIONS
 
 
-def files_below(root: str) -> dict[str, str]:
-    """Every file of a folder, a glob or a single file, as relative path -> URI.
+def files_below(root: str) -> Listing:
+    """Every file of a folder, a glob or a single file.
 
     Paths are relative to the folder; to the deepest folder without a wildcard for a glob; and to
-    its own folder for a single file.
+    its own folder for a single file. That folder and a single file may be links, for the user
+    named them; links that an archive holds are followed when they are files inside of it.
     """
     uris = storage.list_files(root)
     filesystem, path = url_to_fs(root)
-    base = path if isinstance(filesystem, LocalFileSystem) else filesystem.unstrip_protocol(path)
+    local = isinstance(filesystem, LocalFileSystem)
+    base = path if local else filesystem.unstrip_protocol(path)
     plain = itertools.takewhile(lambda part: not set("*?[") & set(part), base.split("/"))
     base = "/".join(plain).rstrip("/")
-    if uris == [base]:
+    named = uris == [base]
+    if named:
         base = base.rpartition("/")[0]
-    return {uri.removeprefix(base).lstrip("/"): uri for uri in uris}
+    listing = Listing({}, {})
+    for uri in uris:
+        relative = uri.removeprefix(base).lstrip("/")
+        shown = relative.encode(errors="backslashreplace").decode()
+        if shown != relative:  # bytes that are no UTF-8: no table could hold the name
+            listing.refused[shown] = Refusal("bad_name", f"{shown} is no UTF-8")
+        elif local and not named and (problem := _link_problem(uri, base)):
+            listing.refused[relative] = Refusal("unsafe_link", f"{relative} {problem}")
+        else:
+            listing.files[relative] = uri
+    return listing
+
+
+def _link_problem(path: str, base: str) -> str | None:
+    """What is wrong with a local file if it is a link that may not be followed.
+
+    The listing does not enter folders that are links, so only the last part can be one.
+    """
+    if not os.path.islink(path):
+        return None
+    target = os.path.realpath(path)
+    if not os.path.isfile(target):
+        return "is a link to a folder" if os.path.isdir(target) else "is a link to nothing"
+    home = os.path.realpath(base or "/")
+    return None if os.path.commonpath([home, target]) == home else "is a link out of the archive"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ah_ray.catalog.intervals import clean_intervals
-from ah_ray.catalog.kinds import note
+from ah_ray.findings import note
 
 Rows = list[dict[str, Any]]
 
@@ -20,7 +20,7 @@ class Catalog:
     Attributes:
         videos: rows of ``schemas.VIDEOS``.
         findings: rows of ``schemas.FINDINGS``; with the videos they account for everything that
-            the archive lists (see ``kinds.LEFT_OUT``).
+            the archive lists (see ``findings.LEFT_OUT``).
     """
 
     videos: Rows

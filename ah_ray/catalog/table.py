@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from ah_ray import storage
 from ah_ray.catalog.entry import CatalogEntry
-from ah_ray.catalog.kinds import note
 from ah_ray.catalog.rows import (
     Catalog,
     Rows,
@@ -31,6 +30,7 @@ from ah_ray.catalog.rows import (
     withheld,
 )
 from ah_ray.errors import ConfigError
+from ah_ray.findings import note, shown
 from ah_ray.schemas import stable_id
 
 COLUMNS = ("uri", "video_id", "participant_id", "split", "label", "intervals")
@@ -75,10 +75,10 @@ def _video(
 ) -> tuple[dict[str, Any] | None, Rows]:
     """The video of a row, None if it cannot be used, and the findings about it."""
     if isinstance(row, str):
-        return None, [note(where, "bad_row", f"{where} is no row: {row[:200]!r}")]
+        return None, [note(where, "bad_row", f"{where} is no row: {shown(row)}")]
     stated = {k: v for k, v in row.items() if _is_stated(v)}
     if not isinstance(uri := stated.get("uri"), str):
-        return None, [note(where, "bad_row", f"{where} has the uri {uri!r}")]
+        return None, [note(where, "bad_row", f"{where} has the uri {shown(uri)}")]
     try:
         in_full = "://" in uri or uri.startswith("/")
         resolved = storage.absolute(uri if in_full else storage.join(folder, uri))
@@ -91,7 +91,9 @@ def _video(
         return None, [note(video_id, "consent_denied", f"{where}: {'; '.join(reasons)}")]
     label, notes = parse_label(stated.get("label")), []
     if label is None and "label" in stated:
-        notes.append(note(video_id, "label_invalid", f"{where} has the label {stated['label']!r}"))
+        notes.append(
+            note(video_id, "label_invalid", f"{where} has the label {shown(stated['label'])}")
+        )
     annotated = _pairs(stated.get("intervals", [])) if has_intervals else None
     intervals, more = check_intervals(video_id, where, label, annotated)
     participant, split = (
@@ -161,7 +163,8 @@ def _load_json(uri: str) -> Iterator[Row]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except ValueError:
+                json.dumps(row, ensure_ascii=False).encode()  # an escape may be half a character
+            except (ValueError, RecursionError):
                 row = None
             yield row if isinstance(row, dict) else line
 

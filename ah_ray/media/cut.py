@@ -1,18 +1,25 @@
-"""Cut a source into clip files for training and for people: one ffmpeg run writes all of them."""
+"""Cut a source into clip files for training and for people: one ffmpeg run writes many of them."""
 
 from __future__ import annotations
 
+import resource
+import subprocess
 import tempfile
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import ffmpeg
 import imageio_ffmpeg
 
 from ah_ray import storage
+from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
-from ah_ray.media.frames import AUDIO_HZ
-from ah_ray.media.probe import MediaInfo, probe
+from ah_ray.media.decode import DecodedClip, decode
+from ah_ray.media.frames import AUDIO_HZ, DEINTERLACE
+from ah_ray.media.probe import SAFE_OPTIONS, MediaInfo, open_media, pick_streams, start_of
 from ah_ray.media.segment import Span
 
 # One uniform encode for every class of video, visually lossless, so that no clip carries a trace
@@ -23,21 +30,50 @@ _ENCODE = {
     "preset": "veryfast",
     "bf": 0,  # frames in order of time: the file then states its length to the last frame
     "enc_time_base": "1:90000",  # not the source's frame rate, which would move each frame
+    "fps_mode": "passthrough",  # every frame once, at its time
     "pix_fmt": "yuv420p",
-    "vf": "scale=trunc(iw/2)*2:trunc(ih/2)*2",  # the encoder wants even sides
     "acodec": "aac",
     "movflags": "+faststart",
     "map_metadata": -1,
 }
-# Sound that ends before the picture is continued with silence, as ``decode`` does.
-_SOUND = {"ar": AUDIO_HZ, "ac": 1, "acodec": "pcm_s16le", "af": "aresample=async=1,apad"}
-_SHORTER_BY_S = 0.2  # a clip may lack this much of its span (a frame or two at the end)
+# As many sources are cut at a time as there are CPUs; more threads would be in each other's way.
+_ONE_THREAD = {"threads": 1}
+# An ffmpeg run holds an encoder per clip to its end, with some 60 bytes per pixel of the picture,
+# and looks at each of its clips for every frame.
+_BYTES_PER_PIXEL, _BYTES_PER_RUN, _CLIPS_PER_RUN = 60, 6 * 10**8, 64
+# A run that starts later than this seeks to where its first clip starts.
+_SEEK_FROM_S = 30.0
+# A frame is where its clip starts if it appears less than this after it.
+_SAME_S = 0.0005
+# What of the picture is looked at to count damage does not matter, so it is as small as can be.
+_TINY = MediaConfig(fps=0.5, min_frames=2, max_frames=2, min_pixels=1, max_pixels=1024)
 
 
-def cut(uri: str, info: MediaInfo, spans: Mapping[str, Span], folder: str) -> dict[str, ItemError]:
+class CutClips(NamedTuple):
+    """What became of the clips of a source.
+
+    Attributes:
+        damage: of each clip that was written, how many errors the decoder met inside it.
+        failed: why each of the others could not be made (``cut_failed``).
+        warning: what ffmpeg said of the source, one line; empty when it had nothing to say.
+    """
+
+    damage: dict[str, int]
+    failed: dict[str, ItemError]
+    warning: str
+
+
+def cut(
+    uri: str,
+    info: MediaInfo,
+    spans: Mapping[str, Span],
+    folder: str,
+    limits: LimitsConfig = LimitsConfig(),
+) -> CutClips:
     """Write every clip of one source as ``<clip_id>.mp4`` and ``<clip_id>.wav``.
 
-    The clips are decoded once, cut at exact times and encoded again; the WAV is 16 kHz mono, and
+    The clips are decoded once, cut at exact times and encoded again: a clip starts with the
+    picture that is shown at its start, like what ``decode`` takes. The WAV is 16 kHz mono, and
     silent when the source has no audio. Nothing is visible in ``folder`` before it is verified.
 
     Args:
@@ -45,66 +81,185 @@ def cut(uri: str, info: MediaInfo, spans: Mapping[str, Span], folder: str) -> di
         info: what ``probe`` said of it.
         spans: the clips by their ids.
         folder: where to (any fsspec URI).
-
-    Returns:
-        The clips that could not be made (``cut_failed``), by id.
+        limits: what the source may cost.
 
     Raises:
-        ItemError: ffmpeg failed on the whole source.
+        ItemError: ffmpeg failed on the whole source (``cut_failed``), it took too long
+            (``timeout``), or the storage failed (``storage_error``).
     """
+    result = CutClips({}, {}, "")
     if not spans:
-        return {}
-    with tempfile.TemporaryDirectory(prefix="ah_ray_cut_") as scratch:
-        source = storage.localize(uri)
-        picture = ffmpeg.input(str(source), protocol_whitelist="file")
-        silence = ffmpeg.input(f"anullsrc=r={AUDIO_HZ}:cl=mono", f="lavfi")
-        sound = silence if info.audio_stream is None else picture[str(info.audio_stream)]
-        outputs = []
-        for clip_id, span in spans.items():
-            # As options of an output these cut frame-accurately after decoding.
-            when = {"ss": f"{span.start_s:.6f}", "t": f"{span.duration_s:.6f}"}
-            outputs += [
-                ffmpeg.output(sound, f"{scratch}/{clip_id}.wav", **_SOUND, **when),
-                ffmpeg.output(
-                    picture[str(info.video_stream)],
-                    sound,
-                    f"{scratch}/{clip_id}.mp4",
-                    **_ENCODE,
-                    **when,
-                ),
-            ]
-        try:
-            ffmpeg.merge_outputs(*outputs).global_args("-nostdin", "-v", "error").run(
-                cmd=imageio_ffmpeg.get_ffmpeg_exe(),
-                capture_stdout=True,
-                capture_stderr=True,
-                overwrite_output=True,
-            )
-        except ffmpeg.Error as error:
-            lines = error.stderr.decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else "no message"
-            raise ItemError("cut_failed", f"{uri}: ffmpeg: {reason}") from error
-        failed = {}
+        return result
+    with tempfile.TemporaryDirectory(prefix="ah_ray_cut_") as name:
+        scratch = Path(name)
+        source = storage.local_path(uri) or _download(uri, scratch / "source")
+        shown_s = _picture_times(source, limits)
+        said = ""
+        for group in _runs(spans, info):
+            said += _ffmpeg(_command(source, info, group, shown_s, scratch), uri, limits)
         for clip_id, span in spans.items():
             try:
-                _verify(Path(scratch, f"{clip_id}.mp4"), span)
+                _verify(scratch / f"{clip_id}.mp4", span, shown_s)
             except ItemError as error:
                 message = f"{uri} from {span.start_s:.3f} to {span.end_s:.3f} s: {error}"
-                failed[clip_id] = ItemError("cut_failed", message)
+                result.failed[clip_id] = ItemError("cut_failed", message)
                 continue
+            result.damage[clip_id] = 0
             for suffix in (".mp4", ".wav"):
-                data = Path(scratch, clip_id + suffix).read_bytes()
-                storage.write_bytes(storage.join(folder, clip_id + suffix), data)
-        return failed
+                _publish(scratch / f"{clip_id}{suffix}", folder)
+        if not said:
+            return result
+        # ffmpeg does not say where it met an error, so the few sources that have some are
+        # decoded once more to count them in each clip.
+        kept = list(result.damage)
+        for index, clip in decode(str(source), [spans[clip_id] for clip_id in kept], _TINY, limits):
+            if isinstance(clip, DecodedClip):
+                result.damage[kept[index]] = clip.damage
+        return result._replace(warning=said.strip().splitlines()[0])
 
 
-def _verify(path: Path, span: Span) -> None:
-    """Check that a clip file has its streams and its length.
+def _download(uri: str, target: Path) -> Path:
+    """The source itself: ffmpeg reads it out of order, and archives may be larger than disks."""
+    try:
+        storage.download(uri, target)
+    except FileNotFoundError as error:
+        raise ItemError("missing", f"{uri}: there is no such file") from error
+    except storage.failures() as error:
+        raise ItemError("storage_error", f"{uri}: {type(error).__name__}: {error}") from error
+    return target
+
+
+def _publish(file: Path, folder: str) -> None:
+    try:
+        storage.write_bytes(storage.join(folder, file.name), file.read_bytes())
+    except storage.failures() as error:
+        message = f"{folder}: {type(error).__name__}: {error}"
+        raise ItemError("storage_error", message) from error
+
+
+def _picture_times(path: Path, limits: LimitsConfig) -> list[float]:
+    """When each picture of a file appears, in seconds; nothing is decoded for that."""
+    with open_media(str(path), limits) as container:
+        video, _ = pick_streams(container, str(path), limits)
+        start = start_of(container)
+        times = [
+            float(packet.pts * packet.time_base) - start
+            for packet in container.demux(video)
+            if packet.pts is not None
+        ]
+    return sorted(times)
+
+
+def _runs(spans: Mapping[str, Span], info: MediaInfo) -> Iterator[dict[str, Span]]:
+    """The clips in order of time, as many together as one ffmpeg run can hold."""
+    fitting = _BYTES_PER_RUN // (_BYTES_PER_PIXEL * info.width * info.height)
+    ordered = iter(sorted(spans.items(), key=lambda item: item[1]))
+    while group := dict(islice(ordered, min(max(fitting, 1), _CLIPS_PER_RUN))):
+        yield group
+
+
+def _command(
+    source: Path,
+    info: MediaInfo,
+    spans: Mapping[str, Span],
+    shown_s: Sequence[float],
+    scratch: Path,
+) -> list[str]:
+    """The ffmpeg command that writes ``spans``; ``shown_s`` says when pictures appear."""
+    firsts = {clip_id: _shown_at(span.start_s, shown_s) for clip_id, span in spans.items()}
+    begin_s = min(firsts.values()) - 1.0
+    seek = {"ss": f"{begin_s:.6f}"} if begin_s > _SEEK_FROM_S else {}
+    offset_s = begin_s if seek else 0.0
+    picture = ffmpeg.input(str(source), **SAFE_OPTIONS, **_ONE_THREAD, **seek)
+    sound = picture[str(info.audio_stream)]
+    if info.audio_stream is None:
+        sound = ffmpeg.input(f"anullsrc=r={AUDIO_HZ}:cl=mono", f="lavfi")
+    # Turned, deinterlaced and resampled once, then shared by all clips. Sound that starts late or
+    # ends before the picture is continued with silence, as ``decode`` does.
+    pictures = picture[str(info.video_stream)].filter("bwdif", **DEINTERLACE)
+    pictures = pictures.filter("scale", "trunc(iw/2)*2", "trunc(ih/2)*2").split()  # x264 wants even
+    sounds = sound.filter("aresample", **{"async": 1, "first_pts": 0}).filter("apad").asplit()
+    voices = sounds[len(spans)].filter("aresample", AUDIO_HZ)
+    voices = voices.filter("aformat", channel_layouts="mono", sample_fmts="s16").asplit()
+    outputs = []
+    for index, (clip_id, span) in enumerate(spans.items()):
+        start_s, end_s = span.start_s - offset_s, span.end_s - offset_s
+        trimmed = pictures[index].filter(
+            "trim", start=f"{firsts[clip_id] - offset_s - _SAME_S:.6f}", end=f"{end_s:.6f}"
+        )
+        clip_picture = trimmed.filter("setpts", f"max(PTS-{start_s:.6f}/TB,0)")
+        clip_sound = sounds[index].filter("atrim", start=f"{start_s:.6f}", end=f"{end_s:.6f}")
+        first_sample = round(start_s * AUDIO_HZ)
+        voice = voices[index].filter(
+            "atrim",
+            start_sample=first_sample,
+            end_sample=first_sample + round(span.duration_s * AUDIO_HZ),
+        )
+        restart = ("asetpts", "PTS-STARTPTS")
+        outputs += [
+            ffmpeg.output(voice.filter(*restart), f"{scratch}/{clip_id}.wav", acodec="pcm_s16le"),
+            ffmpeg.output(
+                clip_picture,
+                clip_sound.filter(*restart),
+                f"{scratch}/{clip_id}.mp4",
+                **_ENCODE,
+                **_ONE_THREAD,
+            ),
+        ]
+    arguments = ("-nostdin", "-y", "-v", "error", "-filter_complex_threads", "1")
+    command: list[str] = (
+        ffmpeg.merge_outputs(*outputs)
+        .global_args(*arguments)
+        .compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
+    )
+    return command
+
+
+def _ffmpeg(command: Sequence[str], uri: str, limits: LimitsConfig) -> str:
+    """Run ffmpeg within the limits; the errors it spoke of although it went on."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as child:
+        memory = limits.max_memory_mb * 2**20
+        resource.prlimit(child.pid, resource.RLIMIT_AS, (memory, memory))
+        try:
+            _, output = child.communicate(timeout=limits.timeout_s)
+        except subprocess.TimeoutExpired as error:
+            child.kill()
+            message = f"{uri}: not cut within {limits.timeout_s:.0f} s"
+            raise ItemError("timeout", message) from error
+        except BaseException:
+            child.kill()
+            raise
+    said = output.decode(errors="replace")
+    if child.returncode:
+        lines = said.strip().splitlines()
+        reason = lines[-1] if lines else f"ended with {child.returncode}"
+        raise ItemError("cut_failed", f"{uri}: ffmpeg: {reason}")
+    return said
+
+
+def _shown_at(moment_s: float, shown_s: Sequence[float]) -> float:
+    """When the picture appears that is shown at a moment; the moment itself if none is yet."""
+    index = bisect_right(shown_s, moment_s + _SAME_S)
+    return min(shown_s[index - 1], moment_s) if index else moment_s
+
+
+def _verify(path: Path, span: Span, shown_s: Sequence[float]) -> None:
+    """Check that a clip file has its streams, two pictures and its length within one picture.
 
     ffmpeg exits with 0 and writes a file without streams for a span past the end of a source.
     """
-    info = probe(str(path))
-    if info.duration_s < span.duration_s - max(_SHORTER_BY_S, 2 / (info.fps or 10)):
-        raise ItemError("cut_failed", f"only {info.duration_s:.3f} s of {span.duration_s:.3f} s")
-    if info.audio_stream is None:
-        raise ItemError("cut_failed", "lost its audio")
+    with open_media(str(path)) as container:
+        video, audio = pick_streams(container, str(path))
+        if audio is None:
+            raise ItemError("cut_failed", "lost its audio")
+        packets = [packet for packet in container.demux(video) if packet.pts is not None]
+        times = [float(packet.pts * packet.time_base) for packet in packets]
+        last_s = float((packets[-1].duration or 0) * packets[-1].time_base) if packets else 0.0
+    if len(times) < 2:
+        raise ItemError("cut_failed", f"holds {len(times)} pictures")
+    picture_s = max(last_s, *(later - earlier for earlier, later in pairwise(times)))
+    length_s = times[-1] + last_s
+    if abs(length_s - span.duration_s) > picture_s + _SAME_S:
+        raise ItemError("cut_failed", f"{length_s:.3f} s of {span.duration_s:.3f} s")

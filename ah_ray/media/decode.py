@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import av
+import av.filter
 import numpy as np
 import numpy.typing as npt
 
-from ah_ray.config import MediaConfig
+from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
-from ah_ray.media.frames import AUDIO_HZ, audio_samples, fit_size, frame_times
+from ah_ray.media.frames import AUDIO_HZ, DEINTERLACE, audio_samples, fit_size, frame_times
 from ah_ray.media.probe import open_media, pick_streams, shown_size, start_of
 from ah_ray.media.segment import Span
 
@@ -25,6 +28,9 @@ _STILL_S = 0.5
 _AUDIO_JUMP_S = 0.05
 # A stream that lags the other by more than this has ended or is missing: do not wait for it.
 _LAG_S = 10.0
+# Clips that start later than this are not read up to but sought, with a run-up that is longer
+# than any decoder needs to find into its stream.
+_SEEK_FROM_S, _RUN_UP_S = 30.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -35,15 +41,17 @@ class DecodedClip:
         frames: uint8, frames x height x width x RGB.
         fps: the rate at which the frames were taken, in Hz.
         audio: float32 in [-1, 1), mono at 16 kHz; silence where the source has none.
+        damage: pictures that could not be decoded whole and packets that could not be decoded.
     """
 
     frames: npt.NDArray[np.uint8]
     fps: float
     audio: npt.NDArray[np.float32]
+    damage: int = 0
 
 
 def decode(
-    uri: str, spans: Sequence[Span], media: MediaConfig
+    uri: str, spans: Sequence[Span], media: MediaConfig, limits: LimitsConfig = LimitsConfig()
 ) -> Iterator[tuple[int, DecodedClip | ItemError]]:
     """Decode the clips of one source in a single pass.
 
@@ -53,6 +61,7 @@ def decode(
         uri: the video.
         spans: its clips, in any order; they may overlap.
         media: frame rate and size.
+        limits: what the source may cost.
 
     Yields:
         Every index in ``spans`` once, with its clip or the error that it ends with. A file that
@@ -62,14 +71,16 @@ def decode(
     open_clips: dict[int, _Draft] = {}
     failure: ItemError | None = None
     try:
-        with open_media(uri) as container:
-            video, audio = pick_streams(container)
+        with open_media(uri, limits) as container:
+            video, audio = pick_streams(container, uri, limits)
+            if upcoming:
+                _seek(container, spans[upcoming[0]].start_s)
             seen = heard = -1.0  # how far each stream has been read, in seconds
             latest: _Picture | None = None
-            for item in _read(container, video, audio, media):
+            for item in _read(container, video, audio, media, _deadline(uri, limits)):
                 if isinstance(item, _Picture):
                     seen = item.time_s
-                else:
+                elif isinstance(item, _Sound):
                     heard = item.time_s + len(item.samples) / AUDIO_HZ
                 while upcoming and spans[upcoming[0]].start_s <= max(seen, heard):
                     index = upcoming.popleft()
@@ -85,6 +96,8 @@ def decode(
                 ]
                 for index in complete:
                     yield index, open_clips.pop(index).finish(uri)
+                if not upcoming and not open_clips:
+                    break
     except ItemError as error:
         failure = error
     for index, draft in open_clips.items():
@@ -127,6 +140,13 @@ class _Sound:
     samples: npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Damage:
+    """Something that could not be decoded, in seconds from the start of the file."""
+
+    time_s: float
+
+
 class _Draft:
     """A clip in the making."""
 
@@ -137,8 +157,12 @@ class _Draft:
         self.latest = latest
         self.audio = np.zeros(audio_samples(span.duration_s), np.float32)
         self.gap_s: float | None = None  # a time for which there is no picture
+        self.damage = 0
 
-    def add(self, item: _Picture | _Sound) -> None:
+    def add(self, item: _Picture | _Sound | _Damage) -> None:
+        if isinstance(item, _Damage):
+            self.damage += self.span.start_s <= item.time_s < self.span.end_s
+            return
         if isinstance(item, _Sound):
             start = round((item.time_s - self.span.start_s) * AUDIO_HZ)
             first, last = max(start, 0), min(start + len(item.samples), len(self.audio))
@@ -170,33 +194,109 @@ class _Draft:
             time = self.span.start_s if self.gap_s is None else self.gap_s
             return ItemError("no_picture", f"{uri}: there is no picture at {time:.3f} s")
         fps = len(self.times) / self.span.duration_s
-        return DecodedClip(np.stack(self.frames), fps, self.audio)
+        return DecodedClip(np.stack(self.frames), fps, self.audio, self.damage)
+
+
+def _seek(container: Any, first_s: float) -> None:
+    """Move to before the first clip when reading up to it would take long."""
+    if first_s > _SEEK_FROM_S:
+        with contextlib.suppress(av.FFmpegError):  # a file that cannot is read from its start
+            container.seek(round((first_s - _RUN_UP_S + start_of(container)) * av.time_base))
+
+
+def _deadline(uri: str, limits: LimitsConfig) -> Callable[[], None]:
+    """A function that raises ``ItemError`` (``timeout``) when the time for a source is over."""
+    end = time.monotonic() + limits.timeout_s
+
+    def check() -> None:
+        if time.monotonic() > end:
+            raise ItemError("timeout", f"{uri}: not decoded within {limits.timeout_s:.0f} s")
+
+    return check
 
 
 def _read(
-    container: Any, video: Any, audio: Any, media: MediaConfig
-) -> Iterator[_Picture | _Sound]:
-    """The frames and the resampled sound of a file, in file order, damaged packets left out."""
+    container: Any, video: Any, audio: Any, media: MediaConfig, check_time: Callable[[], None]
+) -> Iterator[_Picture | _Sound | _Damage]:
+    """The frames, the resampled sound and the damage of a file, in file order."""
     start = start_of(container)
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_HZ)
-    size: tuple[int, int] | None = None
-    next_sample_s: float | None = None
+    pictures = _Pictures(video, media, start)
+    sounds = _Sounds(start)
     for packet in container.demux([stream for stream in (video, audio) if stream is not None]):
+        check_time()
         try:
             frames = packet.decode()
-        except av.InvalidDataError:
+        except (av.InvalidDataError, av.ArgumentError):
+            if packet.pts is not None:
+                yield _Damage(float(packet.pts * packet.time_base) - start)
             continue
         for frame in frames:
-            if frame.time is None:
-                continue
-            if isinstance(frame, av.VideoFrame):
-                size = size or fit_size(*shown_size(frame, video), media)
-                yield _Picture(frame.time - start, frame, size)
-                continue
-            for piece in resampler.resample(frame):
-                samples = piece.to_ndarray()[0].astype(np.float32) / 32768
-                time = piece.time - start
-                if next_sample_s is None or abs(time - next_sample_s) > _AUDIO_JUMP_S:
-                    next_sample_s = time
-                yield _Sound(next_sample_s, samples)
-                next_sample_s += len(samples) / AUDIO_HZ
+            if frame.time is not None:
+                yield from (pictures if isinstance(frame, av.VideoFrame) else sounds).take(frame)
+    yield from pictures.rest()
+    yield from sounds.rest()
+
+
+class _Pictures:
+    """Makes ``_Picture`` of frames; pictures of two fields become pictures of one moment."""
+
+    def __init__(self, video: Any, media: MediaConfig, start: float) -> None:
+        self.video, self.media, self.start = video, media, start
+        self.size: tuple[int, int] | None = None
+        self.filter: av.filter.Graph | None = None  # from the first interlaced picture on
+
+    def take(self, frame: av.VideoFrame) -> Iterator[_Picture | _Damage]:
+        if self.size is None:
+            self.size = fit_size(*shown_size(frame, self.video), self.media)
+        if frame.is_corrupt:
+            yield _Damage(frame.time - self.start)
+        if self.filter is None and frame.interlaced_frame:
+            self.filter = _deinterlacer(self.video)
+        if self.filter is None:
+            yield _Picture(frame.time - self.start, frame, self.size)
+        else:
+            self.filter.push(frame)
+            yield from self._filtered()
+
+    def rest(self) -> Iterator[_Picture]:
+        if self.filter is not None:
+            self.filter.push(None)
+            yield from self._filtered()
+
+    def _filtered(self) -> Iterator[_Picture]:
+        assert self.filter is not None
+        assert self.size is not None
+        with contextlib.suppress(av.BlockingIOError, av.EOFError):  # wants more, or had its last
+            while True:
+                frame = self.filter.pull()
+                yield _Picture(frame.time - self.start, frame, self.size)
+
+
+def _deinterlacer(video: Any) -> av.filter.Graph:
+    """One picture for each two fields, as ``cut`` makes them; others pass as they are."""
+    graph = av.filter.Graph()
+    steps = [graph.add_buffer(template=video), graph.add("bwdif", **DEINTERLACE)]
+    graph.link_nodes(*steps, graph.add("buffersink")).configure()
+    return graph
+
+
+class _Sounds:
+    """Makes ``_Sound`` of audio frames."""
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_HZ)
+        self.next_s: float | None = None
+
+    def take(self, frame: av.AudioFrame | None) -> Iterator[_Sound]:
+        for piece in self.resampler.resample(frame):
+            samples = piece.to_ndarray()[0].astype(np.float32) / 32768
+            time_s = piece.time - self.start
+            if self.next_s is None or abs(time_s - self.next_s) > _AUDIO_JUMP_S:
+                self.next_s = time_s
+            yield _Sound(self.next_s, samples)
+            self.next_s += len(samples) / AUDIO_HZ
+
+    def rest(self) -> Iterator[_Sound]:
+        if self.next_s is not None:
+            yield from self.take(None)

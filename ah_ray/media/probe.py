@@ -1,4 +1,4 @@
-"""Open untrusted media and say what is in it."""
+"""Open untrusted media within limits, and say what is in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import av
 import av.container
 
 from ah_ray import storage
+from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
 
 # Only demuxers of self-contained files, and only the protocol of the file itself: a playlist or
 # a concat script with a video's name must not make a worker read other files or addresses.
-_OPTIONS = {
+SAFE_OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts",
     "protocol_whitelist": "file",
 }
@@ -44,42 +45,68 @@ class MediaInfo:
 
 
 @contextmanager
-def open_media(uri: str) -> Iterator[av.container.InputContainer]:
+def open_media(
+    uri: str, limits: LimitsConfig = LimitsConfig()
+) -> Iterator[av.container.InputContainer]:
     """Open a video for reading.
 
     Raises:
-        ItemError: ``missing`` or ``unreadable``; also when the body fails on the media.
+        ItemError: ``missing``, ``unreadable``, ``storage_error`` or ``timeout``; also when the
+            body fails on the media.
     """
     path = storage.local_path(uri)
     source: Any = None
     try:
+        if path and path.exists() and not path.is_file():  # a pipe or device would never end
+            raise ItemError("unreadable", f"{uri}: is no regular file")
         source = str(path) if path else storage.open_read(uri)
-        # Untrusted metadata need not be UTF-8.
-        with av.open(source, options=dict(_OPTIONS), metadata_errors="replace") as container:
+        with av.open(
+            source,
+            options=dict(SAFE_OPTIONS),
+            metadata_errors="replace",  # untrusted metadata need not be UTF-8
+            timeout=limits.timeout_s,
+        ) as container:
             yield container
     except FileNotFoundError as error:
         raise ItemError("missing", f"{uri}: there is no such file") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except av.ExitError as error:
+        raise ItemError("timeout", f"{uri}: not read within {limits.timeout_s:.0f} s") from error
+    except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ItemError("unreadable", f"{uri}: {reason}") from error
+    except storage.failures() as error:
+        kind = "unreadable" if path else "storage_error"
+        raise ItemError(kind, f"{uri}: {type(error).__name__}: {error}") from error
     finally:
         if path is None and source is not None:
             source.close()
 
 
-def pick_streams(container: av.container.InputContainer) -> tuple[Any, Any]:
-    """The video and the audio stream (or None) of a file.
+def pick_streams(
+    container: av.container.InputContainer, uri: str, limits: LimitsConfig = LimitsConfig()
+) -> tuple[Any, Any]:
+    """The video and the audio stream (or None) of a file, to be decoded by one thread each.
 
     Of several, the one that ffmpeg calls best: the container's default, then the one with the
-    highest bit rate. ``cut`` names the same streams.
+    highest bit rate. ``cut`` names the same streams. As many sources are worked on at a time as
+    there are CPUs, so threads of one decoder would only be in the way.
 
     Raises:
-        ItemError: there is no video stream.
+        ItemError: ``no_video``, or ``too_large`` for what its header says.
     """
-    video = container.streams.best("video")
+    video, audio = container.streams.best("video"), container.streams.best("audio")
     if video is None:
-        raise ItemError("no_video", f"{container.name}: holds no video stream")
-    return video, container.streams.best("audio")
+        raise ItemError("no_video", f"{uri}: holds no video stream")
+    width, height = video.codec_context.width, video.codec_context.height
+    if width * height > limits.max_pixels:
+        message = f"{uri}: {width}x{height} pixels are more than limits.max_pixels allows"
+        raise ItemError("too_large", message)
+    # Later pictures may be larger than the header says.
+    video.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+    for stream in (video, audio):
+        if stream is not None:
+            stream.codec_context.thread_count = 1
+    return video, audio
 
 
 def start_of(container: av.container.InputContainer) -> float:
@@ -105,32 +132,40 @@ def _matroska_duration(stream: Any) -> float | None:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def probe(uri: str) -> MediaInfo:
+def probe(uri: str, limits: LimitsConfig = LimitsConfig()) -> MediaInfo:
     """Read a file's headers and its first frame.
 
     Raises:
-        ItemError: ``missing``, ``unreadable``, ``no_video`` or ``no_duration``.
+        ItemError: ``missing``, ``unreadable``, ``storage_error``, ``timeout``, ``no_video``,
+            ``no_duration``, ``too_long`` or ``too_large``.
     """
-    with open_media(uri) as container:
-        video, audio = pick_streams(container)
-        start = start_of(container)
+    with open_media(uri, limits) as container:
+        video, audio = pick_streams(container, uri, limits)
         first = next(container.decode(video), None)
         if first is None:
             raise ItemError("unreadable", f"{uri}: the video stream holds no frame")
-        if video.duration is not None:
-            end = ((video.start_time or 0) + video.duration) * float(video.time_base)
-        elif (stated := _matroska_duration(video)) is not None:
-            end = stated
-        elif container.duration is not None:
-            end = start + container.duration / av.time_base
-        else:
+        duration_s = _duration_s(container, video)
+        if duration_s is None or not 0 < duration_s < float("inf"):
             raise ItemError("no_duration", f"{uri}: the file does not say how long it is")
+        if duration_s > limits.max_duration_s:
+            message = f"{uri}: {duration_s:.0f} s are more than limits.max_duration_s allows"
+            raise ItemError("too_long", message)
         width, height = shown_size(first, video)
         return MediaInfo(
-            duration_s=end - start,
+            duration_s=duration_s,
             width=width,
             height=height,
             fps=float(video.average_rate or 0),
             video_stream=video.index,
             audio_stream=None if audio is None else audio.index,
         )
+
+
+def _duration_s(container: Any, video: Any) -> float | None:
+    """From the start of the file to the end of its picture, as far as the file says."""
+    start = start_of(container)
+    if video.duration is not None:
+        return float((video.start_time or 0) + video.duration) * float(video.time_base) - start
+    if (stated := _matroska_duration(video)) is not None:
+        return stated - start
+    return None if container.duration is None else container.duration / av.time_base

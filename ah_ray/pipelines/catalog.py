@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
+import yaml
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from ah_ray import schemas, storage
-from ah_ray.catalog import CatalogEntry, compare_with_published, read_catalog
+from ah_ray.catalog import Catalog, CatalogEntry, compare_with_published, parse_entry, read_catalog
+from ah_ray.findings import LEFT_OUT
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
 
+_ENTRY = "catalog.yaml"  # the entry that a run's catalog was read with, as in data_catalog/
 
-def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> int:
+
+def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> None:
     """Read an archive and write its videos and findings, replacing those of an earlier run.
 
     Args:
@@ -20,25 +29,85 @@ def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> int:
         entry: what the archive is.
         root: where it is.
 
-    Returns:
-        The number of findings that are errors.
-
     Raises:
         ConfigError: nothing usable is there, or the run was made from another archive.
     """
-    run.claim({"archive": storage.absolute(root)})
-    console.print(f"[bold]catalog[/]: {escape(f'{entry.title} at {root}')}")
-    found = read_catalog(entry, root)
-    part = "part-0.parquet"
-    storage.write_rows(found.findings, schemas.FINDINGS, f"{run.findings_path('catalog')}/{part}")
-    storage.write_rows(found.videos, schemas.VIDEOS, run.path("videos", part))
+    found = read_into(run, entry, root)
     splits = Counter(video["split"] or "no split" for video in found.videos)
     sizes = ", ".join(f"{count} {split}" for split, count in sorted(splits.items()))
-    console.print(f"  {len(found.videos)} videos: {sizes}")
+    console.print(f"  {len(found.videos)} videos: {escape(printable(sizes))}")
     for (severity, kind), count in sorted(
         Counter((row["severity"], row["kind"]) for row in found.findings).items()
     ):
         console.print(f"  {severity}: {count} {kind}")
-    for line in compare_with_published(entry, found.videos):
-        console.print(f"  differs from what was published: {line}")
-    return sum(row["severity"] == "error" for row in found.findings)
+    _print_differences(entry, found.videos)
+
+
+def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
+    """Read an archive and write its videos and findings into the run, and what it was read with."""
+    run.claim({"archive": storage.absolute(root)})
+    console.print(f"[bold]catalog[/]: {escape(printable(f'{entry.title} at {root}'))}")
+    found = read_catalog(entry, root)
+    part = "part-0.parquet"
+    facts = yaml.safe_dump(entry.model_dump(exclude_defaults=True), allow_unicode=True)
+    storage.write_bytes(run.path(_ENTRY), facts.encode())
+    storage.write_rows(found.findings, schemas.FINDINGS, f"{run.findings_path('catalog')}/{part}")
+    storage.write_rows(found.videos, schemas.VIDEOS, run.path("videos", part))
+    return found
+
+
+def check(run: RunDirectory) -> int:
+    """Print all findings of a run by stage and kind, and what differs from the published sizes.
+
+    Returns:
+        The number of findings that are errors.
+
+    Raises:
+        ConfigError: the run has no catalog yet.
+    """
+    videos = run.videos().to_pylist()
+    run.require(_ENTRY, "ah-ray catalog")
+    entry = parse_entry(storage.read_bytes(run.path(_ENTRY)), run.path(_ENTRY))
+    findings = run.findings().to_pylist()
+    for stage in sorted({row["stage"] for row in findings}):
+        rows = [row for row in findings if row["stage"] == stage]
+        console.print(findings_table(stage, rows), soft_wrap=False)
+    _print_differences(entry, videos)
+    severities = Counter(row["severity"] for row in findings)
+    counts = ", ".join(f"{severities[name]} {name}" for name in schemas.SEVERITIES)
+    left_out = len({row["item_id"] for row in findings
+                    if row["stage"] == "catalog" and row["kind"] in LEFT_OUT})  # fmt: skip
+    console.print(f"{len(videos)} videos in the catalog, {left_out} left out; findings: {counts}")
+    return severities["error"]
+
+
+def findings_table(stage: str, findings: Sequence[dict[str, Any]]) -> Table:
+    """The findings of one stage by kind, the worst first, with the rule and one example of each."""
+    table = Table(title=stage, title_justify="left", box=SIMPLE_HEAD)
+    for name in ("severity", "kind", "count"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("what is done, and an example", overflow="fold")
+    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for row in findings:
+        order = schemas.SEVERITIES.index(row["severity"])
+        groups.setdefault((order, row["kind"]), []).append(row)
+    for (order, kind), rows in sorted(groups.items()):
+        example = min(rows, key=lambda row: (row["message"], row["item_id"]))
+        # As text: what comes from an archive is no markup of ours and no control sequence.
+        about = Text(f"{example['action']}\n").append(printable(example["message"]), style="dim")
+        table.add_row(schemas.SEVERITIES[order], Text(printable(kind)), str(len(rows)), about)
+    return table
+
+
+def printable(text: str) -> str:
+    r"""``text`` with every character escaped that a terminal could take for a command.
+
+    >>> printable("caf\u00e9\x1b[2J")
+    'café\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _print_differences(entry: CatalogEntry, videos: Sequence[dict[str, Any]]) -> None:
+    for line in compare_with_published(entry, videos):
+        console.print(f"  differs from what was published: {escape(printable(line))}")

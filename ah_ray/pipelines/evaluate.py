@@ -13,7 +13,7 @@ from rich.table import Table
 from ah_ray import storage
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
-from ah_ray.pipelines.prepare import in_splits, lost_videos
+from ah_ray.pipelines.prepare import in_scope, in_splits, lost_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import console
 
@@ -65,21 +65,25 @@ def video_level(videos: pa.Table, verdicts: pa.Table) -> dict[str, Metrics]:
 def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     """What went in and what came out; ``videos`` is ``verdicts`` plus ``videos_in_findings``.
 
+    After a trial (``prepare --limit``), ``videos`` are those of the trial.
+
     Raises:
         RuntimeError: a video is in neither.
     """
-    in_scope = set(in_splits(run.videos(), splits, unlabelled=True)["video_id"].to_pylist())
+    expected = set(in_scope(run, splits, unlabelled=True)["video_id"].to_pylist())
+    archive = len(in_splits(run.videos(), splits, unlabelled=True))
     verdicts = run.verdicts()
-    judged = set(verdicts["video_id"].to_pylist()) & in_scope
-    lost = (lost_videos(run, SCORING) & in_scope) - judged
-    if in_scope != judged | lost:
-        unseen = sorted(in_scope - judged - lost)
+    judged = set(verdicts["video_id"].to_pylist()) & expected
+    lost = (lost_videos(run, SCORING) & expected) - judged
+    if expected != judged | lost:
+        unseen = sorted(expected - judged - lost)
         raise RuntimeError(f"{len(unseen)} videos have neither verdict nor finding: {unseen[:5]}")
     findings = run.findings()
     clips = run.clips(SCORING)
     training = run.clips(TRAINING)
     return {
-        "videos": len(in_scope),
+        "videos": len(expected),
+        "videos_beyond_trial": archive - len(expected),
         "verdicts": len(judged),
         "videos_in_findings": len(lost),
         "verdicts_by_status": _tally(verdicts["status"]),
@@ -127,9 +131,11 @@ def _is_last(report: dict[str, Any], name: str) -> bool:
 
 def print_counts(run: RunDirectory, totals: dict[str, Any]) -> None:
     """The sums and where the tables are."""
+    left = totals["videos_beyond_trial"]
     console.print(
         f"videos in: {totals['videos']} = {totals['verdicts']} verdicts "
         f"+ {totals['videos_in_findings']} in findings"
+        + (f"; {left} more are left out of this trial" if left else "")
     )
     for name, ends in totals["predictions"].items():
         parts = ", ".join(f"{count} {status}" for status, count in ends.items() if count)

@@ -9,6 +9,7 @@ either is in the manifest whole or will be done by the next run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,57 +18,95 @@ import ray.data
 
 from ah_ray import schemas, storage
 from ah_ray.cluster import connect
-from ah_ray.config import MediaConfig, SegmentationConfig
-from ah_ray.errors import ItemError
+from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.errors import ConfigError, ItemError
+from ah_ray.findings import LEFT_OUT, note
 from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
-from ah_ray.media.segment import Span, clamp, scoring_spans, training_spans
+from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split, training_spans
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import StageProgress
 
 Row = dict[str, Any]
-_VIDEOS_PER_PART = 8
+
+# Faults of the moment: the next run tries these videos again.
+PASSING = "storage_error"
 
 
-def prepare(
-    run: RunDirectory,
-    segmentation: str,
-    splits: Sequence[str],
-    rule: SegmentationConfig,
-    media: MediaConfig,
-    cpus_per_video: float,
-) -> None:
-    """Write the manifest of training or of scoring clips for the videos that lack one.
+@dataclass(frozen=True)
+class Manifest:
+    """What a manifest is made of.
 
-    Args:
-        run: the run directory; its videos table is read.
-        segmentation: ``training`` (cut by the annotation, written as files) or ``scoring``
-            (blind to it, virtual).
+    Attributes:
+        segmentation: ``training`` (cut by the annotation) or ``scoring`` (blind to it, virtual).
         splits: which splits; for scoring, videos without a split are always included.
         rule: how stretches become clips.
         media: what the model will see of them.
-        cpus_per_video: CPUs that one video takes while it is worked on.
+        settings: whether clips get files, what becomes of videos without sound, resources.
+        limits: what a source may cost.
     """
-    run.claim({"segmentation": rule.model_dump(), "media": media.model_dump()})
-    videos = in_splits(run.videos(), splits, unlabelled=segmentation == SCORING)
-    done = prepared_videos(run, segmentation)
-    todo = videos.filter(pc.invert(pc.is_in(videos["video_id"], pa.array(done, pa.string()))))
-    with StageProgress(f"prepare {segmentation}", len(todo), "videos", len(done)) as progress:
+
+    segmentation: str
+    splits: Sequence[str]
+    rule: SegmentationConfig
+    media: MediaConfig
+    settings: PrepareConfig
+    limits: LimitsConfig
+
+    @property
+    def writes_files(self) -> bool:
+        """Whether clips are cut into files of their own."""
+        return self.segmentation == TRAINING and self.settings.clips == "files"
+
+
+def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> None:
+    """Write the clips of the videos that are not in the manifest yet.
+
+    Args:
+        run: the run directory; its videos table is read.
+        manifest: what to write.
+        limit: take only the first so many videos, for a trial.
+
+    Raises:
+        ConfigError: the run was made with other settings, or there is nothing to balance
+            negatives by.
+    """
+    settings = manifest.settings.model_dump(include={"clips", "no_audio"})
+    claimed = {"segmentation": manifest.rule.model_dump(), "media": manifest.media.model_dump()}
+    run.claim(claimed | {"prepare": settings})
+    run.remember({"limit": limit})
+    lengths = positive_lengths(run.videos(), manifest)
+    videos = in_scope(run, manifest.splits, unlabelled=manifest.segmentation == SCORING)
+    forget_passing_faults(run, manifest.segmentation)
+    done = pa.array(prepared_videos(run, manifest.segmentation), pa.string())
+    todo = videos.filter(pc.invert(pc.is_in(videos["video_id"], done)))
+    before = len(videos) - len(todo)
+    with StageProgress(f"prepare {manifest.segmentation}", len(todo), "videos", before) as progress:
         if not len(todo):
             return
         connect()
         parts = (
             ray.data.from_arrow(todo)
-            .repartition(target_num_rows_per_block=_VIDEOS_PER_PART)
+            .repartition(target_num_rows_per_block=_part_size(len(todo), manifest.writes_files))
             .map_batches(
-                make_prepare_videos(run, segmentation, rule, media),
+                make_prepare_videos(run, manifest, lengths),
                 batch_size=None,
-                num_cpus=cpus_per_video,
+                batch_format="pyarrow",
+                num_cpus=manifest.settings.cpus_per_video,
             )
         )
         for part in parts.iter_batches(batch_size=None):
             progress.advance(int(part["videos"].sum()), int(part["errors"].sum()))
+
+
+def _part_size(videos: int, writes_files: bool) -> int:
+    """How many videos are done and written together.
+
+    Few, so that a crash costs little and all CPUs have work, but not so few that a large archive
+    becomes a heap of tiny tables.
+    """
+    return 8 if writes_files else min(max(videos // 64, 8), 256)
 
 
 def in_splits(videos: pa.Table, splits: Sequence[str], unlabelled: bool) -> pa.Table:
@@ -76,105 +115,144 @@ def in_splits(videos: pa.Table, splits: Sequence[str], unlabelled: bool) -> pa.T
     return videos.filter(pc.or_(chosen, pc.is_null(videos["split"])) if unlabelled else chosen)
 
 
+def in_scope(run: RunDirectory, splits: Sequence[str], unlabelled: bool) -> pa.Table:
+    """The videos that the run prepares: ``in_splits``, of which a trial takes the first few."""
+    videos = in_splits(run.videos(), splits, unlabelled).sort_by("video_id")
+    return videos.slice(0, run.settings().get("limit"))
+
+
+def positive_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]:
+    """How long the clips of annotated positives are, sorted; empty unless negatives need it.
+
+    Raises:
+        ConfigError: no positive has an interval.
+    """
+    if manifest.segmentation == SCORING or manifest.rule.negatives == "whole":
+        return ()
+    videos = in_splits(videos, manifest.splits, unlabelled=False)
+    positives = videos.filter(pc.equal(videos["label"], 1))["intervals"].to_pylist()
+    spans = [Span(i["start_s"], i["end_s"]) for intervals in positives for i in intervals]
+    lengths = sorted(clip.duration_s for span in spans for clip in split(span, manifest.rule))
+    if not lengths:
+        raise ConfigError(
+            "segmentation.negatives",
+            "balanced, but no positive video of the training splits has an interval",
+            "annotate intervals, or set it to whole",
+        )
+    return tuple(lengths)
+
+
 def prepared_videos(run: RunDirectory, segmentation: str) -> set[str]:
-    """The videos that are in a manifest or ended as an error of making it."""
+    """The videos that are in a manifest or were left out of it."""
     clips = storage.ids_in(run.clips_path(segmentation), schemas.CLIPS, "video_id")
     return clips | lost_videos(run, segmentation)
 
 
 def lost_videos(run: RunDirectory, segmentation: str) -> set[str]:
-    """The videos that ended as an error of making a manifest."""
+    """The videos that were left out of a manifest, each with a finding that says why."""
     findings = storage.read_table(run.findings_path(f"prepare_{segmentation}"), schemas.FINDINGS)
-    errors = findings.filter(pc.equal(findings["severity"], "error"))
-    return set(errors["item_id"].to_pylist())
+    left_out = findings.filter(pc.is_in(findings["kind"], pa.array(sorted(LEFT_OUT))))
+    return set(left_out["item_id"].to_pylist())
+
+
+def forget_passing_faults(run: RunDirectory, segmentation: str) -> None:
+    """Drop the findings of videos that are to be tried again."""
+    path = run.findings_path(f"prepare_{segmentation}")
+    findings = storage.read_table(path, schemas.FINDINGS)
+    lasting = findings.filter(pc.not_equal(findings["kind"], PASSING))
+    if len(lasting) < len(findings):
+        storage.replace_table(lasting, path)
 
 
 def make_prepare_videos(
-    run: RunDirectory, segmentation: str, rule: SegmentationConfig, media: MediaConfig
-) -> Callable[[dict[str, Any]], dict[str, list[int]]]:
+    run: RunDirectory, manifest: Manifest, lengths: Sequence[float]
+) -> Callable[[pa.Table], dict[str, list[int]]]:
     """A function that prepares a batch of videos and writes it as one part of the manifest.
 
     Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts.
     """
-    training = segmentation == TRAINING
 
-    def prepare_videos(batch: dict[str, Any]) -> dict[str, list[int]]:
-        names = list(batch)
-        videos = [
-            dict(zip(names, values, strict=True)) for values in zip(*batch.values(), strict=True)
-        ]
+    def prepare_videos(batch: pa.Table) -> dict[str, list[int]]:
         clips: list[Row] = []
         findings: list[Row] = []
-        for video in videos:
+        for video in batch.to_pylist():
             try:
-                info = probe(video["uri"])
-                if training:
-                    rows, notes = _plan_training(video, info, rule, media)
-                    rows, failures = _cut(rows, video, info, run.path("media", video["video_id"]))
-                    notes += failures
-                else:
-                    rows, notes = _plan_scoring(video, info, rule, media), []
-                clips += rows
-                findings += notes
+                rows, notes = _prepare_video(run, manifest, lengths, video)
             except ItemError as error:
-                findings.append(_lost(video, error.kind, error.message))
-        part = f"part-{schemas.stable_id(*sorted(v['video_id'] for v in videos))}.parquet"
-        # Findings first: a video counts as done by its clips or by an error.
+                rows, notes = [], [note(video["video_id"], error.kind, error.message)]
+            clips += rows
+            findings += notes
+        part = f"part-{schemas.stable_id(*sorted(batch['video_id'].to_pylist()))}.parquet"
+        # Findings first: a video counts as done by its clips or by being left out.
         if findings:
-            path = storage.join(run.findings_path(f"prepare_{segmentation}"), part)
+            path = storage.join(run.findings_path(f"prepare_{manifest.segmentation}"), part)
             storage.write_rows(findings, schemas.FINDINGS, path)
         if clips:
-            path = storage.join(run.clips_path(segmentation), part)
+            path = storage.join(run.clips_path(manifest.segmentation), part)
             storage.write_rows(clips, schemas.CLIPS, path)
         errors = sum(row["severity"] == "error" for row in findings)
-        return {"videos": [len(videos)], "errors": [errors]}
+        return {"videos": [len(batch)], "errors": [errors]}
 
     return prepare_videos
 
 
-def _plan_scoring(
-    video: Mapping[str, Any], info: MediaInfo, rule: SegmentationConfig, media: MediaConfig
-) -> list[Row]:
-    """The virtual clips of a video; neither its label nor its annotation is looked at."""
-    segments = scoring_spans(info.duration_s, rule)
-    return _clip_rows(video, info, SCORING, segments, None, rule, media)
-
-
-def _plan_training(
-    video: Mapping[str, Any], info: MediaInfo, rule: SegmentationConfig, media: MediaConfig
+def _prepare_video(
+    run: RunDirectory, manifest: Manifest, lengths: Sequence[float], video: Mapping[str, Any]
 ) -> tuple[list[Row], list[Row]]:
+    """The rows of a video's clips, and findings about it.
+
+    Raises:
+        ItemError: the video is left out; the kind is one of ``findings.KINDS``.
+    """
+    info = probe(video["uri"], manifest.limits)
+    if info.audio_stream is None and manifest.settings.no_audio != "silence":
+        skipped = manifest.settings.no_audio == "skip"
+        kind = "no_audio_skipped" if skipped else "no_audio"
+        raise ItemError(kind, f"{video['uri']}: has no sound")
+    if manifest.segmentation == TRAINING:
+        segments, notes = _training_segments(video, info, manifest.rule, lengths)
+        rows = _clip_rows(video, info, manifest, segments, int(video["label"]))
+    else:  # neither label nor annotation is looked at
+        segments, notes = scoring_spans(info.duration_s, manifest.rule), []
+        rows = _clip_rows(video, info, manifest, segments, None)
+    if not rows:
+        raise ItemError("no_clip", f"{video['uri']}: nothing is as long as segmentation wants")
+    if manifest.writes_files:
+        rows, failures = _cut(rows, video, info, run.path("media", video["video_id"]), manifest)
+        notes += failures
+    return rows, notes
+
+
+def _training_segments(
+    video: Mapping[str, Any], info: MediaInfo, rule: SegmentationConfig, lengths: Sequence[float]
+) -> tuple[list[list[Span]], list[Row]]:
     """The clips of a labelled video and what was odd about its annotation."""
-    label = video["label"]
-    if label is None:
+    if video["label"] is None:
         raise ItemError("no_label", f"{video['uri']}: a training video needs a label")
     annotated = [Span(i["start_s"], i["end_s"]) for i in video["intervals"]]
     intervals, problems = clamp(annotated, info.duration_s)
     notes = [
-        schemas.finding(
+        note(
             video["video_id"],
-            "warning",
             "interval_past_end",
             f"{video['uri']}: [{span.start_s:.3f}, {span.end_s:.3f}] s "
-            f"in a video of {info.duration_s:.3f} s",
-            problem,
+            f"in a video of {info.duration_s:.3f} s {problem}",
         )
         for span, problem in problems
     ]
-    if label and not intervals:
+    if video["label"] and not intervals:
         message = f"{video['uri']}: positive, but no annotated interval lies in the video"
         raise ItemError("no_interval", message)
-    segments = training_spans(info.duration_s, int(label), intervals, rule)
-    return _clip_rows(video, info, TRAINING, segments, int(label), rule, media), notes
+    balance = Balance(lengths, video["video_id"]) if lengths else None
+    return training_spans(info.duration_s, int(video["label"]), intervals, rule, balance), notes
 
 
 def _clip_rows(
     video: Mapping[str, Any],
     info: MediaInfo,
-    segmentation: str,
+    manifest: Manifest,
     segments: Sequence[Sequence[Span]],
     label: int | None,
-    rule: SegmentationConfig,
-    media: MediaConfig,
 ) -> list[Row]:
     """Rows of ``schemas.CLIPS``, without files."""
     clips = [(number, span) for number, spans in enumerate(segments) for span in spans]
@@ -184,13 +262,13 @@ def _clip_rows(
                 video["video_id"],
                 f"{span.start_s:.3f}",
                 f"{span.end_s:.3f}",
-                segmentation,
-                rule.model_dump_json(),
+                manifest.segmentation,
+                manifest.rule.model_dump_json(),
             ),
             "video_id": video["video_id"],
             "participant_id": video["participant_id"],
             "split": video["split"],
-            "segmentation": segmentation,
+            "segmentation": manifest.segmentation,
             "source_uri": video["uri"],
             "segment_index": segment,
             "clip_index": index,
@@ -203,35 +281,43 @@ def _clip_rows(
             "height": info.height,
             "fps": info.fps,
             "has_audio": info.audio_stream is not None,
-            "bucket": bucket(span, info.width, info.height, media),
+            "damage": None,
+            "bucket": bucket(span, info.width, info.height, manifest.media),
         }
         for index, (segment, span) in enumerate(clips)
     ]
 
 
 def _cut(
-    rows: Sequence[Row], video: Mapping[str, Any], info: MediaInfo, folder: str
+    rows: Sequence[Row],
+    video: Mapping[str, Any],
+    info: MediaInfo,
+    folder: str,
+    manifest: Manifest,
 ) -> tuple[list[Row], list[Row]]:
-    """Write the clips' files; the rows that have them, and a finding for each that has not."""
+    """Write the clips' files; the rows that have them, and findings about damage and failures."""
     spans = {row["clip_id"]: Span(row["start_s"], row["end_s"]) for row in rows}
-    failed = cut(video["uri"], info, spans, folder)
-    if len(failed) == len(rows):
-        raise ItemError("cut_failed", f"{video['uri']}: none of its {len(rows)} clips could be cut")
+    done = cut(video["uri"], info, spans, folder, manifest.limits)
+    if not done.damage:
+        first = next(iter(done.failed.values()))
+        raise ItemError("cut_failed", f"none of its {len(rows)} clips could be cut: {first}")
     kept = [
         row
         | {
             "media_uri": storage.join(folder, f"{row['clip_id']}.mp4"),
             "audio_uri": storage.join(folder, f"{row['clip_id']}.wav"),
+            "damage": done.damage[row["clip_id"]],
         }
         for row in rows
-        if row["clip_id"] not in failed
+        if row["clip_id"] in done.damage
     ]
-    notes = [
-        schemas.finding(clip_id, "warning", error.kind, error.message, "left out of training")
-        for clip_id, error in failed.items()
-    ]
+    notes = [note(clip_id, "clip_failed", error.message) for clip_id, error in done.failed.items()]
+    for row in kept:
+        if row["damage"]:
+            where = f"{video['uri']} from {row['start_s']:.3f} to {row['end_s']:.3f} s"
+            message = f"{where}: {row['damage']} decoding errors"
+            notes.append(note(row["clip_id"], "damaged", message))
+    if done.warning and not any(done.damage.values()):
+        message = f"{video['uri']}: ffmpeg: {done.warning}"
+        notes.append(note(video["video_id"], "damaged", message))
     return kept, notes
-
-
-def _lost(video: Mapping[str, Any], kind: str, message: str) -> Row:
-    return schemas.finding(video["video_id"], "error", kind, message, "the video was left out")

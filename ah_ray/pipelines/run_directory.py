@@ -91,18 +91,28 @@ class RunDirectory:
         Raises:
             ConfigError: the run was made with other settings; its tables would not fit.
         """
-        path = self.path("run.yaml")
-        known = yaml.safe_load(storage.read_bytes(path)) if storage.exists(path) else {}
+        known = self.settings()
         for key, value in settings.items():
             if key in known and known[key] != value:
                 raise ConfigError(
-                    f"{path}: {key}",
+                    f"{self.path('run.yaml')}: {key}",
                     f"the run was made with {known[key]}, now it is {value}",
                     "give a new --run, or restore the setting",
                 )
+        self.remember(settings)
+
+    def remember(self, settings: Mapping[str, Any]) -> None:
+        """Note settings, in place of what was noted before."""
+        known = self.settings()
         if not settings.items() <= known.items():
             text = yaml.safe_dump({**known, **settings}, sort_keys=True, allow_unicode=True)
-            storage.write_bytes(path, text.encode())
+            storage.write_bytes(self.path("run.yaml"), text.encode())
+
+    def settings(self) -> dict[str, Any]:
+        """What was claimed and noted."""
+        path = self.path("run.yaml")
+        known = yaml.safe_load(storage.read_bytes(path)) if storage.exists(path) else {}
+        return dict(known)
 
 
 def _unique(table: pa.Table, column: str) -> pa.Table:

@@ -10,7 +10,7 @@ from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.members import read_ensemble
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
-from ah_ray.pipelines.prepare import prepare
+from ah_ray.pipelines.prepare import Manifest, prepare
 from ah_ray.pipelines.reduce import reduce
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
@@ -24,17 +24,18 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
     catalog(run, load_entry(config.catalog.entry), config.catalog.root)
 
 
-def prepare_stage(run: RunDirectory, config: RunConfig) -> None:
-    """Write the manifests of training and of scoring clips."""
+def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
+    """Write the manifests of training and of scoring clips, with ``limit`` of so many videos."""
     for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
-        prepare(
-            run,
+        manifest = Manifest(
             segmentation,
             splits,
             config.segmentation,
             config.media,
-            config.prepare.cpus_per_video,
+            config.prepare,
+            config.limits,
         )
+        prepare(run, manifest, limit)
 
 
 def train_stage(run: RunDirectory, config: RunConfig) -> None:
@@ -88,8 +89,8 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
     members = read_ensemble(ensemble)
     catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
     card, splits = members[0].card, settings.score.splits
-    cpus = settings.prepare.cpus_per_video
-    prepare(run, SCORING, splits, card.segmentation, card.media, cpus)
+    how = (card.segmentation, card.media, settings.prepare, settings.limits)
+    prepare(run, Manifest(SCORING, splits, *how))
     score(run, members, settings.score)
     reduce(run, members, settings.reduce)
     print_counts(run, counts(run, splits))

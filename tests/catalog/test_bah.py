@@ -3,11 +3,14 @@ from pathlib import Path
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from ah_ray import storage
-from ah_ray.catalog import LEFT_OUT, CatalogEntry, read_catalog
+from ah_ray.catalog import CatalogEntry, read_catalog
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.leaks import LeakError, require_no_leaks
+from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import FINDINGS, VIDEOS, stable_id
 
 ANNOTATIONS = "video_annotation_transcript.yaml"
@@ -72,7 +75,8 @@ def test_every_oddity_is_a_finding(archive, entry):
             "interval_empty",
             "interval_unparsable",
             "interval_unparsable",
-            "intervals_merged",
+            "intervals_overlap",
+            "intervals_touch",
         ],
         "102_Question_1": ["positive_without_intervals"],
         "102_Question_2": ["negative_with_intervals"],
@@ -209,3 +213,63 @@ def test_lists_of_differing_length_are_reported(archive, entry):
     ]
     assert len(messages) == 1
     assert messages[0].endswith("has 2 time_detailed_ah and 1 certainty_ah")
+
+
+def test_a_video_behind_a_link_out_of_the_archive_is_left_out(archive, entry):
+    outside = archive.parent / "elsewhere"
+    (archive / "Videos" / "101").rename(outside)
+    (archive / "Videos" / "101").symlink_to(outside)
+    name = "Videos/102/Visite_1/102_Question_1_2024-09-01_08-00-00_Video.mp4"
+    (archive / name).unlink()
+    (archive / name).symlink_to("../../../../../secret.mp4")
+    catalog = read_catalog(entry, str(archive))
+    refused = {f["message"] for f in catalog.findings if f["kind"] == "unsafe_link"}
+    assert len(refused) == 4
+    assert f"{name}: {name.removeprefix('Videos/')} is a link out of the archive" in refused
+    assert sum(message.endswith("101 is a link to a folder") for message in refused) == 3
+    left_out = {f["item_id"] for f in catalog.findings if f["kind"] in LEFT_OUT}
+    assert len(catalog.videos) + len(left_out) == KEYS
+
+
+@pytest.mark.parametrize("again", ["Yes", "No"])
+def test_a_participant_with_two_entries(archive, entry, again):
+    with (archive / "meta_data.yml").open("a") as file:
+        file.write(f"104: {{age: 40, Use in challenges: {again}}}\n")
+    catalog = read_catalog(with_consent(entry), str(archive))
+    kept = {v["participant_id"] for v in catalog.videos}
+    noted = [f["message"] for f in catalog.findings if f["kind"] == "duplicate_participant"]
+    if again == "Yes":  # said twice, but no contradiction
+        assert ("104" in kept, noted) == (True, [])
+    else:
+        assert "104" not in kept
+        assert noted == ["participant 104 has 2 entries in meta_data.yml, and they differ"]
+
+
+def test_a_file_in_both_spellings_is_not_silent(archive, entry):
+    name = "101_Question_1_2024-08-22 12-11-55_Video.mp4"
+    folder = archive / "Videos" / "101" / "Visite_1"
+    (folder / name.replace(" ", "_")).touch()
+    messages = [f["message"] for f in read_catalog(entry, str(archive)).findings]
+    assert "files that no annotation or split file names: 2" in messages
+
+
+def test_participants_in_two_splits_stop_what_needs_splits(archive, entry):
+    videos = pa.Table.from_pylist(read_catalog(entry, str(archive)).videos, schema=VIDEOS)
+    with pytest.raises(LeakError, match="participant 104 is in test and train"):
+        require_no_leaks(videos)
+    require_no_leaks(videos.filter(pc.not_equal(videos["participant_id"], "104")))
+
+
+def test_values_without_end_are_cut_short(archive, entry):
+    bomb = "x0: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+        f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 30)
+    )
+    path = archive / ANNOTATIONS
+    path.write_text(
+        bomb + path.read_text().replace("[80, 1:30]]", "[80, 1:30], *x29]").replace(
+            "certainty_ah: [3, 2]", "certainty_ah: [3, *x29]"
+        )
+    )  # fmt: skip
+    catalog = read_catalog(entry, str(archive))
+    assert max(len(f["message"]) for f in catalog.findings) < 10_000
+    assert len(by_name(catalog)["101_Question_2"]["intervals"]) == 3

@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -94,3 +95,19 @@ def test_without_libyaml_the_result_is_the_same():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[('a', {'frame_annotation': None, 't': (1, None), 'u': 1.5})]"
+
+
+def test_memory_does_not_grow_with_the_frames():
+    def peak(frames: int) -> int:
+        label = "  - - Videos/1/a.mp4/frame-12345.jpg\n    - 0\n"
+        stream = io.BytesIO(b"a:\n  global_ah: 1\n  frame_annotation:\n" + label.encode() * frames)
+        tracemalloc.start()
+        try:
+            assert list(read_annotations(stream, "a.yaml")) == [
+                ("a", {"global_ah": 1, "frame_annotation": None})
+            ]
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(10_000) < peak(100) + 100_000  # bytes; the text of 10,000 frames is 470,000

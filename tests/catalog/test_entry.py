@@ -5,7 +5,6 @@ import pytest
 from ah_ray.catalog import CatalogEntry, compare_with_published, load_entry
 from ah_ray.catalog.rows import video_row
 from ah_ray.errors import ConfigError
-from ah_ray.schemas import SEVERITIES
 
 DATA_CATALOG = Path(__file__).parents[2] / "data_catalog"
 
@@ -59,9 +58,3 @@ def test_differences_to_the_published_sizes():
         "train: 1 positives, published are 2 (-1)",
     ]
     assert compare_with_published(CatalogEntry(title="t", reader="table"), videos) == []
-
-
-def test_every_kind_has_a_severity_and_a_rule():
-    from ah_ray.catalog import KINDS
-
-    assert all(kind.severity in SEVERITIES and kind.rule for kind in KINDS.values())

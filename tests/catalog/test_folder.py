@@ -1,9 +1,13 @@
+import os
+from pathlib import Path
+
 import fsspec
+import pyarrow as pa
 import pytest
 
 from ah_ray.catalog import CatalogEntry, read_catalog
 from ah_ray.errors import ConfigError
-from ah_ray.schemas import stable_id
+from ah_ray.schemas import FINDINGS, stable_id
 
 ENTRY = CatalogEntry(title="folder", reader="folder")
 VIDEOS = ("a.mp4", "deep/er/b c.MOV", "deep/d.Mkv")
@@ -67,3 +71,48 @@ def test_remote_storage_gives_the_same_ids(root):
 def test_no_video_stops_the_run(root, part, found):
     with pytest.raises(ConfigError, match=found):
         read_catalog(ENTRY, root + part)
+
+
+def test_links_are_followed_to_files_inside_only(root, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "secret.mp4").touch()
+    folder = Path(root)
+    (folder / "inside.mp4").symlink_to(folder / "deep" / "d.Mkv")
+    (folder / "outside.mp4").symlink_to(tmp_path / "other" / "secret.mp4")
+    (folder / "up.mp4").symlink_to("../other/secret.mp4")
+    (folder / "broken.mp4").symlink_to("nothing.mp4")
+    (folder / "more").symlink_to(tmp_path / "other")
+    (folder / "self").symlink_to(".")
+    catalog = read_catalog(ENTRY, root)
+    assert sorted(v["uri"].removeprefix(root) for v in catalog.videos) == sorted(
+        f"/{name}" for name in (*VIDEOS, "inside.mp4")
+    )
+    refused = {f["item_id"]: f for f in catalog.findings if f["kind"] == "unsafe_link"}
+    assert {key: f["message"] for key, f in refused.items()} == {
+        stable_id(name): f"{name} is a link {where}"
+        for name, where in [
+            ("outside.mp4", "out of the archive"),
+            ("up.mp4", "out of the archive"),
+            ("broken.mp4", "to nothing"),
+            ("more", "to a folder"),
+            ("self", "to a folder"),
+        ]
+    }
+    assert {f["severity"] for f in refused.values()} == {"error"}
+
+
+@pytest.mark.parametrize("part", ["", "/a.mp4"])
+def test_the_root_itself_may_be_a_link(root, tmp_path, part):
+    (tmp_path / "link.mp4").symlink_to(root + part)
+    catalog = read_catalog(ENTRY, str(tmp_path / "link.mp4"))
+    assert len(catalog.videos) == (1 if part else len(VIDEOS))
+    assert "unsafe_link" not in {finding["kind"] for finding in catalog.findings}
+
+
+def test_a_name_that_no_table_can_hold_is_a_finding(root):
+    Path(os.fsdecode(root.encode() + b"/caf\xe9.mp4")).touch()
+    catalog = read_catalog(ENTRY, root)
+    assert len(catalog.videos) == len(VIDEOS)
+    (finding,) = [f for f in catalog.findings if f["kind"] == "bad_name"]
+    assert finding["message"] == "caf\\udce9.mp4 is no UTF-8"
+    pa.Table.from_pylist(catalog.findings, schema=FINDINGS)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ah_ray.catalog.intervals import clean_intervals, parse_time
-from ah_ray.catalog.kinds import KINDS
+from ah_ray.findings import KINDS
 
 MILLIS = st.integers(0, 10**8)  # a bit more than a day
 TIMES = st.integers(0, 40).map(lambda quarter: quarter / 4)
@@ -74,8 +74,9 @@ def test_intervals_come_out_sorted_disjoint_and_as_their_union(pairs):
         time = tick / 8 + 1 / 16
         inside = any(start <= time < end for start, end in pairs)
         assert inside == any(start <= time < end for start, end in intervals)
-    dropped = sum(problem.kind != "intervals_merged" for problem in problems)
-    assert dropped == sum(start >= end for start, end in pairs)
+    joined = sum(p.kind in ("intervals_overlap", "intervals_touch") for p in problems)
+    dropped = sum(start >= end for start, end in pairs)
+    assert (len(problems), len(intervals)) == (dropped + joined, len(pairs) - dropped - joined)
     assert all(problem.kind in KINDS for problem in problems)
 
 
@@ -83,6 +84,20 @@ def test_intervals_come_out_sorted_disjoint_and_as_their_union(pairs):
 def test_clean_intervals_stay_as_they_are(pairs):
     intervals, _ = clean_intervals(pairs)
     assert clean_intervals(intervals) == (intervals, [])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kinds"),
+    [
+        ([[1, 2], [2, 3]], ["intervals_touch"]),
+        ([[1, 2], [1.5, 3]], ["intervals_overlap"]),
+        ([[1, 2], [1, 2]], ["intervals_overlap"]),
+        ([[1, 4], [2, 3], [4, 5]], ["intervals_overlap", "intervals_touch"]),
+        ([[1, 2], [2.001, 3]], []),
+    ],
+)
+def test_overlapping_and_touching_are_told_apart(pairs, kinds):
+    assert [problem.kind for problem in clean_intervals(pairs)[1]] == kinds
 
 
 @given(st.permutations([[3, 4], [1, 2], [1.5, 3], [9, 8]]))

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ah_ray.catalog import LEFT_OUT, CatalogEntry, read_catalog
+from ah_ray.catalog import CatalogEntry, read_catalog
 from ah_ray.errors import ConfigError
+from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import VIDEOS, stable_id
 
 ENTRY = CatalogEntry(title="table", reader="table")
@@ -104,6 +105,8 @@ def test_every_bad_row_is_a_finding(tmp_path):
         "[1]",
         '{"uri": null}',
         '{"uri": 5}',
+        '{"uri": "\\ud800.mp4"}',
+        '{"uri": "a.mp4", "note": ' + "[" * 100_000,
         '{"uri": "../out.mp4"}',
         '{"uri": "unheard-of://x.mp4"}',
         '{"uri": "3.mp4", "label": "yes"}',
@@ -119,8 +122,10 @@ def test_every_bad_row_is_a_finding(tmp_path):
         ("5", "bad_row"),
         ("6", "bad_row"),
         ("7", "bad_row"),
-        ("8", "unsafe_key"),
+        ("8", "bad_row"),
         ("9", "bad_row"),
+        ("10", "unsafe_key"),
+        ("11", "bad_row"),
         (stable_id("3.mp4"), "label_invalid"),
         (stable_id("4.mp4"), "positive_without_intervals"),
         (stable_id("5.mp4"), "negative_with_intervals"),

@@ -132,7 +132,7 @@ def test_the_streams_are_the_default_ones(real_media):
     path = real_media / "nasa_13013.mp4"
     info = probe(str(path))
     with open_media(str(path)) as container:
-        video, audio = pick_streams(container)
+        video, audio = pick_streams(container, str(path))
         assert (video.index, audio.index) == (info.video_stream, info.audio_stream)
     assert (info.width, info.height) in {(320, 180), (480, 270)}
     assert info.audio_stream is not None

@@ -1,0 +1,180 @@
+"""`ah-ray catalog` and `ah-ray catalog check`, as a person calls them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ah_ray import schemas, storage
+from ah_ray.cli import main
+from ah_ray.findings import note
+from ah_ray.pipelines.catalog import findings_table
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.progress import console
+
+ROOT = Path(__file__).parents[2]
+GOOD = [
+    {"uri": "1.mp4", "participant_id": "a", "split": "train", "label": 0},
+    {"uri": "2.mp4", "participant_id": "b", "split": "test", "label": 1, "intervals": [[1, 2]]},
+]
+REVERSED = {"uri": "3.mp4", "participant_id": "b", "label": 1, "intervals": [[2, 1], [3, 4]]}
+ESCAPES = {"uri": "../out.mp4"}
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """A function that writes a table and gives the options that read it into a run."""
+    monkeypatch.chdir(ROOT)
+    entry = tmp_path / "entry.yaml"
+    entry.write_text("title: mine\nreader: table\nexpected: {videos: 2, participants: 2}\n")
+    root = tmp_path / "videos.jsonl"
+
+    def write(*rows):
+        root.write_text("\n".join(json.dumps(row) for row in rows))
+        settings = [f"catalog.entry={entry}", f"catalog.root={root}"]
+        return ["--config", "jobs/demo.yaml", *(w for s in settings for w in ("--set", s))]
+
+    return write
+
+
+@pytest.fixture
+def ah_ray(tmp_path, capsys):
+    """A function that runs a command on the run; its exit code and what it printed."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(["catalog", *arguments, "--run", str(tmp_path / "run")])
+        return ended.value.code, capsys.readouterr().out
+
+    return call
+
+
+def add_finding(tmp_path, stage, *findings):
+    path = storage.join(RunDirectory.at(str(tmp_path / "run")).findings_path(stage), "part-0")
+    storage.write_rows(list(findings), schemas.FINDINGS, f"{path}.parquet")
+
+
+def test_an_archive_without_errors_passes(archive, ah_ray):
+    code, shown = ah_ray("check", *archive(*GOOD))
+    assert code == 0
+    assert shown.endswith(
+        "2 videos in the catalog, 0 left out; findings: 0 error, 0 warning, 0 info\n"
+    )
+    assert "differs" not in shown
+
+
+def test_a_warning_passes_and_is_shown_with_its_rule_and_an_example(archive, ah_ray):
+    code, shown = ah_ray("check", *archive(*GOOD, REVERSED))
+    assert code == 0
+    row = "warning interval_reversed 1 the interval is dropped"
+    example = "row 3 of videos.jsonl: [2, 1] ends before it starts"
+    assert f"{row} {example}" in " ".join(shown.split())  # whatever the terminal's width
+    assert "differs from what was published: all: 3 videos, published are 2 (+1)" in shown
+    assert shown.endswith(
+        "3 videos in the catalog, 0 left out; findings: 0 error, 1 warning, 0 info\n"
+    )
+
+
+def test_an_error_fails(archive, ah_ray):
+    code, shown = ah_ray("check", *archive(*GOOD, ESCAPES))
+    assert code == 1
+    assert "unsafe_key" in shown
+    assert shown.endswith(
+        "2 videos in the catalog, 1 left out; findings: 1 error, 0 warning, 0 info\n"
+    )
+
+
+def test_a_run_is_checked_again_without_its_config_or_archive(archive, ah_ray, tmp_path):
+    options = archive(*GOOD, REVERSED, ESCAPES)
+    first = ah_ray("check", *options)
+    for name in ("videos.jsonl", "entry.yaml"):
+        (tmp_path / name).unlink()
+    code, shown = ah_ray("check")
+    assert code == 1
+    assert first[1].endswith(shown)  # but for the line that says what is read
+    assert "differs from what was published" in shown
+
+
+def test_reading_again_replaces_what_was_found(archive, ah_ray):
+    assert ah_ray("check", *archive(*GOOD, ESCAPES))[0] == 1
+    assert ah_ray("check", *archive(*GOOD))[0] == 0
+    assert ah_ray("check")[0] == 0
+
+
+def test_the_catalog_stage_itself_ends_well(archive, ah_ray):
+    code, shown = ah_ray(*archive(*GOOD, ESCAPES))
+    assert code == 0
+    assert "2 videos: 1 test, 1 train" in shown
+    assert "error: 1 unsafe_key" in shown
+    assert ah_ray("check")[0] == 1
+
+
+def test_findings_of_other_stages_count(archive, ah_ray, tmp_path):
+    ah_ray(*archive(*GOOD))
+    lost = note("x", "unreadable", "2.mp4: no video")
+    add_finding(tmp_path, "prepare_scoring", lost, lost)  # a repeated row is one finding
+    add_finding(tmp_path, "prepare_training", note("y", "interval_past_end", "late"))
+    code, shown = ah_ray("check")
+    assert code == 1
+    assert shown.index("prepare_scoring") < shown.index("unreadable")
+    assert shown.index("unreadable") < shown.index("prepare_training")
+    assert shown.endswith("findings: 1 error, 1 warning, 0 info\n")
+
+
+def test_names_are_neither_markup_nor_commands_of_the_terminal(archive, ah_ray):
+    hostile = {"uri": "[red]x[/red]\x1b[2J\n\r\u202e.mp4", "label": 7, "split": "[/]\x1b[2J"}
+    hostile |= {"video_id": "../../[/id]\x1b]0;t\x07"}
+    options = archive(*GOOD, hostile, hostile | {"label": 0})
+    code, shown = ah_ray(*options)
+    assert code == 0
+    code, again = ah_ray("check", *options)
+    assert code == 1
+    for text in (shown, again):
+        assert not set(text) & set("\x1b\x07\r\u202e")
+    assert "1 [/]\\x1b[2J" in shown
+    assert "[/id]\\x1b]0;t\\x07" in "".join(again.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["check"], "is not there yet"),
+        ([], "does not say which archive"),
+        (["check", "--set", "catalog.root=x"], "does not say which archive"),
+        (["check", "--config", "none.yaml"], "there is no such file"),
+        (["chekc"], None),
+    ],
+)
+def test_a_wrong_call_is_no_finding(ah_ray, arguments, problem):
+    code, shown = ah_ray(*arguments)
+    assert code == 2
+    assert problem is None or problem in shown
+
+
+def test_an_archive_that_cannot_be_read_is_no_finding(archive, ah_ray):
+    assert ah_ray("check", *archive({"path": "no uri"}))[0] == 2
+
+
+def test_the_job_passes_check_through(tmp_path):
+    command = [sys.executable, "jobs/catalog.py", "check", "--run", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, "is not there yet" in done.stdout) == (2, True)
+
+
+def test_the_worst_comes_first_and_the_example_depends_on_no_order():
+    rows = [note(str(n), kind, f"example {n}") for n, kind in enumerate(KINDS_OF_EACH_SEVERITY * 2)]
+    tables = [findings_table("catalog", some) for some in (rows, rows[::-1])]
+    shown = []
+    for table in tables:
+        with console.capture() as capture:
+            console.print(table)
+        shown.append(capture.get())
+    assert shown[0] == shown[1]
+    assert shown[0].index("missing_file") < shown[0].index("label_invalid")
+    assert shown[0].index("label_invalid") < shown[0].index("ignored_files")
+    assert "example 5" not in shown[0]
+
+
+KINDS_OF_EACH_SEVERITY = ["ignored_files", "missing_file", "label_invalid"]
