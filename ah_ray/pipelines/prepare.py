@@ -177,11 +177,9 @@ def make_prepare_videos(
         findings: list[Row] = []
         for video in batch.to_pylist():
             try:
-                rows, notes = _prepare_video(run, manifest, lengths, video)
+                clips += _prepare_video(run, manifest, lengths, video, findings)
             except ItemError as error:
-                rows, notes = [], [note(video["video_id"], error.kind, error.message)]
-            clips += rows
-            findings += notes
+                findings.append(note(video["video_id"], error.kind, error.message))
         part = f"part-{schemas.stable_id(*sorted(batch['video_id'].to_pylist()))}.parquet"
         # Findings first: a video counts as done by its clips or by being left out.
         if findings:
@@ -197,9 +195,13 @@ def make_prepare_videos(
 
 
 def _prepare_video(
-    run: RunDirectory, manifest: Manifest, lengths: Sequence[float], video: Mapping[str, Any]
-) -> tuple[list[Row], list[Row]]:
-    """The rows of a video's clips, and findings about it.
+    run: RunDirectory,
+    manifest: Manifest,
+    lengths: Sequence[float],
+    video: Mapping[str, Any],
+    findings: list[Row],
+) -> list[Row]:
+    """The rows of a video's clips; what is odd about it is added to ``findings``.
 
     Raises:
         ItemError: the video is left out; the kind is one of ``findings.KINDS``.
@@ -210,28 +212,31 @@ def _prepare_video(
         kind = "no_audio_skipped" if skipped else "no_audio"
         raise ItemError(kind, f"{video['uri']}: has no sound")
     if manifest.segmentation == TRAINING:
-        segments, notes = _training_segments(video, info, manifest.rule, lengths)
+        segments = _training_segments(video, info, manifest.rule, lengths, findings)
         rows = _clip_rows(video, info, manifest, segments, int(video["label"]))
     else:  # neither label nor annotation is looked at
-        segments, notes = scoring_spans(info.duration_s, manifest.rule), []
+        segments = scoring_spans(info.duration_s, manifest.rule)
         rows = _clip_rows(video, info, manifest, segments, None)
     if not rows:
         raise ItemError("no_clip", f"{video['uri']}: nothing is as long as segmentation wants")
     if manifest.writes_files:
-        rows, failures = _cut(rows, video, info, run.path("media", video["video_id"]), manifest)
-        notes += failures
-    return rows, notes
+        rows = _cut(run, manifest, video, info, rows, findings)
+    return rows
 
 
 def _training_segments(
-    video: Mapping[str, Any], info: MediaInfo, rule: SegmentationConfig, lengths: Sequence[float]
-) -> tuple[list[list[Span]], list[Row]]:
-    """The clips of a labelled video and what was odd about its annotation."""
+    video: Mapping[str, Any],
+    info: MediaInfo,
+    rule: SegmentationConfig,
+    lengths: Sequence[float],
+    findings: list[Row],
+) -> list[list[Span]]:
+    """The clips of a labelled video."""
     if video["label"] is None:
         raise ItemError("no_label", f"{video['uri']}: a training video needs a label")
     annotated = [Span(i["start_s"], i["end_s"]) for i in video["intervals"]]
     intervals, problems = clamp(annotated, info.duration_s)
-    notes = [
+    findings += [
         note(
             video["video_id"],
             "interval_past_end",
@@ -244,7 +249,7 @@ def _training_segments(
         message = f"{video['uri']}: positive, but no annotated interval lies in the video"
         raise ItemError("no_interval", message)
     balance = Balance(lengths, video["video_id"]) if lengths else None
-    return training_spans(info.duration_s, int(video["label"]), intervals, rule, balance), notes
+    return training_spans(info.duration_s, int(video["label"]), intervals, rule, balance)
 
 
 def _clip_rows(
@@ -289,19 +294,30 @@ def _clip_rows(
 
 
 def _cut(
-    rows: Sequence[Row],
+    run: RunDirectory,
+    manifest: Manifest,
     video: Mapping[str, Any],
     info: MediaInfo,
-    folder: str,
-    manifest: Manifest,
-) -> tuple[list[Row], list[Row]]:
-    """Write the clips' files; the rows that have them, and findings about damage and failures."""
+    rows: Sequence[Row],
+    findings: list[Row],
+) -> list[Row]:
+    """Write the clips' files; the rows of those that have one."""
+    folder = run.path("media", video["video_id"])
     spans = {row["clip_id"]: Span(row["start_s"], row["end_s"]) for row in rows}
     done = cut(video["uri"], info, spans, folder, manifest.limits)
     if not done.damage:
         first = next(iter(done.failed.values()))
         raise ItemError("cut_failed", f"none of its {len(rows)} clips could be cut: {first}")
-    kept = [
+    findings += [note(id_, "clip_failed", error.message) for id_, error in done.failed.items()]
+    for clip_id, damage in done.damage.items():
+        if damage:
+            start_s, end_s = spans[clip_id]
+            where = f"{video['uri']} from {start_s:.3f} to {end_s:.3f} s"
+            findings.append(note(clip_id, "damaged", f"{where}: {damage} decoding errors"))
+    if done.warning and not any(done.damage.values()):
+        message = f"{video['uri']}: ffmpeg: {done.warning}"
+        findings.append(note(video["video_id"], "damaged", message))
+    return [
         row
         | {
             "media_uri": storage.join(folder, f"{row['clip_id']}.mp4"),
@@ -311,13 +327,3 @@ def _cut(
         for row in rows
         if row["clip_id"] in done.damage
     ]
-    notes = [note(clip_id, "clip_failed", error.message) for clip_id, error in done.failed.items()]
-    for row in kept:
-        if row["damage"]:
-            where = f"{video['uri']} from {row['start_s']:.3f} to {row['end_s']:.3f} s"
-            message = f"{where}: {row['damage']} decoding errors"
-            notes.append(note(row["clip_id"], "damaged", message))
-    if done.warning and not any(done.damage.values()):
-        message = f"{video['uri']}: ffmpeg: {done.warning}"
-        notes.append(note(video["video_id"], "damaged", message))
-    return kept, notes

@@ -1,0 +1,252 @@
+"""What prepare writes about a batch of videos; the same function runs on every worker."""
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ah_ray import schemas, storage
+from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.errors import ConfigError
+from ah_ray.findings import KINDS, note
+from ah_ray.pipelines.prepare import (
+    Manifest,
+    forget_passing_faults,
+    in_scope,
+    lost_videos,
+    make_prepare_videos,
+    positive_lengths,
+    prepared_videos,
+)
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from tests.media.coded_video import run_ffmpeg, steady, tone, write_video
+
+MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=8, min_pixels=1024, max_pixels=8192)
+
+
+def manifest(segmentation=TRAINING, splits=("train",), limits=None, media=MEDIA, **settings):
+    rule = {k: settings.pop(k) for k in list(settings) if k in SegmentationConfig.model_fields}
+    return Manifest(
+        segmentation,
+        splits,
+        SegmentationConfig(**rule),
+        media,
+        PrepareConfig(**settings),
+        limits or LimitsConfig(),
+    )
+
+
+def video(uri, label=0, intervals=(), split="train") -> dict:
+    return {
+        "video_id": schemas.stable_id(Path(uri).name),
+        "uri": str(uri),
+        "participant_id": "p",
+        "split": split,
+        "label": label,
+        "intervals": [{"start_s": start, "end_s": end} for start, end in intervals],
+        "attributes": [],
+    }
+
+
+class Prepared:
+    """What one call has written."""
+
+    def __init__(self, folder: Path, what: Manifest, videos: list[dict], lengths=()) -> None:
+        self.run = RunDirectory.at(str(folder))
+        table = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
+        self.told = make_prepare_videos(self.run, what, lengths)(table)
+        path = self.run.clips_path(what.segmentation)
+        self.clips = storage.read_table(path, schemas.CLIPS).to_pylist()
+        path = self.run.findings_path(f"prepare_{what.segmentation}")
+        self.findings = storage.read_table(path, schemas.FINDINGS).to_pylist()
+
+    @property
+    def kinds(self) -> list[str]:
+        assert all(row["action"] == KINDS[row["kind"]].rule for row in self.findings)
+        return sorted(row["kind"] for row in self.findings)
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        return sorted((row["start_s"], row["end_s"]) for row in self.clips)
+
+
+@pytest.fixture(scope="module")
+def sounding(tmp_path_factory) -> Path:
+    """Eleven seconds with sound."""
+    path = tmp_path_factory.mktemp("videos") / "sounding.mp4"
+    return write_video(path, steady(11, 10), tone(11), sound_codec="aac")
+
+
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory) -> Path:
+    """Six seconds without a sound track."""
+    return write_video(tmp_path_factory.mktemp("videos") / "silent.mp4", steady(6, 10))
+
+
+def test_training_clips_have_files_and_the_annotated_times(tmp_path, sounding):
+    done = Prepared(tmp_path, manifest(), [video(sounding, 1, [(1.0, 4.5), (5.0, 10.5)])])
+    assert done.spans == [(1.0, 4.5), (5.0, 10.0)]
+    assert done.findings == []
+    for row in done.clips:
+        assert storage.exists(row["media_uri"])
+        assert storage.exists(row["audio_uri"])
+        assert (row["label"], row["damage"], row["has_audio"]) == (1, 0, True)
+    assert done.told == {"videos": [1], "errors": [0]}
+
+
+def test_virtual_training_clips_are_the_same_without_files(tmp_path, sounding):
+    videos = [video(sounding, 1, [(1.0, 4.5), (5.0, 10.5)])]
+    files = Prepared(tmp_path / "files", manifest(), videos)
+    virtual = Prepared(tmp_path / "virtual", manifest(clips="virtual"), videos)
+    dropped = {"media_uri": None, "audio_uri": None, "damage": None}
+    assert [row | dropped for row in files.clips] == virtual.clips
+    assert not storage.exists(virtual.run.path("media"))
+
+
+def test_scoring_sees_neither_label_nor_annotation(tmp_path, sounding):
+    blind = Prepared(tmp_path / "a", manifest(SCORING), [video(sounding, None)])
+    labelled = Prepared(tmp_path / "b", manifest(SCORING), [video(sounding, 1, [(2.0, 3.0)])])
+    assert blind.clips == labelled.clips
+    assert blind.spans == [(0.0, 5.0), (5.0, 10.0)]
+    assert {row["media_uri"] for row in blind.clips} == {None}
+
+
+@pytest.mark.parametrize("segmentation", [TRAINING, SCORING])
+@pytest.mark.parametrize(
+    ("policy", "kinds", "clips"),
+    [
+        ("silence", [], 1),
+        ("skip", ["no_audio_skipped"], 0),
+        ("error", ["no_audio"], 0),
+    ],
+)
+def test_what_becomes_of_a_video_without_sound(
+    tmp_path, silent, sounding, segmentation, policy, kinds, clips
+):
+    what = manifest(segmentation, no_audio=policy, clips="virtual")
+    done = Prepared(tmp_path, what, [video(silent), video(sounding)])
+    assert done.kinds == kinds
+    of_silent = [row for row in done.clips if row["source_uri"] == str(silent)]
+    assert [row["has_audio"] for row in of_silent] == [False] * clips
+    assert len(done.clips) == clips + 2
+    assert done.told == {"videos": [2], "errors": [kinds.count("no_audio")]}
+    assert lost_videos(done.run, segmentation) == ({video(silent)["video_id"]} if kinds else set())
+
+
+def test_every_video_is_in_the_manifest_or_in_the_findings(tmp_path, sounding):
+    text = tmp_path / "text.mp4"
+    text.write_text("hello")
+    videos = [
+        video(sounding),
+        video(text),
+        video(tmp_path / "gone.mp4"),
+        video(sounding, None) | {"video_id": "unlabelled"},
+        video(sounding, 1) | {"video_id": "nowhere"},
+        video(sounding, 1, [(20.0, 22.0)]) | {"video_id": "past"},
+        video(sounding, 1, [(1.0, 1.5)]) | {"video_id": "short"},
+    ]
+    what = manifest(clips="virtual", min_clip_s=1.0)
+    done = Prepared(tmp_path / "run", what, videos)
+    kinds = {row["item_id"]: row["kind"] for row in done.findings if KINDS[row["kind"]].left_out}
+    assert sorted(kinds.values()) == sorted(
+        ["unreadable", "missing", "no_label", "no_interval", "no_interval", "no_clip"]
+    )
+    assert {row["kind"] for row in done.findings} - set(kinds.values()) == {"interval_past_end"}
+    assert kinds.keys() | {row["video_id"] for row in done.clips} == {v["video_id"] for v in videos}
+    assert prepared_videos(done.run, TRAINING) == {v["video_id"] for v in videos}
+    errors = sum(row["severity"] == "error" for row in done.findings)
+    assert done.told == {"videos": [7], "errors": [errors]}
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [({"max_duration_s": 10.0}, "too_long"), ({"max_pixels": 10_000}, "too_large")],
+)
+def test_what_costs_too_much_is_refused(tmp_path, sounding, limits, kind):
+    what = manifest(SCORING, limits=LimitsConfig(**limits))
+    assert Prepared(tmp_path, what, [video(sounding)]).kinds == [kind]
+
+
+def test_damage_is_counted_in_the_clips_that_have_it(tmp_path):
+    whole, path = tmp_path / "whole.mp4", tmp_path / "damaged.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=15", "-g", "25", str(whole))
+    data = bytearray(whole.read_bytes())
+    chance = random.Random(3)
+    for _ in range(60):  # somewhere in its middle third
+        data[chance.randrange(len(data) * 2 // 5, len(data) * 3 // 5)] ^= 0xFF
+    path.write_bytes(data)
+    done = Prepared(tmp_path / "run", manifest(), [video(path), video(whole)])
+    damage = {
+        row["clip_index"]: row["damage"] for row in done.clips if "damaged" in row["source_uri"]
+    }
+    assert damage[1] > 0
+    assert damage[0] == damage[2] == 0
+    assert [row["damage"] for row in done.clips if row["source_uri"] == str(whole)] == [0, 0, 0]
+    (finding,) = done.findings
+    assert (finding["kind"], finding["severity"]) == ("damaged", "warning")
+    assert f"{damage[1]} decoding errors" in finding["message"]
+
+
+def test_balanced_negatives_are_cut_like_positives(tmp_path, sounding):
+    videos = [
+        video(sounding, 1, [(1.0, 2.5), (3.0, 10.0)]) | {"video_id": "positive"},
+        video(sounding, 1, [(0.0, 4.0)], split="test") | {"video_id": "unseen"},
+        *(video(sounding) | {"video_id": f"negative {n}"} for n in range(8)),
+    ]
+    what = manifest(clips="virtual", negatives="balanced", min_tail_s=1.0)
+    table = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
+    lengths = positive_lengths(table, what)
+    assert lengths == pytest.approx((1.5, 2.0, 5.0))
+    training = [v for v in videos if v["split"] == "train"]
+    done = Prepared(tmp_path, what, training, lengths)
+    negatives = [row for row in done.clips if row["label"] == 0]
+    assert len(negatives) == 16
+    found = {round(row["end_s"] - row["start_s"], 3) for row in negatives}
+    assert found == {1.5, 2.0, 5.0}
+    assert positive_lengths(table, manifest()) == ()
+    assert positive_lengths(table, manifest(SCORING, negatives="balanced")) == ()
+
+
+def test_there_must_be_something_to_balance_by(sounding):
+    table = pa.Table.from_pylist([video(sounding)], schema=schemas.VIDEOS)
+    with pytest.raises(ConfigError, match=r"segmentation\.negatives"):
+        positive_lengths(table, manifest(negatives="balanced"))
+
+
+def test_a_second_time_writes_the_same(tmp_path, sounding, silent):
+    videos = [video(sounding), video(silent), video(tmp_path / "gone.mp4")]
+    first = Prepared(tmp_path / "run", manifest(), videos)
+    files = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    again = Prepared(tmp_path / "run", manifest(), list(reversed(videos)))
+    assert sorted(map(str, again.clips)) == sorted(map(str, first.clips))
+    assert again.findings == first.findings
+    assert {p for p in (tmp_path / "run").rglob("*") if p.is_file()} == files.keys()
+
+
+def test_what_failed_for_the_moment_is_tried_again(tmp_path):
+    run = RunDirectory.at(str(tmp_path))
+    path = run.findings_path("prepare_scoring")
+    lasting, passing = note("a", "unreadable", "a"), note("b", "storage_error", "b")
+    storage.write_rows([lasting], schemas.FINDINGS, f"{path}/part-1.parquet")
+    storage.write_rows([passing, lasting], schemas.FINDINGS, f"{path}/part-2.parquet")
+    assert prepared_videos(run, SCORING) == {"a", "b"}
+    forget_passing_faults(run, SCORING)
+    assert prepared_videos(run, SCORING) == {"a"}
+    assert {row["item_id"] for row in run.findings().to_pylist()} == {"a"}
+    before = storage.list_files(path)
+    forget_passing_faults(run, SCORING)
+    assert storage.list_files(path) == before
+
+
+def test_a_trial_takes_the_first_videos_whatever_their_order(tmp_path):
+    rows = [video(f"{n}.mp4") for n in range(9)] + [video("other.mp4", split="test")]
+    scopes = []
+    for name, shuffled in (("a", rows), ("b", rows[::-1])):
+        run = RunDirectory.at(str(tmp_path / name))
+        storage.write_rows(shuffled, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+        assert len(in_scope(run, ["train"], unlabelled=False)) == 9
+        run.remember({"limit": 4})
+        scopes.append(in_scope(run, ["train"], unlabelled=False)["video_id"].to_pylist())
+    assert scopes[0] == scopes[1] == sorted(scopes[0])
+    assert len(scopes[0]) == 4
