@@ -76,7 +76,8 @@ def list_files(uri: str) -> list[str]:
     """Every file below the folder ``uri``, or matched by it when it is a glob; sorted full URIs."""
     filesystem, path = _fresh(uri)
     if any(character in path for character in "*?[") and not filesystem.exists(path):
-        found = [p for p, info in filesystem.glob(path, detail=True).items() if _is_file(info)]
+        listed = filesystem.glob(path, detail=True).items()
+        found = [p for p, info in listed if info.get("type") != "directory"]
     elif filesystem.isfile(path):
         found = [path]
     elif filesystem.exists(path):
@@ -243,10 +244,6 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
-
-
-def _is_file(info: Mapping[str, Any]) -> bool:
-    return info.get("type") == "file"
 
 
 def _full_uri(filesystem: Any, path: str) -> str:

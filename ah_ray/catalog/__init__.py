@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from ah_ray import storage
 from ah_ray.catalog import bah, folder, table
 from ah_ray.catalog.entry import CatalogEntry, load_entry, parse_entry
 from ah_ray.catalog.published import compare_with_published
@@ -42,7 +43,20 @@ def read_catalog(entry: CatalogEntry, root: str) -> Catalog:
     Raises:
         ConfigError: nothing usable is there, or not in the format of the entry.
     """
-    catalog = READERS[entry.reader](entry, root)
+    try:
+        storage.absolute(root)
+    except (ImportError, ValueError) as error:  # of an unknown protocol
+        raise ConfigError(
+            f"catalog.root: {root}", str(error), "install it, or correct the protocol"
+        ) from None
+    try:
+        catalog = READERS[entry.reader](entry, root)
+    except storage.failures() as error:
+        raise ConfigError(
+            f"catalog.root: {root}",
+            f"cannot be read: {error}",
+            "check the path, the permissions and the credentials",
+        ) from error
     if not catalog.videos:
         kinds = Counter(finding["kind"] for finding in catalog.findings)
         found = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())

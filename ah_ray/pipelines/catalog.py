@@ -45,9 +45,9 @@ def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> None:
 
 def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
     """Read an archive and write its videos and findings into the run, and what it was read with."""
-    run.claim({"archive": storage.absolute(root)})
     console.print(f"[bold]catalog[/]: {escape(printable(f'{entry.title} at {root}'))}")
-    found = read_catalog(entry, root)
+    found = read_catalog(entry, root)  # first: a mistyped root does not claim the run
+    run.claim({"archive": storage.absolute(root)})
     part = "part-0.parquet"
     facts = yaml.safe_dump(entry.model_dump(exclude_defaults=True), allow_unicode=True)
     storage.write_bytes(run.path(_ENTRY), facts.encode())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from ah_ray import schemas, storage
@@ -44,8 +45,14 @@ class RunDirectory:
         return self.path("clips", f"segmentation={segmentation}")
 
     def clips(self, segmentation: str) -> pa.Table:
-        """The manifest of training or of scoring clips, each clip once."""
+        """The manifest of training or of scoring clips, each clip once.
+
+        Clips of videos that a later reading of the catalog left out, such as when somebody took
+        back their consent, are not in it.
+        """
         table = storage.read_table(self.clips_path(segmentation), schemas.CLIPS)
+        if len(table):
+            table = table.filter(pc.is_in(table["video_id"], self.videos()["video_id"]))
         return _unique(table, "clip_id").sort_by(
             [("video_id", "ascending"), ("start_s", "ascending")]
         )

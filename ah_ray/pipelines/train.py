@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +21,8 @@ from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import require_no_leaks
+from ah_ray.media.fragment import with_times
+from ah_ray.media.segment import Span
 from ah_ray.members import MEMBER_FILE, MemberCard, is_complete, write_card
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
@@ -103,9 +107,16 @@ def training_rows(clips: pa.Table, task: Task, prompt: Prompt) -> bytes:
     """The data set of a member: one conversation per clip, one JSON object per line."""
     lines = [
         json.dumps(
-            swift_row(prompt, task.reply(clip["label"]), clip["media_uri"], clip["audio_uri"]),
-            ensure_ascii=False,
+            swift_row(prompt, task.reply(clip["label"]), *media_of(clip)), ensure_ascii=False
         )
         for clip in clips.to_pylist()
     ]
     return "".join(line + "\n" for line in lines).encode()
+
+
+def media_of(clip: Mapping[str, Any]) -> tuple[str, str]:
+    """Picture and sound of a clip (a row of ``schemas.CLIPS``): its files, or its source twice."""
+    if clip["media_uri"] is not None:
+        return clip["media_uri"], clip["audio_uri"]
+    virtual = with_times(clip["source_uri"], Span(clip["start_s"], clip["end_s"]))
+    return virtual, virtual

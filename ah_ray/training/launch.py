@@ -22,6 +22,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import TrainConfig
+from ah_ray.media.fragment import split_times, with_times
 from ah_ray.progress import console
 from ah_ray.training.swift import (
     Launch,
@@ -156,10 +157,13 @@ def localize_rows(uri: str, target: Path) -> None:
     """Copy a data set to ``target`` with every media URI replaced by a local path."""
     rows = [json.loads(line) for line in storage.read_bytes(uri).splitlines()]
 
+    def local(media: str) -> str:
+        source, span = split_times(media)
+        path = str(storage.localize(source))
+        return with_times(path, span) if span else path
+
     def localized(row: dict[str, Any]) -> dict[str, Any]:
-        for key in ("videos", "audios"):
-            row[key] = [str(storage.localize(media)) for media in row[key]]
-        return row
+        return row | {key: [local(media) for media in row[key]] for key in ("videos", "audios")}
 
     with ThreadPoolExecutor(16) as pool, target.open("w", encoding="utf-8") as file:
         for row in pool.map(localized, rows):

@@ -2,31 +2,37 @@
 
 Qwen's media utilities, which MS-Swift reads video with, keep their readers in a mapping; the
 environment variable ``FORCE_QWENVL_VIDEO_READER`` picks one. Ours takes the same frames at the
-same size as scoring does, so nothing that the model sees differs between the two.
+same size as scoring does, so nothing that the model sees differs between the two. MS-Swift has no
+such mapping for sound, so its function is replaced; that of a clip file is still read by it.
 """
 
 from __future__ import annotations
 
 import os
 import wave
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from qwen_omni_utils.v2_5 import vision_process
+from swift.template import vision_utils
+from swift.template.templates import qwen
 
 from ah_ray.config import MediaConfig
 from ah_ray.errors import ItemError
-from ah_ray.media.decode import decode
+from ah_ray.media.decode import DecodedClip, decode
+from ah_ray.media.fragment import split_times
 from ah_ray.media.segment import Span
 from ah_ray.training.swift import MEDIA_VARIABLE, READER
 
 
 def read_clip(element: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], float]:
-    """Read a whole clip file.
+    """Read the picture of a clip.
 
     Args:
-        element: with the path under ``video``; its WAV lies beside it.
+        element: with the clip under ``video``: the path of its file, which has its WAV beside it,
+            or its source and times (``media.fragment``).
 
     Returns:
         Frames (uint8, frames x RGB x height x width), metadata, and their rate in Hz.
@@ -34,11 +40,7 @@ def read_clip(element: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], fl
     Raises:
         ItemError: the clip cannot be read.
     """
-    media = MediaConfig.model_validate_json(os.environ[MEDIA_VARIABLE])
-    path = element["video"]
-    ((_, clip),) = decode(path, [Span(0.0, _sound_duration(Path(path)))], media)
-    if isinstance(clip, ItemError):
-        raise clip
+    clip = _decoded(element["video"], os.environ[MEDIA_VARIABLE])
     frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).contiguous()
     metadata = {
         "fps": clip.fps,
@@ -47,6 +49,27 @@ def read_clip(element: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], fl
         "video_backend": READER,
     }
     return frames, metadata, clip.fps
+
+
+def read_sound(audio: Any, *args: Any, **options: Any) -> Any:
+    """Read the sound of a clip, 16 kHz mono: ours for times in a source, MS-Swift's for a file.
+
+    Raises:
+        ItemError: the clip cannot be read.
+    """
+    if isinstance(audio, str) and split_times(audio)[1] is not None:
+        return _decoded(audio, os.environ[MEDIA_VARIABLE]).audio
+    return vision_utils.load_audio(audio, *args, **options)
+
+
+@lru_cache(maxsize=1)  # the sound of a clip is asked for right after its picture
+def _decoded(uri: str, media: str) -> DecodedClip:
+    source, span = split_times(uri)
+    span = span or Span(0.0, _sound_duration(Path(source)))
+    ((_, clip),) = decode(source, [span], MediaConfig.model_validate_json(media))
+    if isinstance(clip, ItemError):
+        raise clip
+    return clip
 
 
 def _sound_duration(clip: Path) -> float:
@@ -60,3 +83,4 @@ def _sound_duration(clip: Path) -> float:
 
 
 vision_process.VIDEO_READER_BACKENDS[READER] = read_clip
+qwen.load_audio = read_sound

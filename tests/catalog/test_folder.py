@@ -65,6 +65,11 @@ def test_remote_storage_gives_the_same_ids(root):
     assert [v["video_id"] for v in remote.videos] == [v["video_id"] for v in local.videos]
 
 
+def test_an_unknown_storage_stops_the_run():
+    with pytest.raises(ConfigError, match=r"catalog\.root: unheard-of://a"):
+        read_catalog(ENTRY, "unheard-of://a")
+
+
 @pytest.mark.parametrize(
     ("part", "found"), [("/nowhere", "nothing is there"), ("/mp4", "1 ignored_files")]
 )

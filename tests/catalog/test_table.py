@@ -198,11 +198,14 @@ def test_a_table_without_uris_names_the_columns_it_has(tmp_path, suffix):
         ("videos.csv", b"uri\n", "no usable video"),
         ("videos.jsonl", b"", "no usable video"),
         ("videos.jsonl", None, "no such file"),
+        ("folder.csv", "a folder", "cannot be read"),
     ],
 )
 def test_an_unusable_table_stops_the_run(tmp_path, name, content, problem):
     path = tmp_path / name
-    if content is not None:
+    if content == "a folder":
+        path.mkdir()
+    elif content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=problem):
         read_catalog(ENTRY, str(path))

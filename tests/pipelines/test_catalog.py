@@ -1,6 +1,7 @@
 """`ah-ray catalog` and `ah-ray catalog check`, as a person calls them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,16 @@ def test_a_wrong_call_is_no_finding(ah_ray, arguments, problem):
 
 def test_an_archive_that_cannot_be_read_is_no_finding(archive, ah_ray):
     assert ah_ray("check", *archive({"path": "no uri"}))[0] == 2
+
+
+def test_a_mistyped_root_does_not_bind_the_run_to_it(archive, ah_ray, tmp_path):
+    options = archive(*GOOD)
+    assert ah_ray("check", *options, "--set", "catalog.root=nowhere.csv")[0] == 2
+    assert ah_ray("check", *options)[0] == 0
+    shutil.copy(tmp_path / "videos.jsonl", tmp_path / "other.jsonl")
+    code, shown = ah_ray("check", *options, "--set", f"catalog.root={tmp_path}/other.jsonl")
+    assert code == 2
+    assert "the run was made with" in shown
 
 
 def test_the_job_passes_check_through(tmp_path):

@@ -199,6 +199,8 @@ def test_each_clip_of_a_manifest_once_and_in_order(tmp_path):
     rows = [
         {"clip_id": f"{v}{n}", "video_id": v, "start_s": float(n)} for v in "ba" for n in (2, 0, 1)
     ]
+    videos = [{"video_id": name} for name in "ab"]
+    storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     for part in (0, 1):
         path = storage.join(run.clips_path(SCORING), f"part-{part}.parquet")
         storage.write_rows(rows, schemas.CLIPS, path)

@@ -250,3 +250,12 @@ def test_a_trial_takes_the_first_videos_whatever_their_order(tmp_path):
         scopes.append(in_scope(run, ["train"], unlabelled=False)["video_id"].to_pylist())
     assert scopes[0] == scopes[1] == sorted(scopes[0])
     assert len(scopes[0]) == 4
+
+
+def test_clips_of_videos_that_the_catalog_no_longer_has_are_not_used(tmp_path, sounding):
+    videos = [video(sounding) | {"video_id": name} for name in ("stays", "withdrawn")]
+    done = Prepared(tmp_path, manifest(SCORING), videos)
+    storage.write_rows(videos, schemas.VIDEOS, done.run.path("videos", "part-0.parquet"))
+    assert set(done.run.clips(SCORING)["video_id"].to_pylist()) == {"stays", "withdrawn"}
+    storage.write_rows(videos[:1], schemas.VIDEOS, done.run.path("videos", "part-0.parquet"))
+    assert set(done.run.clips(SCORING)["video_id"].to_pylist()) == {"stays"}

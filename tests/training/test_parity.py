@@ -16,9 +16,11 @@ from ah_ray.engines.transformers_engine import encode, load_processor
 from ah_ray.errors import ItemError
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import decode
+from ah_ray.media.fragment import split_times
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import Span, split
 from ah_ray.members import Member, MemberCard
+from ah_ray.pipelines.train import media_of
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
@@ -69,21 +71,27 @@ def test_training_and_scoring_see_the_same(
         spans = {
             f"{number}-{i}": span for i, span in enumerate(split(Span(0, info.duration_s), RULE))
         }
-        assert not cut(str(source), info, spans, str(tmp_path))
-        for clip_id in spans:
-            video, audio = tmp_path / f"{clip_id}.mp4", tmp_path / f"{clip_id}.wav"
-            label = len(rows) % 2
-            prompt = ("short", "detailed")[len(rows) // 2 % 2]
-            labels.append(label)
-            prompts.append(prompt)
-            rows.append(swift_row(task.prompts[prompt], task.reply(label), str(video), str(audio)))
+        assert not cut(str(source), info, spans, str(tmp_path)).failed
+        for clip_id, span in spans.items():
+            path = str(tmp_path / f"{clip_id}.mp4")
             # The picture of the same file; the sound that scoring takes from the source.
-            ((_, file),) = decode(str(video), [Span(0, spans[clip_id].duration_s)], MEDIA)
-            ((_, virtual),) = decode(str(source), [spans[clip_id]], MEDIA)
+            ((_, file),) = decode(path, [Span(0, span.duration_s)], MEDIA)
+            ((_, virtual),) = decode(str(source), [span], MEDIA)
             assert not isinstance(file, ItemError)
             assert not isinstance(virtual, ItemError)
-            clips.append(replace(file, audio=virtual.audio))
-    assert len(clips) >= 6
+            files = {"media_uri": path, "audio_uri": str(tmp_path / f"{clip_id}.wav")}
+            times = {"source_uri": str(source), "start_s": span.start_s, "end_s": span.end_s}
+            label = len(rows) // 2 % 2
+            prompt = ("short", "detailed")[len(rows) // 4 % 2]
+            for row, clip in (
+                (files, replace(file, audio=virtual.audio)),
+                (times | dict.fromkeys(files), virtual),
+            ):
+                labels.append(label)
+                prompts.append(prompt)
+                rows.append(swift_row(task.prompts[prompt], task.reply(label), *media_of(row)))
+                clips.append(clip)
+    assert len(clips) >= 12
 
     model = ModelConfig(path=str(checkpoint), dtype="float32")
     members = {
@@ -108,7 +116,7 @@ def test_training_and_scoring_see_the_same(
     )
     trained = torch.load(encoded, weights_only=False)
 
-    for theirs, clip, label, prompt in zip(trained, clips, labels, prompts, strict=True):
+    for row, theirs, clip, label, prompt in zip(rows, trained, clips, labels, prompts, strict=True):
         ours = encode(processor, members[prompt], [clip])
         prompt_ids = ours["input_ids"][0].tolist()
         reply = task.reply(label) + "<|im_end|>"
@@ -122,10 +130,12 @@ def test_training_and_scoring_see_the_same(
             theirs["pixel_values_videos"], ours["pixel_values_videos"], rtol=0, atol=0
         )
         assert theirs["video_grid_thw"].tolist() == ours["video_grid_thw"].tolist()
-        # One resampler in two versions of ffmpeg's libraries: equal but for rounding at the edges.
+        # A file's sound went through another version of ffmpeg's resampler: equal but for rounding
+        # at the edges.
+        virtual = split_times(row["audios"][0])[1] is not None
         assert theirs["input_features"].shape == ours["input_features"].shape
         difference = (theirs["input_features"] - ours["input_features"]).abs()
-        assert difference.mean() < 0.01
+        assert difference.mean() < (1e-6 if virtual else 0.01)
         np.testing.assert_allclose(
             theirs["video_second_per_grid"], ours["video_second_per_grid"], rtol=1e-6
         )

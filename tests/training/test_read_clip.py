@@ -1,10 +1,12 @@
 """A training clip, read back as MS-Swift reads it, shows what scoring takes from the source."""
 
+import numpy as np
 import pytest
 
 from ah_ray.errors import ItemError
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import DecodedClip, decode
+from ah_ray.media.fragment import with_times
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import Span
 from ah_ray.training.swift import MEDIA_VARIABLE, READER
@@ -33,11 +35,23 @@ def test_a_clip_file_shows_the_frames_of_the_source(read_clip, tmp_path, fps, so
         tmp_path / "v.mp4", steady(12, fps), tone(12) if sound else None, sound_codec="aac"
     )
     spans = {f"clip{index}": span for index, span in enumerate(SPANS)}
-    assert cut(str(source), probe(str(source)), spans, str(tmp_path)) == {}
+    assert cut(str(source), probe(str(source)), spans, str(tmp_path)).failed == {}
     for index, virtual in decode(str(source), SPANS, MEDIA):
         frames, _, rate = read_clip({"video": str(tmp_path / f"clip{index}.mp4")})
         assert as_numbers(frames) == numbers_of(virtual), SPANS[index]
         assert rate == pytest.approx(virtual.fps, rel=1e-4)
+
+
+def test_a_clip_without_a_file_is_what_scoring_takes(read_clip, tmp_path):
+    from ah_ray.training.swift_plugin import read_sound
+
+    source = write_video(tmp_path / "v#t=1.mp4", steady(12, 10), tone(12), sound_codec="aac")
+    for index, virtual in decode(str(source), SPANS, MEDIA):
+        uri = with_times(str(source), SPANS[index])
+        frames, _, rate = read_clip({"video": uri})
+        assert as_numbers(frames) == numbers_of(virtual)
+        assert rate == virtual.fps
+        np.testing.assert_array_equal(read_sound(uri, 16_000), virtual.audio)
 
 
 def test_what_is_told_about_a_clip(read_clip, tmp_path):

@@ -1,0 +1,23 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ah_ray.media.fragment import split_times, with_times
+from ah_ray.media.segment import Span
+
+MICROSECONDS = st.integers(0, 10**11)
+
+
+@given(st.text(), MICROSECONDS, MICROSECONDS)
+def test_what_goes_in_comes_out(source, start, length):
+    span = Span(start / 1e6, (start + length) / 1e6)
+    found, times = split_times(with_times(source, span))
+    assert found == source
+    assert times == pytest.approx(span, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "uri", ["a.mp4", "s3://b/a.mp4", "a.mp4#t=5", "a#t=1,2.mp4", "#t=1.0,2.0", ""]
+)
+def test_other_names_are_whole_files(uri):
+    assert split_times(uri) == (uri, None)
