@@ -34,7 +34,8 @@ class MemberCard(Frozen):
 
     Attributes:
         name: of the member; unique in its ensemble.
-        weights: ``adapter`` on top of ``model.path``, or a ``full`` checkpoint of its own.
+        weights: ``adapter`` on top of ``model.path``, a ``full`` checkpoint of its own, or
+            ``prior``: no model but base rates (see ``engines.prior``).
         task: name of the task, or path of its file.
         prompt: which wording of the task.
         model: the base model it was tuned from.
@@ -44,7 +45,7 @@ class MemberCard(Frozen):
     """
 
     name: Name
-    weights: Literal["adapter", "full"]
+    weights: Literal["adapter", "full", "prior"]
     task: str
     prompt: str
     model: ModelConfig
@@ -67,8 +68,8 @@ class Member:
 
     @property
     def checkpoint(self) -> str:
-        """The folder with the model that is loaded first."""
-        return self.uri if self.card.weights == "full" else self.card.model.path
+        """The folder with what is loaded first: a model, or base rates."""
+        return self.card.model.path if self.card.weights == "adapter" else self.uri
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ PREDICTIONS = pa.schema(
         ("answer", pa.int8()),  # 1, 0, or null unless status is ok
         ("p_yes", pa.float64()),  # P(positive answer | one of the two answers)
         ("raw_text", pa.string()),  # what the model wrote
+        ("damage", pa.int32()),  # decoder errors inside the clip; null when it was not decoded
         ("error_kind", pa.string()),
         ("error", pa.string()),
         ("attempts", pa.int32()),

@@ -60,7 +60,7 @@ def main() -> None:
         config = config.model_copy(update={"members": {"v3": config.members["v3"]}})
         train(run, config)
         members = read_ensemble(run.path("members"))
-        score(run, members, config.score)
+        score(run, members, config.score, config.limits)
         reduce(run, members, config.reduce)
         shuffled = video_level(run.videos(), run.verdicts())
     table = Table("trained on", "member", "accuracy", "n")

@@ -120,8 +120,8 @@ def test_a_missing_key_is_named(edited, tmp_path):
     [
         ("segmentation.clip_s=long", "segmentation.clip_s"),
         ("segmentation.clip_s=-1", "segmentation.clip_s"),
-        ("score.actors=0", "score.actors"),
-        ("score.actors=1.5", "score.actors"),
+        ("score.min_actors=0", "score.min_actors"),
+        ("score.min_actors=1.5", "score.min_actors"),
         ("media.max_frames=3", "media.max_frames"),
         ("model.dtype=float16", "model.dtype"),
         ("reduce.tie=coin", "reduce.tie"),
@@ -140,8 +140,8 @@ def test_a_wrong_value_names_its_key(edited, override, key):
 
 
 def test_several_problems_are_told_at_once(edited):
-    error = error_of(edited("score.actors=0", "media.fps=no", "tsk=x"))
-    assert all(key in str(error) for key in ("score.actors", "media.fps", "tsk"))
+    error = error_of(edited("score.min_actors=0", "media.fps=no", "tsk=x"))
+    assert all(key in str(error) for key in ("score.min_actors", "media.fps", "tsk"))
 
 
 def test_a_missing_file(tmp_path):

@@ -1,16 +1,25 @@
-"""The engine protocol: decoded clips in, one answer per clip out."""
+"""The engine protocol: decoded clips in, one answer per member and clip out."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ah_ray.config import ScoreConfig
-from ah_ray.errors import ConfigError
 from ah_ray.media.decode import DecodedClip
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
+from ah_ray.tasks import load_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip(DecodedClip):
+    """A decoded clip that knows its video.
+
+    Attributes:
+        video_id: of the video.
+    """
+
+    video_id: str
 
 
 class Answer(NamedTuple):
@@ -29,38 +38,11 @@ class Answer(NamedTuple):
 class Engine(Protocol):
     """Runs one checkpoint, with the adapters of the members that share it."""
 
-    def answer(self, member: Member, clips: Sequence[DecodedClip]) -> list[Answer]:
-        """Greedy answers of ``member`` to each clip, in order."""
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        """Greedy answers: for each of ``members`` one to each of ``clips``, in order."""
         ...
 
 
-# The engines by name; a class ``(group, settings) -> Engine`` of your own is ``module:Class``.
-ENGINES = {"transformers": "ah_ray.engines.transformers_engine:TransformersEngine"}
-
-
-def find_engine(name: str) -> tuple[str, str]:
-    """Module and class of the engine ``name``; nothing is imported but the packages around it.
-
-    Raises:
-        ConfigError: there is no such engine.
-    """
-    module, colon, attribute = ENGINES.get(name, name).partition(":")
-    try:
-        found = colon and attribute and importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
-        fix = f"one of {sorted(ENGINES)}, or module:Class of your own"
-        raise ConfigError("score.engine", f"there is no engine {name!r}", fix)
-    return module, attribute
-
-
-def load_engine(group: EngineGroup, settings: ScoreConfig) -> Engine:
-    """Load a group's checkpoint into the engine that ``settings.engine`` names.
-
-    Raises:
-        ConfigError: there is no such engine.
-    """
-    module, attribute = find_engine(settings.engine)
-    engine: Engine = getattr(importlib.import_module(module), attribute)(group, settings)
-    return engine
+def prefilled_answer(member: Member, p_yes: float) -> Answer:
+    """The answer of a member whose reply was begun for it: the likelier of its task's two."""
+    return Answer(load_task(member.card.task).reply(int(p_yes > 0.5)), p_yes)

@@ -1,8 +1,9 @@
-"""The transformers engine: Qwen3-Omni's thinker, on a CPU or a GPU."""
+"""The transformers engine: Qwen3-Omni's thinker and its like, on a CPU or a GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +12,16 @@ import transformers
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import ModelConfig, ScoreConfig
-from ah_ray.engines.engine import Answer
+from ah_ray.engines.engine import Answer, prefilled_answer
+from ah_ray.engines.wording import Wording, media_kinds, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
-from ah_ray.tasks import chat_messages, load_task
+
+# What a processor gives for every token; everything else in its output belongs to the media.
+_PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
+# How long a pair of frames lasts, as the architectures call it.
+_SECONDS_PER_GRID = ("video_second_per_grid", "second_per_grid_ts")
 
 
 class TransformersEngine:
@@ -31,6 +37,7 @@ class TransformersEngine:
         self.device = "cuda" if settings.gpus_per_actor else "cpu"
         if self.device == "cpu":
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
+        self.decoding = settings.decoding
         self.max_new_tokens = settings.max_new_tokens
         path = str(local_checkpoint(group.checkpoint))
         self.processor = load_processor(path)
@@ -41,15 +48,30 @@ class TransformersEngine:
         for member in group.members:
             if member.card.weights == "adapter":
                 self._add_adapter(member)
+        self.wordings = {member.name: wording(self.processor, member) for member in group.members}
+        if not self._towers_are_tuned():
+            _run_towers_once(self.thinker.base_model)
 
-    def answer(self, member: Member, clips: Sequence[DecodedClip]) -> list[Answer]:
+    def answer(self, members: Sequence[Member], clips: Sequence[DecodedClip]) -> list[list[Answer]]:
         """Greedy answers; see ``Engine``."""
-        if not clips:
-            return []
+        if not clips or not members:
+            return [[] for _ in members]
+        # Pixels and spectrograms are made and moved once, then each member asks its own question.
+        first = self.wordings[members[0].name]
+        inputs = encode(self.processor, first, clips).to(self.device, self.model.dtype)
+        return [self._answer(member, inputs, first) for member in members]
+
+    def _answer(self, member: Member, inputs: Any, first: Wording) -> list[Answer]:
         if self.adapters is not None:
             self.adapters.set_adapter(member.name)
-        inputs = encode(self.processor, member, clips).to(self.device, self.model.dtype)
+        words = self.wordings[member.name]
+        reply = words.prefix if self.decoding == "answer" else []
+        inputs = reword(self.processor, inputs, first, words, reply)
         with torch.inference_mode():
+            if self.decoding == "answer":
+                logits = self.thinker(**inputs, use_cache=False).logits[:, -1]
+                chances = torch.sigmoid((logits[:, words.yes] - logits[:, words.no]).double())
+                return [prefilled_answer(member, chance) for chance in chances.tolist()]
             output = self.thinker.generate(
                 **inputs,
                 max_new_tokens=self.max_new_tokens,
@@ -61,7 +83,7 @@ class TransformersEngine:
         texts = self.processor.batch_decode(written, skip_special_tokens=True)
         return [
             Answer(text, chance)
-            for text, chance in zip(texts, self._p_yes(member, written, output.logits), strict=True)
+            for text, chance in zip(texts, _p_yes(words, written, output.logits), strict=True)
         ]
 
     def _add_adapter(self, member: Member) -> None:
@@ -73,16 +95,15 @@ class TransformersEngine:
         else:
             self.adapters.load_adapter(folder, member.name)
 
-    def _p_yes(self, member: Member, written: Any, logits: Sequence[Any]) -> list[float | None]:
-        """P(positive) at the token where the two replies part; None if it is not reached."""
-        position, yes, no, prefix = reply_tokens(self.processor.tokenizer, member)
-        if position >= len(logits):
-            return [None] * len(written)
-        chances = torch.sigmoid((logits[position][:, yes] - logits[position][:, no]).double())
-        reached = (written[:, :position] == torch.tensor(prefix, device=written.device)).all(dim=1)
-        return [
-            float(chance) if there else None for chance, there in zip(chances, reached, strict=True)
-        ]
+    def _towers_are_tuned(self) -> bool:
+        """Whether an adapter changes more than the language model."""
+        if self.adapters is None:
+            return False
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        language = set(self.thinker.get_decoder().modules())
+        tuned = {module for module in self.model.modules() if isinstance(module, BaseTunerLayer)}
+        return not tuned <= language
 
 
 def load_processor(path: str) -> Any:
@@ -110,24 +131,26 @@ def load_model(path: str, settings: ModelConfig) -> Any:
     )
     thinker = getattr(model, "thinker", model)
     thinker.generation_config = model.generation_config
+    # Only the next token is ever asked for; the vocabulary's scores of a whole batch of prompts
+    # would be larger than the model.
+    thinker.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0][:, -1:],))
     _whole_positions(thinker)
     return model
 
 
-def encode(processor: Any, member: Member, clips: Sequence[DecodedClip]) -> Any:
+def encode(processor: Any, words: Wording, clips: Sequence[DecodedClip]) -> Any:
     """The model's inputs for a batch of clips: token ids, pixels and spectrograms.
 
     Frames come at their final size and rate, so nothing is resized or sampled here.
     """
-    prompt = load_task(member.card.task).prompt(member.card.prompt, member.uri)
-    text = processor.apply_chat_template(
-        chat_messages(prompt), tokenize=False, add_generation_prompt=True
-    )
+    media: dict[str, Any] = {
+        "videos": [torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips]
+    }
+    if "audio" in media_kinds(processor):
+        media |= {"audio": [clip.audio for clip in clips], "sampling_rate": AUDIO_HZ}
     inputs = processor(
-        text=[text] * len(clips),
-        videos=[torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips],
-        audio=[clip.audio for clip in clips],
-        sampling_rate=AUDIO_HZ,
+        text=[words.text] * len(clips),
+        **media,
         do_resize=False,
         do_sample_frames=False,
         padding=True,
@@ -135,32 +158,104 @@ def encode(processor: Any, member: Member, clips: Sequence[DecodedClip]) -> Any:
     )
     # The processor knows one rate for all videos; each clip has its own.
     seconds = [processor.video_processor.temporal_patch_size / clip.fps for clip in clips]
-    inputs["video_second_per_grid"] = torch.tensor(seconds)
+    for name in _SECONDS_PER_GRID:
+        if name in inputs:
+            inputs[name] = torch.tensor(seconds)
     return inputs
 
 
-def reply_tokens(tokenizer: Any, member: Member) -> tuple[int, int, int, list[int]]:
-    """Where and how the two replies differ in tokens.
+def reword(
+    processor: Any, inputs: Any, ours: Wording, theirs: Wording, reply: Sequence[int]
+) -> dict[str, Any]:
+    """The inputs for the same clips with another prompt and the beginning of a reply.
 
-    Returns:
-        The first position at which they do, the positive and the negative reply's token there,
-        and the tokens before it.
+    Args:
+        processor: that of ``encode``.
+        inputs: what ``encode`` made of ``ours``.
+        ours: the conversation in ``inputs``.
+        theirs: the conversation to put in its place.
+        reply: tokens that the reply begins with.
     """
-    task = load_task(member.card.task)
-    yes, no = (tokenizer(task.reply(label), add_special_tokens=False).input_ids for label in (1, 0))
-    position = next(index for index, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
-    return position, yes[position], no[position], yes[:position]
+    head, tail = _around_media(processor, ours.ids)
+    new_head, new_tail = _around_media(processor, theirs.ids)
+    per_token: dict[str, list[list[int]]] = {}
+    real = inputs["attention_mask"].bool()
+    for name in _PER_TOKEN:
+        if name not in inputs:
+            continue
+        before: Sequence[int] = theirs.ids[:new_head]
+        after: Sequence[int] = [*theirs.ids[len(theirs.ids) - new_tail :], *reply]
+        if name != "input_ids":
+            fill = int(name == "attention_mask")
+            before, after = [fill] * len(before), [fill] * len(after)
+        per_token[name] = [
+            [*before, *row[mask].tolist()[head : int(mask.sum()) - tail], *after]
+            for row, mask in zip(inputs[name], real, strict=True)
+        ]
+    device = inputs["input_ids"].device
+    longest = max(map(len, per_token["input_ids"]))
+    padding = {"input_ids": processor.tokenizer.pad_token_id}
+    return {name: value for name, value in inputs.items() if name not in per_token} | {
+        name: torch.tensor(
+            [[padding.get(name, 0)] * (longest - len(row)) + row for row in rows], device=device
+        )
+        for name, rows in per_token.items()
+    }
+
+
+def _around_media(processor: Any, ids: Sequence[int]) -> tuple[int, int]:
+    """How many tokens of a prompt stand before its first and after its last medium."""
+    names = [getattr(processor, f"{kind}_token") for kind in media_kinds(processor)]
+    media = set(processor.tokenizer.convert_tokens_to_ids(names))
+    places = [index for index, token in enumerate(ids) if token in media]
+    return places[0], len(ids) - 1 - places[-1]
+
+
+def _p_yes(words: Wording, written: Any, logits: Sequence[Any]) -> list[float | None]:
+    """P(positive) at the token where the two replies part; None if it is not reached."""
+    position = len(words.prefix)
+    if position >= len(logits):
+        return [None] * len(written)
+    step = logits[position]
+    chances = torch.sigmoid((step[:, words.yes] - step[:, words.no]).double())
+    prefix = torch.tensor(words.prefix, device=written.device, dtype=written.dtype)
+    reached = (written[:, :position] == prefix).all(dim=1)
+    return [
+        float(chance) if there else None for chance, there in zip(chances, reached, strict=True)
+    ]
 
 
 def _whole_positions(thinker: Any) -> None:
     """Cut temporal positions to whole numbers, as MS-Swift trains and vLLM serves.
 
-    transformers alone keeps fractions of a position, which changes answers.
+    transformers alone keeps fractions of a position in Qwen3-Omni, which changes answers.
     """
-    original = thinker.get_rope_index
+    original = thinker.base_model.get_rope_index
 
     def get_rope_index(*args: Any, **kwargs: Any) -> Any:
         positions, deltas = original(*args, **kwargs)
         return positions.floor(), deltas
 
-    thinker.get_rope_index = get_rope_index
+    thinker.base_model.get_rope_index = get_rope_index
+
+
+def _run_towers_once(model: Any) -> None:
+    """Let the members that ask about the same clips share what vision and audio towers see."""
+    for name in ("get_video_features", "get_audio_features"):
+        if hasattr(model, name):
+            setattr(model, name, _once_per_input(getattr(model, name)))
+
+
+def _once_per_input(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``method``, run again only when it is given other tensors than the last time."""
+    last: tuple[list[Any], Any] = [], None
+
+    @functools.wraps(method)
+    def remembered(*args: Any, **kwargs: Any) -> Any:
+        nonlocal last
+        tensors = [value for value in (*args, *kwargs.values()) if torch.is_tensor(value)]
+        if list(map(id, tensors)) != list(map(id, last[0])):
+            last = tensors, method(*args, **kwargs)
+        return last[1]
+
+    return remembered

@@ -10,106 +10,147 @@ was killed goes on with the same batches and ends with the same numbers to the l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
-import ray
+import pyarrow.compute as pc
 import ray.data
+import ray.exceptions
 
 from ah_ray import schemas, storage
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
-from ah_ray.config import MediaConfig, ScoreConfig
-from ah_ray.engines import Answer, find_engine, load_engine
+from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
+from ah_ray.engines import engine_of, plan_passes
 from ah_ray.errors import ItemError
+from ah_ray.findings import note
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
-from ah_ray.members import EngineGroup, Member, engine_groups
+from ah_ray.members import EngineGroup, Member
+from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.scorer import DECODED, Row, Scorer
 from ah_ray.progress import StageProgress
-from ah_ray.tasks import Task, load_task
-
-Row = dict[str, Any]
-
-# A decoded clip between a decoder and an engine. Bytes with a shape cross processes without a
-# copy whatever their size; clips of one block may differ in size.
-DECODED = pa.schema(
-    [
-        ("clip_id", pa.string()),
-        ("video_id", pa.string()),
-        ("frames", pa.binary()),
-        ("shape", pa.list_(pa.int32())),
-        ("fps", pa.float64()),
-        ("audio", pa.binary()),
-        ("error_kind", pa.string()),
-        ("error", pa.string()),
-    ]
-)
 
 
-def score(run: RunDirectory, members: Sequence[Member], settings: ScoreConfig) -> None:
+def score(
+    run: RunDirectory, members: Sequence[Member], settings: ScoreConfig, limits: LimitsConfig
+) -> None:
     """Write the predictions that are missing, one pass per engine group.
 
     Args:
         run: the run directory; its manifest of scoring clips is read.
         members: the ensemble.
         settings: the engine and its resources.
+        limits: what decoding a source may cost.
 
     Raises:
         ConfigError: there is no manifest, or no such engine or checkpoint.
     """
-    find_engine(settings.engine)
+    passes = plan_passes(members, settings)
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
-    for group in engine_groups(members):
-        done = set.intersection(*(scored_clips(run, member.name) for member in group.members))
-        batches = [
-            batch
-            for batch in plan_batches(clips, settings.batch_size)
-            if not done.issuperset(clip_ids(batch))
-        ]
+    plan = plan_batches(clips, settings.batch_size)
+    to_do = [(group, missing_batches(run, group, plan, settings)) for group in passes]
+    for group, batches in to_do:
+        if batches and engine_of(group, settings).needs_model:
+            require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
+    for group, batches in to_do:
         todo = sum(len(clip_ids(batch)) for batch in batches)
         with StageProgress(f"score {group.name}", todo, "clips", len(clips) - todo) as progress:
-            if not batches:
-                continue
-            require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
-            connect()
-            attempts = Attempts.remote()  # type: ignore[attr-defined]
-            parts = (
-                ray.data.from_items(batches)
-                .repartition(target_num_rows_per_block=1)
-                .map_batches(
-                    make_decode(group.members[0].card.media),
-                    batch_size=None,
-                    batch_format="pyarrow",
-                    num_cpus=settings.cpus_per_decoder,
-                )
-                .map_batches(
-                    Scorer,
-                    fn_constructor_args=(group, settings, run, attempts),
-                    batch_size=None,  # a block is a batch as it was planned
-                    batch_format="pyarrow",
-                    concurrency=settings.actors,
-                    num_cpus=settings.cpus_per_actor,
-                    num_gpus=settings.gpus_per_actor,
-                )
-            )
-            for part in parts.iter_batches(batch_size=None):
-                progress.advance(int(part["clips"].sum()), int(part["errors"].sum()))
+            if batches:
+                _run_pass(run, group, batches, settings, limits, progress)
+    note_damage(run, clips)
 
 
-def scored_clips(run: RunDirectory, member: str) -> set[str]:
-    """The clips that have a prediction of ``member``."""
-    return storage.ids_in(run.predictions_path(member), schemas.PREDICTIONS, "clip_id")
+def _run_pass(
+    run: RunDirectory,
+    group: EngineGroup,
+    batches: Sequence[Row],
+    settings: ScoreConfig,
+    limits: LimitsConfig,
+    progress: StageProgress,
+) -> None:
+    """Decode the clips of ``batches`` and let the members of ``group`` answer them."""
+    connect()
+    # A block is a batch as it was planned: neither joined nor split on its way.
+    ray.data.DataContext.get_current().target_max_block_size = None
+    attempts = Attempts()
+    media = group.members[0].card.media if engine_of(group, settings).needs_model else None
+    parts = (
+        ray.data.from_items(list(batches))
+        .repartition(target_num_rows_per_block=1)
+        .map_batches(
+            make_decode(media, settings, limits, attempts),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=settings.cpus_per_decoder,
+        )
+        .map_batches(
+            Scorer,
+            fn_constructor_args=(group, settings, run, attempts),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(
+                min_size=settings.min_actors, max_size=settings.max_actors
+            ),
+            num_cpus=settings.cpus_per_actor,
+            num_gpus=settings.gpus_per_actor,
+        )
+    )
+    with _plain_errors():
+        for part in parts.iter_batches(batch_size=None):
+            progress.advance(int(part["clips"].sum()), int(part["errors"].sum()))
+
+
+def note_damage(run: RunDirectory, clips: pa.Table) -> None:
+    """Write a finding for each clip inside which a decoder met errors."""
+    columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("clip_id", "damage")])
+    found = storage.read_table(run.path("predictions"), columns, "member")
+    found = found.filter(pc.greater(found["damage"], 0))
+    damage = dict(zip(found["clip_id"].to_pylist(), found["damage"].to_pylist(), strict=True))
+    damaged = clips.filter(pc.is_in(clips["clip_id"], pa.array(list(damage), pa.string())))
+    rows = [
+        note(
+            clip["clip_id"],
+            "damaged",
+            f"{clip['source_uri']} from {clip['start_s']:.3f} to {clip['end_s']:.3f} s: "
+            f"{damage[clip['clip_id']]} decoding errors",
+        )
+        for clip in damaged.to_pylist()
+    ]
+    if rows:
+        path = storage.join(run.findings_path("score"), "part-0.parquet")
+        storage.write_rows(rows, schemas.FINDINGS, path)
+
+
+def missing_batches(
+    run: RunDirectory, group: EngineGroup, plan: Sequence[Row], settings: ScoreConfig
+) -> list[Row]:
+    """The batches in which a member of ``group`` still lacks a clip."""
+    done = set.intersection(
+        *(scored_clips(run, member.name, settings.retry_errors) for member in group.members)
+    )
+    return [batch for batch in plan if not done.issuperset(clip_ids(batch))]
+
+
+def scored_clips(run: RunDirectory, member: str, retry_errors: bool = False) -> set[str]:
+    """The clips that have a prediction of ``member``; with ``retry_errors`` a usable one."""
+    columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("clip_id", "status")])
+    table = storage.read_table(run.predictions_path(member), columns)
+    if retry_errors:
+        table = table.filter(pc.not_equal(table["status"], "error"))
+    return set(pc.unique(table["clip_id"]).to_pylist())
 
 
 def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
     """The work: batches of at most ``batch_size`` clips, each of a few whole sources.
 
-    A source with more clips than that is spread over several batches. The plan depends on the
-    manifest alone, not on what is done already.
+    Sources of one size stand together, so that a batch needs little padding. A source with more
+    clips than a batch is spread over several. The plan depends on the manifest alone, not on what
+    is done already.
 
     Args:
         clips: ``schemas.CLIPS``.
@@ -119,18 +160,22 @@ def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
         Rows with a list ``sources`` of {video_id, source_uri, clips: [{clip_id, start_s, end_s}]}.
     """
     by_source: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    columns = ["clip_id", "video_id", "source_uri", "start_s", "end_s"]
+    size_of: dict[tuple[str, str], str] = {}
+    columns = ["clip_id", "video_id", "source_uri", "start_s", "end_s", "bucket"]
     for clip in clips.select(columns).to_pylist():
-        by_source[clip.pop("video_id"), clip.pop("source_uri")].append(clip)
+        source = clip.pop("video_id"), clip.pop("source_uri")
+        size_of[source] = max(size_of.get(source, ""), clip.pop("bucket") or "")
+        by_source[source].append(clip)
     batches: list[Row] = []
     free = 0
-    for (video_id, uri), found in sorted(by_source.items()):
-        ordered = sorted(found, key=lambda clip: (clip["start_s"], clip["clip_id"]))
+    for source in sorted(by_source, key=lambda source: (size_of[source], source)):
+        ordered = sorted(by_source[source], key=lambda clip: (clip["start_s"], clip["clip_id"]))
         for first in range(0, len(ordered), batch_size):
             piece = ordered[first : first + batch_size]
             if len(piece) > free:
                 batches.append({"sources": []})
                 free = batch_size
+            video_id, uri = source
             batches[-1]["sources"].append({"video_id": video_id, "source_uri": uri, "clips": piece})
             free -= len(piece)
     return batches
@@ -141,155 +186,70 @@ def clip_ids(batch: Row) -> list[str]:
     return [clip["clip_id"] for source in batch["sources"] for clip in source["clips"]]
 
 
-def make_decode(media: MediaConfig) -> Callable[[pa.Table], pa.Table]:
+def make_decode(
+    media: MediaConfig | None, settings: ScoreConfig, limits: LimitsConfig, attempts: Attempts
+) -> Callable[[pa.Table], pa.Table]:
     """A function that decodes the clips of one planned batch.
 
     Columns in: those of ``plan_batches``. Columns out: ``DECODED``, one row per clip; a clip that
     cannot be decoded has its error there and no media.
+
+    Args:
+        media: what the model sees of a clip; None leaves the files alone.
+        settings: how long and how often decoding a source is tried.
+        limits: what a source may cost.
+        attempts: counts the tries, for a file that takes its decoder down.
     """
 
     def decode_batch(batch: pa.Table) -> pa.Table:
-        rows: list[Row] = []
-        for planned in batch.to_pylist():
-            for source in planned["sources"]:
-                spans = [Span(clip["start_s"], clip["end_s"]) for clip in source["clips"]]
-                for index, result in decode(source["source_uri"], spans, media):
-                    clip_id = source["clips"][index]["clip_id"]
-                    rows.append(_decoded(clip_id, source["video_id"], result))
+        sources = [source for planned in batch.to_pylist() for source in planned["sources"]]
+        keys = [f"decode {source['clips'][0]['clip_id']}" for source in sources]
+        if media is None:
+            rows = [
+                _decoded(clip["clip_id"], source["video_id"], _NOTHING)
+                for source in sources
+                for clip in source["clips"]
+            ]
+            return pa.Table.from_pylist(rows, schema=DECODED)
+        rows = []
+        for source, key, tried in zip(sources, keys, attempts.unfinished(keys), strict=True):
+            ids = [clip["clip_id"] for clip in source["clips"]]
+            if tried >= settings.max_attempts:
+                message = f"{source['source_uri']}: decoding died or hung {tried} times"
+                died = ItemError("decoder_died", message)
+                rows += [_decoded(clip_id, source["video_id"], died) for clip_id in ids]
+                continue
+            spans = [Span(clip["start_s"], clip["end_s"]) for clip in source["clips"]]
+            with attempts.trying([key], settings.batch_timeout_s):
+                for index, result in decode(source["source_uri"], spans, media, limits):
+                    rows.append(_decoded(ids[index], source["video_id"], result))
         return pa.Table.from_pylist(rows, schema=DECODED)
 
     return decode_batch
 
 
+_NOTHING = DecodedClip(np.zeros((0, 0, 0, 3), np.uint8), 0.0, np.zeros(0, np.float32))
+
+
 def _decoded(clip_id: str, video_id: str, result: DecodedClip | ItemError) -> Row:
-    """One row of ``DECODED``."""
+    """One row of ``DECODED``; its media are not copied until Arrow takes them."""
     row: Row = {"clip_id": clip_id, "video_id": video_id}
     if isinstance(result, ItemError):
         return row | {"error_kind": result.kind, "error": result.message}
     return row | {
-        "frames": result.frames.tobytes(),
+        "frames": result.frames.reshape(-1).data,
         "shape": result.frames.shape,
         "fps": result.fps,
-        "audio": result.audio.tobytes(),
+        "audio": result.audio.view(np.uint8).data,
+        "damage": result.damage,
     }
 
 
-@ray.remote(num_cpus=0)
-class Attempts:
-    """Counts unfinished tries of each clip; lives outside the engines, which may die."""
-
-    def __init__(self) -> None:
-        self._tries: dict[str, int] = defaultdict(int)
-
-    def start(self, clip_ids: Sequence[str]) -> None:
-        """The clips are about to be given to an engine."""
-        for clip_id in clip_ids:
-            self._tries[clip_id] += 1
-
-    def finish(self, clip_ids: Sequence[str]) -> None:
-        """The engine has survived them."""
-        for clip_id in clip_ids:
-            self._tries.pop(clip_id, None)
-
-    def unfinished(self, clip_ids: Sequence[str]) -> list[int]:
-        """How many tries of each clip were started and did not come back."""
-        return [self._tries.get(clip_id, 0) for clip_id in clip_ids]
-
-
-class Scorer:
-    """A pool actor: one engine, and the predictions it writes.
-
-    When the engine takes its process down, Ray starts the actor again with the same batch. From
-    then on the batch goes clip by clip, so that only the guilty clip is left unfinished; after
-    ``max_attempts`` tries it gets an error row and no more tries.
-    """
-
-    def __init__(
-        self, group: EngineGroup, settings: ScoreConfig, run: RunDirectory, attempts: Any
-    ) -> None:
-        self.members = group.members
-        self.task = load_task(group.members[0].card.task)
-        self.engine = load_engine(group, settings)
-        self.max_attempts = settings.max_attempts
-        self.run = run
-        self.attempts = attempts
-
-    def __call__(self, batch: pa.Table) -> dict[str, list[int]]:
-        """Answer a batch and write one part per member.
-
-        Columns in: ``DECODED``. Columns out: ``clips`` and ``errors``, counts.
-        """
-        rows = batch.to_pylist()
-        tries = ray.get(self.attempts.unfinished.remote([row["clip_id"] for row in rows]))
-        if not any(tries):
-            return {"clips": [len(rows)], "errors": [self._score(rows, attempt=1)]}
-        errors = 0
-        for row, tried in zip(rows, tries, strict=True):
-            if tried >= self.max_attempts:
-                message = f"the engine's process died {tried} times on this clip"
-                row |= {"error_kind": "engine_died", "error": message}
-            errors += self._score([row], attempt=min(tried + 1, self.max_attempts))
-        return {"clips": [len(rows)], "errors": [errors]}
-
-    def _score(self, rows: Sequence[Row], attempt: int) -> int:
-        """Write the predictions of every member for ``rows``; how many are not usable."""
-        clip_ids = [row["clip_id"] for row in rows if row["error_kind"] is None]
-        clips = [clip_of(row) for row in rows if row["error_kind"] is None]
-        ray.get(self.attempts.start.remote(clip_ids))
-        part = f"part-{schemas.stable_id(*sorted(row['clip_id'] for row in rows))}.parquet"
-        errors = 0
-        for member in self.members:
-            answers = dict(zip(clip_ids, self._answer(member, clips), strict=True))
-            predictions = [
-                prediction(row, answers.get(row["clip_id"]), self.task, attempt) for row in rows
-            ]
-            errors += sum(row["status"] != "ok" for row in predictions)
-            path = storage.join(self.run.predictions_path(member.name), part)
-            storage.write_rows(predictions, schemas.PREDICTIONS, path)
-        ray.get(self.attempts.finish.remote(clip_ids))
-        return errors
-
-    def _answer(self, member: Member, clips: Sequence[DecodedClip]) -> list[Answer | ItemError]:
-        """Answers of the engine; a clip on which it fails gets the error, the others do not."""
-        try:
-            return list(self.engine.answer(member, clips))
-        except Exception as error:
-            if len(clips) > 1:
-                return [answer for clip in clips for answer in self._answer(member, [clip])]
-            return [ItemError("engine_failed", f"{type(error).__name__}: {error}")]
-
-
-def clip_of(row: Row) -> DecodedClip:
-    """The clip in a row of ``DECODED``."""
-    return DecodedClip(
-        frames=np.frombuffer(row["frames"], np.uint8).reshape(row["shape"]).copy(),
-        fps=row["fps"],
-        audio=np.frombuffer(row["audio"], np.float32).copy(),
-    )
-
-
-def prediction(row: Row, answer: Answer | ItemError | None, task: Task, attempt: int) -> Row:
-    """One row of the predictions table.
-
-    Args:
-        row: the decoded clip, or its decoding error.
-        answer: what the engine said, or its error; None when the clip never got there.
-        task: says how a reply reads.
-        attempt: which try of the clip this was.
-    """
-    result: Row = {"clip_id": row["clip_id"], "video_id": row["video_id"], "attempts": attempt}
-    if answer is None:
-        return result | {
-            "status": "error",
-            "error_kind": row["error_kind"],
-            "error": row["error"],
-        }
-    if isinstance(answer, ItemError):
-        return result | {"status": "error", "error_kind": answer.kind, "error": answer.message}
-    label = task.parse(answer.text)
-    return result | {
-        "status": "unparseable" if label is None else "ok",
-        "answer": label,
-        "p_yes": answer.p_yes,
-        "raw_text": answer.text,
-    }
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise what went wrong in a worker as what it is, without Ray's wrapping around it."""
+    try:
+        yield
+    except (ray.exceptions.RayError, ray.data.exceptions.UserCodeException) as error:
+        print("DEBUG", type(error), repr(error.__cause__), getattr(error, "cause", None))
+        raise

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
+from ah_ray.engines.prior import base_rates, write_prior
 from ah_ray.members import read_ensemble
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
@@ -44,8 +45,16 @@ def train_stage(run: RunDirectory, config: RunConfig) -> None:
 
 
 def score_stage(run: RunDirectory, config: RunConfig) -> None:
-    """Let every member answer every clip."""
-    score(run, read_ensemble(run.path("members"), list(config.members)), config.score)
+    """Let every member answer every clip, and the prior if it is asked for."""
+    members = read_ensemble(run.path("members"), list(config.members))
+    if config.score.prior is not None:
+        rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
+        first = members[0].card
+        card = first.model_copy(
+            update={"name": "prior", "weights": "prior", "trained": {"rate_of": config.score.prior}}
+        )
+        members.append(write_prior(run.path("baselines", card.name), card, rates))
+    score(run, members, config.score, config.limits)
 
 
 def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
@@ -91,6 +100,6 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
     card, splits = members[0].card, settings.score.splits
     how = (card.segmentation, card.media, settings.prepare, settings.limits)
     prepare(run, Manifest(SCORING, splits, *how))
-    score(run, members, settings.score)
+    score(run, members, settings.score, settings.limits)
     reduce(run, members, settings.reduce)
     print_counts(run, counts(run, splits))

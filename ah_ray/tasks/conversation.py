@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ah_ray.tasks.task import Prompt
@@ -10,9 +11,14 @@ from ah_ray.tasks.task import Prompt
 MEDIA = ("video", "audio")
 
 
-def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """The conversation up to the reply, in the form that chat templates of transformers read."""
-    parts: list[dict[str, str]] = [{"type": kind} for kind in MEDIA]
+def chat_messages(prompt: Prompt, media: Sequence[str] = MEDIA) -> list[dict[str, Any]]:
+    """The conversation up to the reply, in the form that chat templates of transformers read.
+
+    Args:
+        prompt: the wording.
+        media: those of ``MEDIA`` that the model takes.
+    """
+    parts: list[dict[str, str]] = [{"type": kind} for kind in media]
     return [
         {"role": "system", "content": [{"type": "text", "text": prompt.system}]},
         {"role": "user", "content": [*parts, {"type": "text", "text": prompt.user}]},

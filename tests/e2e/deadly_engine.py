@@ -11,7 +11,7 @@ from ah_ray.members import Member
 
 
 class DeadlyEngine(TransformersEngine):
-    def answer(self, member: Member, clips: Sequence[DecodedClip]) -> list[Answer]:
+    def answer(self, members: Sequence[Member], clips: Sequence[DecodedClip]) -> list[list[Answer]]:
         if any(not clip.audio.any() for clip in clips):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().answer(member, clips)
+        return super().answer(members, clips)

@@ -13,6 +13,7 @@ import torch
 
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, SegmentationConfig
 from ah_ray.engines.transformers_engine import encode, load_processor
+from ah_ray.engines.wording import wording
 from ah_ray.errors import ItemError
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import decode
@@ -117,7 +118,7 @@ def test_training_and_scoring_see_the_same(
     trained = torch.load(encoded, weights_only=False)
 
     for row, theirs, clip, label, prompt in zip(rows, trained, clips, labels, prompts, strict=True):
-        ours = encode(processor, members[prompt], [clip])
+        ours = encode(processor, wording(processor, members[prompt]), [clip])
         prompt_ids = ours["input_ids"][0].tolist()
         reply = task.reply(label) + "<|im_end|>"
         expected = prompt_ids + processor.tokenizer(reply, add_special_tokens=False).input_ids

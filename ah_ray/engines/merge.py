@@ -1,0 +1,39 @@
+"""An adapter merged into its base: for engines that cannot serve adapters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ah_ray import storage
+from ah_ray.checkpoints import local_checkpoint
+from ah_ray.members import Member
+from ah_ray.schemas import stable_id
+
+
+def merged_checkpoint(member: Member) -> Path:
+    """A local checkpoint folder with the member's adapter in its weights.
+
+    It is made once per machine and kept in the cache folder; an adapter with other content gets
+    a folder of its own.
+    """
+    from peft import PeftModel
+
+    from ah_ray.engines.transformers_engine import load_model, load_processor
+
+    adapter = storage.localize(member.uri)
+    content = (adapter / "adapter_model.safetensors").read_bytes().hex()
+    settings = (adapter / "adapter_config.json").read_text()
+    base = str(local_checkpoint(member.checkpoint))
+    folder = storage.cache_folder() / f"merged-{stable_id(base, settings, content)}"
+    if not folder.exists():
+        with storage.temporary_sibling(folder) as temporary:
+            model = PeftModel.from_pretrained(load_model(base, member.card.model), str(adapter))
+            model.merge_and_unload().save_pretrained(temporary)
+            load_processor(base).save_pretrained(temporary)
+            try:
+                os.replace(temporary, folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster, with the same content
+                    raise
+    return folder

@@ -1,0 +1,172 @@
+"""The vLLM engine: its CUDA build on GPUs, its CPU build elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ah_ray import storage
+from ah_ray.checkpoints import local_checkpoint
+from ah_ray.config import ScoreConfig
+from ah_ray.engines.engine import Answer, prefilled_answer
+from ah_ray.engines.wording import Wording, media_kinds, wording
+from ah_ray.media.decode import DecodedClip
+from ah_ray.media.frames import AUDIO_HZ
+from ah_ray.members import EngineGroup, Member
+
+
+def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
+    """Whether vLLM puts adapters on the group's checkpoint itself.
+
+    Not on a CPU, where its kernels for adapters on experts do not run; elsewhere its class of the
+    architecture says so.
+    """
+    if not settings.gpus_per_actor:
+        return False
+    from vllm import ModelRegistry
+    from vllm.model_executor.models.interfaces import supports_lora
+
+    config = json.loads((local_checkpoint(group.checkpoint) / "config.json").read_text())
+    return bool(supports_lora(ModelRegistry.models[config["architectures"][0]].load_model_cls()))
+
+
+class VllmEngine:
+    """One checkpoint in vLLM, with the adapters of its members."""
+
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        """Load the checkpoint; an adapter that vLLM cannot serve is merged into it first.
+
+        Args:
+            group: the checkpoint and its members; one member if its adapter is to be merged.
+            settings: whole ``gpus_per_actor`` share the model (tensor parallelism), a fraction is
+                the share of the GPU's memory; ``engine_args`` go to ``vllm.LLM`` as they are.
+        """
+        import torch
+        import transformers
+
+        if not settings.gpus_per_actor:
+            torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
+        # The engine runs in this process: one process to watch, and half the start-up time.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+        from vllm import LLM
+        from vllm.lora.request import LoRARequest
+
+        adapters = [member for member in group.members if member.card.weights == "adapter"]
+        served = bool(adapters) and serves_adapters(group, settings)
+        if adapters and not served:
+            from ah_ray.engines.merge import merged_checkpoint
+
+            (member,) = group.members
+            path = str(merged_checkpoint(member))
+        else:
+            path = str(local_checkpoint(group.checkpoint))
+        self.decoding = settings.decoding
+        self.max_new_tokens = settings.max_new_tokens
+        processor = transformers.AutoProcessor.from_pretrained(path)
+        self.kinds = media_kinds(processor)
+        self.wordings = {member.name: wording(processor, member) for member in group.members}
+        self.loras: dict[str, Any] = {}
+        lora_arguments: dict[str, Any] = {}
+        if served:
+            folders = {member.name: storage.localize(member.uri) for member in adapters}
+            ranks = [
+                json.loads((folder / "adapter_config.json").read_text())["r"]
+                for folder in folders.values()
+            ]
+            lora_arguments = {
+                "enable_lora": True,
+                "max_loras": len(adapters),
+                "max_lora_rank": _lora_rank(max(ranks)),
+            }
+            self.loras = {
+                name: LoRARequest(name, number, str(folder))
+                for number, (name, folder) in enumerate(folders.items(), start=1)
+            }
+        gpus = settings.gpus_per_actor
+        arguments: dict[str, Any] = {
+            "model": path,
+            "dtype": group.members[0].card.model.dtype,
+            "tensor_parallel_size": max(1, int(gpus)),
+            "gpu_memory_utilization": 0.9 * min(gpus, 1) or 0.9,
+            "enforce_eager": not gpus,  # compiling takes longer on a CPU than it saves
+            "limit_mm_per_prompt": {"image": 0, **dict.fromkeys(self.kinds, 1)},
+            # A clip is seen once by each member, within one batch.
+            "mm_processor_cache_gb": 0 if len(group.members) == 1 else 4,
+            "enable_prefix_caching": False,
+            **lora_arguments,
+            **settings.engine_args,
+        }
+        self.llm = LLM(**arguments)
+        self.batch = 0
+
+    def answer(self, members: Sequence[Member], clips: Sequence[DecodedClip]) -> list[list[Answer]]:
+        """Greedy answers; see ``Engine``."""
+        prompts, params, loras = [], [], []
+        self.batch += 1
+        for member in members:
+            words = self.wordings[member.name]
+            for number, clip in enumerate(clips):
+                prompts.append(self._prompt(words, clip, f"{self.batch}-{number}"))
+                params.append(self._params(words))
+                if self.loras:
+                    loras.append(self.loras[member.name])
+        outputs = self.llm.generate(prompts, params, lora_request=loras or None, use_tqdm=False)
+        answers = iter(outputs)
+        return [[self._read(member, next(answers).outputs[0]) for _ in clips] for member in members]
+
+    def _prompt(self, words: Wording, clip: DecodedClip, name: str) -> dict[str, Any]:
+        """What vLLM gets of a clip: token ids with one placeholder per medium, and the arrays."""
+        count = len(clip.frames)
+        metadata = {
+            "fps": clip.fps,
+            "duration": count / clip.fps,
+            "total_num_frames": count,
+            "frames_indices": list(range(count)),
+            "do_sample_frames": False,
+        }
+        media = {"video": (clip.frames, metadata), "audio": (clip.audio, AUDIO_HZ)}
+        reply = words.prefix if self.decoding == "answer" else []
+        return {
+            "prompt_token_ids": [*words.ids, *reply],
+            "multi_modal_data": {kind: media[kind] for kind in self.kinds},
+            # Names the clip, so that its arrays are neither hashed nor processed per member.
+            "multi_modal_uuids": {kind: [f"{kind}-{name}"] for kind in self.kinds},
+            # Frames come at their final size and rate.
+            "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False, "fps": clip.fps},
+        }
+
+    def _params(self, words: Wording) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            temperature=0,
+            max_tokens=1 if self.decoding == "answer" else self.max_new_tokens,
+            logprob_token_ids=[words.yes, words.no],
+        )
+
+    def _read(self, member: Member, output: Any) -> Answer:
+        words = self.wordings[member.name]
+        position = 0 if self.decoding == "answer" else len(words.prefix)
+        written = list(output.token_ids)
+        if len(written) <= position or written[:position] != words.prefix[:position]:
+            return Answer(output.text, None)
+        scores = output.logprobs[position]
+        difference = scores[words.yes].logprob - scores[words.no].logprob
+        p_yes = 1 / (1 + math.exp(-difference)) if difference > -700 else 0.0
+        if self.decoding == "answer":
+            return prefilled_answer(member, p_yes)
+        return Answer(output.text, p_yes)
+
+
+def _lora_rank(rank: int) -> int:
+    """The smallest rank that vLLM has kernels for and that holds ``rank``."""
+    from typing import get_args
+
+    from vllm.config.lora import MaxLoRARanks
+
+    sizes: list[int] = [size for size in get_args(MaxLoRARanks) if size >= rank]
+    return min(sizes)

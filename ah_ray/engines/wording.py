@@ -1,0 +1,57 @@
+"""A member's question and its two replies in tokens: the same for every engine, as in training."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from ah_ray.members import Member
+from ah_ray.tasks import chat_messages, load_task
+
+
+class Wording(NamedTuple):
+    """A member's conversation in tokens.
+
+    Attributes:
+        text: the conversation up to the reply, with one placeholder per medium.
+        ids: its tokens.
+        prefix: the tokens that both replies begin with.
+        yes: the token with which the positive reply goes on.
+        no: the token with which the negative reply goes on.
+    """
+
+    text: str
+    ids: list[int]
+    prefix: list[int]
+    yes: int
+    no: int
+
+
+def media_kinds(processor: Any) -> tuple[str, ...]:
+    """The media that a model takes: one without ears gets no audio."""
+    hears = getattr(processor, "feature_extractor", None) is not None
+    return ("video", "audio") if hears else ("video",)
+
+
+def wording(processor: Any, member: Member) -> Wording:
+    """The tokens of a member's conversation.
+
+    The replies are tokenised whole, as they are in training, and then compared: a tokenizer may
+    join the last character before the answer with the answer.
+
+    Args:
+        processor: of the member's checkpoint.
+        member: its card names the task and the prompt.
+    """
+    task = load_task(member.card.task)
+    messages = chat_messages(task.prompt(member.card.prompt, member.uri), media_kinds(processor))
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def tokens(part: str) -> list[int]:
+        ids: list[int] = processor.tokenizer(part, add_special_tokens=False).input_ids
+        return ids
+
+    # The end of the turn settles replies of which one begins with the other.
+    yes, no = (tokens(task.reply(label) + processor.tokenizer.eos_token) for label in (1, 0))
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(yes, no, strict=False)))
+    return Wording(text, tokens(text), yes[:common], yes[common], no[common])

@@ -1,0 +1,64 @@
+"""Work that may take its process down: counted outside of it, stopped when it hangs.
+
+Ray starts a process that died again with the same work, without limit. Who asks `Attempts` first
+knows how often the work was begun and did not come back.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+
+class Attempts:
+    """Unfinished tries by key; a handle that workers on any node can hold."""
+
+    def __init__(self) -> None:
+        # Beside the driver, so that it does not go with a worker node.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._counter: Any = _Counter.options(  # type: ignore[attr-defined]
+            scheduling_strategy=here
+        ).remote()
+
+    def unfinished(self, keys: Sequence[str]) -> list[int]:
+        """How many tries of each key were begun and did not come back."""
+        tries: list[int] = ray.get(self._counter.unfinished.remote(keys))
+        return tries
+
+    @contextmanager
+    def trying(self, keys: Sequence[str], timeout_s: float) -> Iterator[None]:
+        """A try at ``keys``; ends the process when it takes longer than ``timeout_s`` seconds.
+
+        The try has come back when the block is left, whether or not by an exception.
+        """
+        ray.get(self._counter.start.remote(keys))
+        # A thread of C: it works while the block holds the interpreter, and leaves a traceback.
+        faulthandler.dump_traceback_later(timeout_s, exit=True, file=2)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            ray.get(self._counter.finish.remote(keys))
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class _Counter:
+    def __init__(self) -> None:
+        self._tries: dict[str, int] = defaultdict(int)
+
+    def start(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._tries[key] += 1
+
+    def finish(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._tries.pop(key, None)
+
+    def unfinished(self, keys: Sequence[str]) -> list[int]:
+        return [self._tries.get(key, 0) for key in keys]

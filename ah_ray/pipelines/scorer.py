@@ -1,0 +1,172 @@
+"""The actor of a scoring pool: decoded clips in, predictions written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from ah_ray import schemas, storage
+from ah_ray.config import ScoreConfig
+from ah_ray.engines import Answer, Clip, load_engine
+from ah_ray.errors import ItemError
+from ah_ray.members import EngineGroup, Member
+from ah_ray.pipelines.attempts import Attempts
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.tasks import Task, load_task
+
+Row = dict[str, Any]
+
+# A decoded clip between a decoder and an engine. Bytes with a shape cross processes without a
+# copy whatever their size; clips of one block may differ in size.
+DECODED = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("video_id", pa.string()),
+        ("frames", pa.large_binary()),
+        ("shape", pa.list_(pa.int32())),
+        ("fps", pa.float64()),
+        ("audio", pa.large_binary()),
+        ("damage", pa.int32()),
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+
+
+class Scorer:
+    """One engine, and the predictions it writes: one part per member for each planned batch.
+
+    An engine that takes its process down, or is ended because it hangs, is started again by Ray
+    with the same batch. The batch is tried as a whole while the reason may lie outside; the last
+    of ``max_attempts`` tries goes clip by clip, and a clip that does not survive even that gets
+    an error row.
+    """
+
+    def __init__(
+        self, group: EngineGroup, settings: ScoreConfig, run: RunDirectory, attempts: Attempts
+    ) -> None:
+        """Load the engine.
+
+        Raises:
+            RuntimeError: its process died or hung while loading, ``max_attempts`` times.
+        """
+        self.members = group.members
+        self.task = load_task(group.members[0].card.task)
+        self.settings = settings
+        self.run = run
+        self.attempts = attempts
+        loading = [f"load {ray.get_runtime_context().get_actor_id()}"]
+        if self.attempts.unfinished(loading)[0] >= settings.max_attempts:
+            raise RuntimeError(
+                f"the process of engine {settings.engine} died {settings.max_attempts} times "
+                f"while loading {group.checkpoint}"
+            )
+        with self.attempts.trying(loading, settings.load_timeout_s):
+            self.engine = load_engine(group, settings)
+
+    def __call__(self, batch: pa.Table) -> dict[str, list[int]]:
+        """Answer a batch and write one part per member.
+
+        Columns in: ``DECODED``. Columns out: ``clips`` and ``errors``, counts.
+        """
+        rows = batch.drop_columns(["frames", "audio"]).to_pylist()
+        clips = {
+            row["clip_id"]: clip_at(batch, index)
+            for index, row in enumerate(rows)
+            if row["error_kind"] is None
+        }
+        tried = dict(zip(clips, self.attempts.unfinished(list(clips)), strict=True))
+        attempt = min(max(tried.values(), default=0) + 1, self.settings.max_attempts)
+        if attempt < self.settings.max_attempts:
+            answers = self._try(clips)
+        else:
+            answers = {}
+            for clip_id, clip in clips.items():
+                if tried[clip_id] < attempt:
+                    answers |= self._try({clip_id: clip})
+                else:
+                    message = f"the engine's process died {attempt} times on this clip"
+                    died = ItemError("engine_died", message)
+                    answers |= {(member.name, clip_id): died for member in self.members}
+        part = f"part-{schemas.stable_id(*sorted(row['clip_id'] for row in rows))}.parquet"
+        errors = 0
+        for member in self.members:
+            predictions = [
+                prediction(row, answers.get((member.name, row["clip_id"])), self.task, attempt)
+                for row in rows
+            ]
+            errors += sum(row["status"] != "ok" for row in predictions)
+            path = storage.join(self.run.predictions_path(member.name), part)
+            storage.write_rows(predictions, schemas.PREDICTIONS, path)
+        return {"clips": [len(rows)], "errors": [errors]}
+
+    def _try(self, clips: dict[str, Clip]) -> dict[tuple[str, str], Answer | ItemError]:
+        """Answers by member and clip; the engine may take the process down."""
+        with self.attempts.trying(list(clips), self.settings.batch_timeout_s):
+            answers = self._answer(self.members, list(clips.values()))
+        return {
+            (member.name, clip_id): answer
+            for member, of_member in zip(self.members, answers, strict=True)
+            for clip_id, answer in zip(clips, of_member, strict=True)
+        }
+
+    def _answer(
+        self, members: Sequence[Member], clips: Sequence[Clip]
+    ) -> Sequence[Sequence[Answer | ItemError]]:
+        """Answers of the engine; a clip on which it fails gets the error, the others do not."""
+        try:
+            return self.engine.answer(members, clips)
+        except Exception as error:
+            if len(clips) > 1:
+                alone = [self._answer(members, [clip]) for clip in clips]
+                return [[answers[row][0] for answers in alone] for row in range(len(members))]
+            if len(members) > 1:
+                return [self._answer([member], clips)[0] for member in members]
+            return [[ItemError("engine_failed", f"{type(error).__name__}: {error}")]]
+
+
+def clip_at(batch: pa.Table, index: int) -> Clip:
+    """The clip in a row of ``DECODED``."""
+
+    def array(name: str, kind: Any) -> Any:
+        # Copied once, out of shared memory: arrays there cannot be written, which torch minds.
+        return np.frombuffer(batch[name][index].as_buffer(), kind).copy()
+
+    return Clip(
+        video_id=batch["video_id"][index].as_py(),
+        frames=array("frames", np.uint8).reshape(batch["shape"][index].as_py()),
+        fps=batch["fps"][index].as_py(),
+        audio=array("audio", np.float32),
+    )
+
+
+def prediction(row: Row, answer: Answer | ItemError | None, task: Task, attempt: int) -> Row:
+    """One row of the predictions table.
+
+    Args:
+        row: the decoded clip, or its decoding error.
+        answer: what the engine said, or its error; None when the clip never got there.
+        task: says how a reply reads.
+        attempt: which try of the clip this was.
+    """
+    result: Row = {key: row[key] for key in ("clip_id", "video_id", "damage")}
+    result["attempts"] = attempt
+    if answer is None:
+        return result | {
+            "status": "error",
+            "error_kind": row["error_kind"],
+            "error": row["error"],
+        }
+    if isinstance(answer, ItemError):
+        return result | {"status": "error", "error_kind": answer.kind, "error": answer.message}
+    label = task.parse(answer.text)
+    return result | {
+        "status": "unparseable" if label is None else "ok",
+        "answer": label,
+        "p_yes": answer.p_yes,
+        "raw_text": answer.text,
+    }

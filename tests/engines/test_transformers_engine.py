@@ -1,0 +1,109 @@
+"""What the engine makes of clips and prompts, on random models of two architectures."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ah_ray.config import ScoreConfig
+from ah_ray.engines import Clip, load_engine
+from ah_ray.engines.transformers_engine import encode, load_processor, reword
+from ah_ray.engines.wording import media_kinds, wording
+from ah_ray.members import EngineGroup
+from tests.engines.tiny_models import member, random_clips
+
+MODELS = pytest.mark.parametrize(("model", "unit"), [("omni", 32), ("vision_only", 28)])
+
+
+@MODELS
+def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
+    model: str, unit: int, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(model)
+    processor = load_processor(str(folder))
+    short, detailed = (
+        wording(processor, member(folder, folder.name, prompt)) for prompt in ("short", "detailed")
+    )
+    clips = random_clips(5, unit)
+    for ours, theirs in ((short, detailed), (detailed, short), (short, short)):
+        alone = encode(processor, theirs, clips)
+        shared = reword(processor, encode(processor, ours, clips), ours, theirs, [])
+        assert alone.keys() == shared.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(shared[name], value, rtol=0, atol=0)
+
+
+@MODELS
+def test_a_begun_reply_stands_at_the_end_of_every_row(
+    model: str, unit: int, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(model)
+    processor = load_processor(str(folder))
+    words = wording(processor, member(folder, folder.name))
+    plain = encode(processor, words, random_clips(4, unit))
+    begun = reword(processor, plain, words, words, words.prefix)
+    count = len(words.prefix)
+    assert count
+    assert (begun["input_ids"][:, -count:] == torch.tensor(words.prefix)).all()
+    assert (begun["attention_mask"][:, -count:] == 1).all()
+    for name in ("input_ids", "attention_mask"):
+        torch.testing.assert_close(begun[name][:, :-count], plain[name], rtol=0, atol=0)
+
+
+@MODELS
+@pytest.mark.parametrize("decoding", ["answer", "generate"])
+def test_members_in_one_call_answer_as_they_do_alone(
+    model: str, unit: int, decoding: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(model)
+    members = [member(folder, f"m{n}", prompt) for n, prompt in enumerate(("short", "detailed"))]
+    engine = load_engine(
+        EngineGroup(str(folder), tuple(members)), ScoreConfig(decoding=decoding, max_new_tokens=8)
+    )
+    clips = random_clips(4, unit)
+    together = engine.answer(members, clips)
+    assert [len(answers) for answers in together] == [4, 4]
+    assert together == [engine.answer([one], clips)[0] for one in members]
+    assert together[0] != together[1]
+    assert engine.answer(members, []) == [[], []]
+    if decoding == "answer":
+        for answer in together[0]:
+            assert answer.p_yes is not None
+            assert answer.text == f"<answer>{'Yes' if answer.p_yes > 0.5 else 'No'}</answer>"
+
+
+def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:
+    members = [member(omni, f"m{n}", prompt) for n, prompt in enumerate(("short", "detailed"))]
+    engine = load_engine(EngineGroup(str(omni), tuple(members)), ScoreConfig())
+    seen = []
+    engine.thinker.visual.register_forward_hook(lambda *_: seen.append("picture"))
+    engine.thinker.audio_tower.register_forward_hook(lambda *_: seen.append("sound"))
+    engine.answer(members, random_clips(3))
+    assert sorted(seen) == ["picture", "sound"]
+    engine.answer(members, random_clips(3, seed=1))
+    assert sorted(seen) == ["picture", "picture", "sound", "sound"]
+
+
+def test_padding_does_not_change_an_answer(omni: Path) -> None:
+    one = member(omni, "omni")
+    engine = load_engine(EngineGroup(str(omni), (one,)), ScoreConfig())
+    clips = random_clips(6)
+    (together,) = engine.answer([one], clips)
+    alone = [engine.answer([one], [clip])[0][0] for clip in clips]
+    for a, b in zip(together, alone, strict=True):
+        assert a.p_yes == pytest.approx(b.p_yes, abs=1e-5)
+
+
+def test_a_model_without_ears_is_given_no_audio(vision_only: Path, omni: Path) -> None:
+    assert media_kinds(load_processor(str(omni))) == ("video", "audio")
+    processor = load_processor(str(vision_only))
+    assert media_kinds(processor) == ("video",)
+    words = wording(processor, member(vision_only, "vision"))
+    assert "audio" not in words.text
+    loud, silent = random_clips(1, 28)[0], random_clips(1, 28)[0]
+    silent = Clip(
+        video_id="", frames=silent.frames, fps=silent.fps, audio=0 * silent.audio
+    )  # fmt: skip
+    a, b = (encode(processor, words, [clip]) for clip in (loud, silent))
+    assert not any("audio" in name or "feature" in name for name in a)
+    assert all((a[name] == b[name]).all() for name in a)

@@ -1,0 +1,59 @@
+"""Prompts and replies in tokens, against the tokenisation of the whole conversation."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoProcessor
+
+from ah_ray.engines.wording import wording
+from ah_ray.tasks import load_task
+from tests.engines.tiny_models import member
+
+
+def test_the_reply_begins_as_it_was_trained(omni: Path) -> None:
+    processor = AutoProcessor.from_pretrained(omni)
+    words = wording(processor, member(omni, "omni"))
+    task = load_task("cue_conflict")
+    for label, token in ((1, words.yes), (0, words.no)):
+        conversation = words.text + task.reply(label) + "<|im_end|>"
+        ids = processor.tokenizer(conversation, add_special_tokens=False).input_ids
+        begun = [*words.ids, *words.prefix, token]
+        assert ids[: len(begun)] == begun
+    # This tokenizer joins the bracket with the word, as a prefix in text would not.
+    assert processor.tokenizer.decode(words.prefix) == "<answer"
+    assert processor.tokenizer.decode([*words.prefix, words.yes]) == "<answer>Yes"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(omni: Path):
+    return AutoProcessor.from_pretrained(omni)
+
+
+@given(
+    words=st.tuples(st.text("YesNo a!.é", min_size=1), st.text("YesNo a!.é", min_size=1)).filter(
+        lambda pair: pair[0].casefold() != pair[1].casefold()
+    ),
+    before=st.text("<answer> :\n", max_size=10),
+    after=st.text("</answer> .\n", max_size=10),
+)
+@settings(max_examples=60)
+def test_any_two_replies_part_at_their_first_different_token(
+    words: tuple[str, str], before: str, after: str, omni: Path, tokenizer, tmp_path_factory
+) -> None:
+    task = load_task("cue_conflict").model_copy(
+        update={"positive": words[0], "negative": words[1], "answer": f"{before}{{answer}}{after}"}
+    )
+    path = tmp_path_factory.mktemp("task") / "task.yaml"
+    path.write_text(task.model_dump_json(exclude={"_pattern"}))
+    card = member(omni, "omni").card.model_copy(update={"task": str(path)})
+    found = wording(tokenizer, type(member(omni, "omni"))(str(omni), card))
+    end = tokenizer.tokenizer.eos_token
+    yes, no = (
+        tokenizer.tokenizer(task.reply(label) + end, add_special_tokens=False).input_ids
+        for label in (1, 0)
+    )
+    count = len(found.prefix)
+    assert yes[:count] == no[:count] == found.prefix
+    assert yes[count] == found.yes != found.no == no[count]

@@ -1,0 +1,92 @@
+"""Tiny random checkpoints of two architectures, and clips to show them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import (
+    AutoTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+)
+
+from ah_ray.config import MediaConfig, ModelConfig, SegmentationConfig
+from ah_ray.engines import Clip
+from ah_ray.members import Member, MemberCard, write_card
+
+
+def member(
+    folder: Path, name: str, prompt: str = "short", media: MediaConfig | None = None
+) -> Member:
+    """A member with weights of its own in ``folder``, and its card there."""
+    card = MemberCard(
+        name=name, weights="full", task="cue_conflict", prompt=prompt,
+        model=ModelConfig(path=str(folder), dtype="float32"), media=media or MediaConfig(),
+        segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
+    )  # fmt: skip
+    (folder / "member.yaml").write_bytes(write_card(card))
+    return Member(str(folder), card)
+
+
+def random_clips(count: int, unit: int = 32, seed: int = 0) -> list[Clip]:
+    """Clips of various lengths, rates and sizes; both sides are multiples of ``unit`` pixels."""
+    rng = np.random.default_rng(seed)
+    return [
+        Clip(
+            video_id=str(number),
+            frames=rng.integers(
+                0, 255, (2 * rng.integers(1, 4), *(unit * rng.integers(1, 4, 2)), 3), np.uint8
+            ),
+            fps=float(rng.uniform(0.5, 3)),
+            audio=rng.normal(0, 0.1, 160 * int(rng.integers(50, 300))).astype(np.float32),
+        )
+        for number in range(count)
+    ]
+
+
+def write_tiny_qwen2_5_vl(folder: Path, omni: Path) -> None:
+    """A random Qwen2.5-VL, which sees and does not hear, with the tokenizer of ``omni``."""
+    tokenizer = AutoTokenizer.from_pretrained(omni)
+    ids = {
+        f"{kind}_token_id": tokenizer.convert_tokens_to_ids(f"<|{kind}_pad|>")
+        for kind in ("image", "video")
+    } | {
+        f"vision_{end}_token_id": tokenizer.convert_tokens_to_ids(f"<|vision_{end}|>")
+        for end in ("start", "end")
+    }
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "max_position_embeddings": 4096, "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_token_id,
+            "rope_parameters": {
+                "rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3],
+            },
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 64, "intermediate_size": 128, "num_heads": 4,
+            "out_hidden_size": 64, "patch_size": 14, "window_size": 56,
+            "fullatt_block_indexes": [1], "tokens_per_second": 2,
+        },
+        **ids,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(patch_size=14),
+        video_processor=Qwen2VLVideoProcessor(patch_size=14),
+        tokenizer=tokenizer,
+        chat_template=(omni / "chat_template.jinja").read_text(),
+    ).save_pretrained(folder)
+    shutil.copy(omni / "tokenizer.json", folder)
