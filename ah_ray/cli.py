@@ -98,9 +98,21 @@ def prepare(
 
 
 @app.command()
-def train(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+def train(
+    config: Config,
+    run: Run,
+    set_: Set = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what every node would run; start nothing.")
+    ] = False,
+) -> None:
     """Fine-tune the members of the ensemble that are not finished yet."""
-    _stage("train", config, run, set_)
+    if not dry_run:
+        return _stage("train", config, run, set_)
+    opened = _open(config, run, set_)
+    from ah_ray.pipelines import train as stage
+
+    stage.dry_run(*opened)
 
 
 @app.command()
@@ -165,7 +177,7 @@ def demo(config: Config = DEMO_CONFIG, run: Run = DEMO_RUN, set_: Set = []) -> N
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a wrong setting ends it with one clear message and exit code 2."""
-    from ah_ray.training.swift import SwiftError
+    from ah_ray.training.process import SwiftError
 
     try:
         app(arguments)

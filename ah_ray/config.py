@@ -111,7 +111,9 @@ class ModelConfig(Frozen):
         model_type: MS-Swift's name of the architecture.
         template: MS-Swift's name of the chat template.
         dtype: number format of weights and activations.
-        attention: attention kernel, as transformers names it.
+        attention: attention kernel, as transformers names it; where ``flash_attention_2`` cannot
+            run, training says so and takes ``sdpa``.
+        thinker_only: leave the talker (speech output) out; no task here asks for speech.
     """
 
     path: str
@@ -119,45 +121,77 @@ class ModelConfig(Frozen):
     template: str = "qwen3_omni"
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    thinker_only: bool = True
 
 
 class RecipeConfig(Frozen):
     """How a member is tuned: the rows of the paper's Table I, and what it leaves open.
 
     Attributes:
+        algorithm: learn the replies (``sft``), or be rewarded for replies that the task's parser
+            reads as the label (``grpo``).
         tuner: train an adapter or the weights.
-        learning_rate: peak of the cosine schedule.
+        learning_rate: peak of the schedule.
+        scheduler: how the learning rate falls after it, as transformers names it.
         epochs: passes over the training clips.
-        batch_size: clips per device and forward pass.
+        batch_size: clips (with grpo: replies) per device and forward pass.
         accumulation: forward passes per optimizer step.
         max_length: longest conversation in tokens.
         warmup_ratio: share of the steps that warm the learning rate up.
-        train_vision: also tune the vision tower.
-        train_aligner: also tune the projections into the language model.
+        weight_decay: of all weights but biases and norms.
+        train_language: tune the language model (full only).
+        train_vision: also tune the vision and audio towers (full only).
+        train_aligner: also tune the projections into the language model (full only).
         lora_rank: rank of the adapter (tuner lora).
         lora_alpha: scale of the adapter (tuner lora).
+        lora_dropout: dropout of the adapter (tuner lora).
         lora_targets: regular expression for the full names of the modules that get an adapter
             (tuner lora).
         gradient_checkpointing: recompute activations to save memory.
+        packing: put several conversations into one sequence of ``max_length`` (FlashAttention).
         deepspeed: ZeRO preset of MS-Swift such as ``zero3``; null for none.
+        balance: ``oversample`` repeats clips of the rarer label until both are as many.
+        save_every_steps: optimizer steps between checkpoints, each of which is validated; null
+            for once an epoch.
+        save_total_limit: checkpoints that are kept at a time, besides the best.
+        best_by: which checkpoint becomes the member: the one with the lowest ``loss`` on
+            validation clips, or the one with the highest video-level ``macro_f1``.
+        early_stop_after: stop after so many validations without a lower loss; null for never.
+        generations: replies that are compared with each other (grpo).
+        temperature: of these replies (grpo).
+        max_reply_tokens: longest reply (grpo).
         seed: of initialisation, data order and dropout.
         extra_args: further MS-Swift arguments by name, for what has no name here.
     """
 
+    algorithm: Literal["sft", "grpo"] = "sft"
     tuner: Literal["lora", "full"]
     learning_rate: Positive
+    scheduler: str = "cosine"
     epochs: Positive = 1.0
     batch_size: Count = 2
     accumulation: Count = 32
     max_length: Count = 32768
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    train_language: bool = True
     train_vision: bool = False
     train_aligner: bool = False
     lora_rank: Count = 8
     lora_alpha: Count = 32
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     lora_targets: str = r"thinker\.model\.layers\.\d+\.self_attn\.[qkvo]_proj"
     gradient_checkpointing: bool = True
+    packing: bool = False
     deepspeed: str | None = None
+    balance: Literal["none", "oversample"] = "none"
+    save_every_steps: Count | None = None
+    save_total_limit: Count = 2
+    best_by: Literal["loss", "macro_f1"] = "loss"
+    early_stop_after: Count | None = None
+    generations: Annotated[int, Field(ge=2)] = 8
+    temperature: Positive = 1.0
+    max_reply_tokens: Count = 64
     seed: Annotated[int, Field(ge=0)] = 42
     extra_args: dict[str, str | int | float | bool] = {}
 
@@ -208,16 +242,21 @@ class TrainConfig(Frozen):
 
     Attributes:
         splits: the splits that are trained on.
+        validation_splits: the splits whose participants choose the checkpoint, but for those that
+            are trained on. Without any such video the last checkpoint becomes the member.
         nodes: machines that share the training of one member.
         processes_per_node: ranks on each (the GPUs of a node; 1 on a CPU).
         cpus_per_node: CPUs that a node's training reserves.
         loaders_per_process: processes that read and decode clips for each rank.
         use_gpu: whether each rank takes a GPU.
         parallel_members: how many members train at the same time.
-        max_failures: how often a failed training is started again.
+        max_failures: how often a failed training is started again, from its newest checkpoint.
+        scratch: folder on each node for what a training needs on disk; null for the system's
+            temporary folder. A run in object storage puts one checkpoint at a time there.
     """
 
     splits: tuple[str, ...] = ("train",)
+    validation_splits: tuple[str, ...] = ("val",)
     nodes: Count = 1
     processes_per_node: Count = 1
     cpus_per_node: Positive = 1.0
@@ -225,6 +264,7 @@ class TrainConfig(Frozen):
     use_gpu: bool = False
     parallel_members: Count = 1
     max_failures: Annotated[int, Field(ge=0)] = 1
+    scratch: str | None = None
 
 
 class ScoreConfig(Frozen):

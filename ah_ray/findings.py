@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     """One oddity.
 
     Attributes:
-        stage: which one finds it, ``catalog`` or ``prepare``.
+        stage: which one finds it: ``catalog``, ``prepare`` or ``train``.
         severity: of the finding.
         rule: what is done about it; the ``action`` column of the finding.
         left_out: whether it takes a video out of the stage. A video that a stage leaves out has
@@ -35,6 +35,7 @@ class Kind(NamedTuple):
 
 _catalog = partial(Kind, "catalog")
 _prepare = partial(Kind, "prepare")
+_train = partial(Kind, "train")
 
 #: Every kind of finding by its name.
 KINDS: dict[str, Kind] = {
@@ -96,6 +97,9 @@ KINDS: dict[str, Kind] = {
         "warning",
         "the interval is cut at the end of the video, and dropped if it starts after it",
     ),
+    # Train: a clip that cannot be used.
+    "clip_file_missing": _train("error", "the clip is left out of training"),
+    "clip_unlabelled": _train("error", "the clip is left out of training"),
 }
 
 #: The kinds whose findings, one per video, account for what a stage leaves out.

@@ -20,6 +20,7 @@ from ah_ray.config import (
     MediaConfig,
     ModelConfig,
     Name,
+    RunConfig,
     SegmentationConfig,
     build,
     parse_yaml,
@@ -143,6 +144,45 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
                     "score them in separate runs",
                 )
     return members
+
+
+def require_settings(member: Member, config: RunConfig) -> None:
+    """Fail when a member was trained with other settings than a run config states.
+
+    The attention kernel may differ: it changes the speed, not what is computed.
+
+    Args:
+        member: one of the members that ``config`` names.
+        config: the run config that it is to be used with.
+
+    Raises:
+        ConfigError: naming the setting and both values.
+    """
+    card, name = member.card, member.name
+    same_kernel = {"attention": card.model.attention}
+    pairs: list[tuple[str, Any, Any]] = [
+        ("task", card.task, config.task),
+        (f"members.{name}.prompt", card.prompt, config.members[name].prompt),
+        ("model", card.model.model_dump(), config.model.model_dump() | same_kernel),
+        ("media", card.media.model_dump(), config.media.model_dump()),
+        ("segmentation", card.segmentation.model_dump(), config.segmentation.model_dump()),
+        # A card of an earlier version may lack what its recipe could not say.
+        (f"members.{name}: recipe", card.trained.get("recipe", {}),
+         config.recipe(name).model_dump(mode="json")),
+    ]  # fmt: skip
+    for key, trained, stated in pairs:
+        if not isinstance(trained, dict):
+            trained, stated, prefix = {key: trained}, {key: stated}, ""
+        else:
+            prefix = f"{key}."
+        for part, value in trained.items():
+            if part in stated and stated[part] != value:
+                raise ConfigError(
+                    f"{prefix}{part}",
+                    f"is {stated[part]} in the run config, but {name} was trained with {value} "
+                    f"({member.uri}/{MEMBER_FILE})",
+                    "restore the setting, or give a new --run and train again",
+                )
 
 
 def engine_groups(members: Sequence[Member]) -> list[EngineGroup]:

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from ah_ray import storage
-from ah_ray.config import MediaConfig, ModelConfig, SegmentationConfig
+from ah_ray.config import MediaConfig, ModelConfig, RunConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
 from ah_ray.members import (
     MEMBER_FILE,
@@ -12,6 +12,7 @@ from ah_ray.members import (
     is_complete,
     read_ensemble,
     read_member,
+    require_settings,
     write_card,
 )
 
@@ -181,3 +182,56 @@ def test_a_card_is_plain_yaml():
     values = yaml.safe_load(write_card(card()))
     assert values["segmentation"] == {"clip_s": 5.0, "min_tail_s": 3.0}
     assert MemberCard.model_validate(values) == card()
+
+
+# A member and a run config
+
+
+def run_config(**changes) -> RunConfig:
+    values = {
+        "catalog": {"entry": "e.yaml", "root": "r"},
+        "task": "cue_conflict",
+        "model": {"path": "base"},
+        "recipes": {"lora": {"tuner": "lora", "learning_rate": 1}},
+        "members": {"v1": {"recipe": "lora", "prompt": "short"}},
+    }
+    return RunConfig(**values | changes)
+
+
+def trained_with(config: RunConfig, **changes) -> Member:
+    return member("v1", **{"trained": {"recipe": config.recipe("v1").model_dump()}} | changes)
+
+
+def test_a_member_fits_the_config_it_was_trained_with():
+    require_settings(trained_with(run_config()), run_config())
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "ours", "theirs"),
+    [
+        ({"media": {"fps": 1}}, "media.fps", "2.0", "1.0"),
+        ({"segmentation": {"clip_s": 4}}, "segmentation.clip_s", "5.0", "4.0"),
+        ({"task": "other"}, "task", "cue_conflict", "other"),
+        ({"model": {"path": "b"}}, "model.path", "base", "b"),
+        ({"members": {"v1": {"recipe": "lora", "prompt": "detailed"}}},
+         "members.v1.prompt", "short", "detailed"),
+        ({"recipes": {"lora": {"tuner": "lora", "learning_rate": 1, "epochs": 3}}},
+         "members.v1: recipe.epochs", "1.0", "3.0"),
+    ],
+)  # fmt: skip
+def test_other_settings_are_refused_with_both_values(change, key, ours, theirs):
+    with pytest.raises(ConfigError) as caught:
+        require_settings(trained_with(run_config()), run_config(**change))
+    assert caught.value.where == key
+    assert f"is {theirs} in the run config" in caught.value.problem
+    assert f"trained with {ours} (members/v1/member.yaml)" in caught.value.problem
+
+
+def test_the_attention_kernel_may_differ():
+    config = run_config(model={"path": "base", "attention": "flash_attention_2"})
+    require_settings(trained_with(config, model=ModelConfig(path="base")), config)
+
+
+def test_a_card_without_a_recipe_or_with_a_part_of_one_is_no_mismatch():
+    require_settings(member("v1"), run_config())
+    require_settings(member("v1", trained={"recipe": {"tuner": "lora"}}), run_config())

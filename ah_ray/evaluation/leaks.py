@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ class LeakError(Exception):
 
 
 class Leak(NamedTuple):
-    """One participant or file that occurs in several splits."""
+    """One participant, file or content that occurs in several splits."""
 
     kind: str
     item: str
@@ -24,17 +25,26 @@ class Leak(NamedTuple):
         return f"{self.kind} {self.item} is in {' and '.join(self.splits)}"
 
 
-def find_leaks(videos: pa.Table) -> list[Leak]:
-    """Every participant and every file that more than one split holds.
+def find_leaks(videos: pa.Table, contents: Mapping[str, str] | None = None) -> list[Leak]:
+    """Every participant, file and content that more than one split holds.
 
     Args:
         videos: ``schemas.VIDEOS``; rows without a split belong to none.
+        contents: hashes of the files' contents by URI, from ``contents.contents_of``; a leak of a
+            content names the files that have it.
     """
     splits: dict[tuple[str, str], set[str]] = defaultdict(set)
+    files: dict[str, set[str]] = defaultdict(set)
+    for uri, content in (contents or {}).items():
+        files[content].add(uri)
+    copies = {uri: " = ".join(sorted(same)) for same in files.values() if len(same) > 1
+              for uri in same}  # fmt: skip
     for row in videos.select(["participant_id", "uri", "split"]).to_pylist():
         if row["split"] is None:
             continue
         splits["file", row["uri"]].add(row["split"])
+        if row["uri"] in copies:
+            splits["content", copies[row["uri"]]].add(row["split"])
         if row["participant_id"] is not None:
             splits["participant", row["participant_id"]].add(row["split"])
     return sorted(
@@ -44,17 +54,17 @@ def find_leaks(videos: pa.Table) -> list[Leak]:
     )
 
 
-def require_no_leaks(videos: pa.Table) -> None:
+def require_no_leaks(videos: pa.Table, contents: Mapping[str, str] | None = None) -> None:
     """Fail when ``find_leaks`` finds any.
 
     Raises:
         LeakError: naming the first few.
     """
-    leaks = find_leaks(videos)
+    leaks = find_leaks(videos, contents)
     if leaks:
         shown = "\n  ".join(str(leak) for leak in leaks[:10])
         more = f"\n  and {len(leaks) - 10} more" if len(leaks) > 10 else ""
         raise LeakError(
             f"{len(leaks)} items are in more than one split:\n  {shown}{more}\n"
-            "  fix: put each participant into one split of the archive's split files"
+            "  fix: put each participant and recording into one split of the archive's split files"
         )

@@ -18,7 +18,7 @@ import ray.data
 
 from ah_ray import schemas, storage
 from ah_ray.cluster import connect
-from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, RunConfig, SegmentationConfig
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import LEFT_OUT, note
 from ah_ray.media.cut import cut
@@ -53,6 +53,12 @@ class Manifest:
     media: MediaConfig
     settings: PrepareConfig
     limits: LimitsConfig
+
+    @classmethod
+    def of(cls, config: RunConfig, segmentation: str, splits: Sequence[str]) -> Manifest:
+        """A manifest of a run."""
+        how = (config.segmentation, config.media, config.prepare, config.limits)
+        return cls(segmentation, splits, *how)
 
     @property
     def writes_files(self) -> bool:

@@ -28,15 +28,7 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
 def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
     """Write the manifests of training and of scoring clips, with ``limit`` of so many videos."""
     for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
-        manifest = Manifest(
-            segmentation,
-            splits,
-            config.segmentation,
-            config.media,
-            config.prepare,
-            config.limits,
-        )
-        prepare(run, manifest, limit)
+        prepare(run, Manifest.of(config, segmentation, splits), limit)
 
 
 def train_stage(run: RunDirectory, config: RunConfig) -> None:

@@ -1,33 +1,71 @@
 """Train: the manifest of training clips in, one finished member per recipe out.
 
-read manifest -> check for leaks -> rows per member -> Ray Train + MS-Swift -> members/NAME
+read manifest -> check for leaks -> rows per member -> Ray Train + MS-Swift -> validate ->
+members/NAME
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich.table import Table
 
-from ah_ray import storage
+from ah_ray import schemas, storage
+from ah_ray.checkpoints import is_hub_id
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.contents import contents_of
 from ah_ray.evaluation.leaks import require_no_leaks
-from ah_ray.media.fragment import with_times
-from ah_ray.media.segment import Span
-from ah_ray.members import MEMBER_FILE, MemberCard, is_complete, write_card
+from ah_ray.members import (
+    MEMBER_FILE,
+    MemberCard,
+    is_complete,
+    read_member,
+    require_settings,
+    write_card,
+)
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.pipelines.validate import Candidate, choose, prepare_validation, validation_run
 from ah_ray.progress import console
-from ah_ray.tasks import Prompt, Task, load_task, swift_row
-from ah_ray.training.swift import Launch, SwiftJob
+from ah_ray.schemas import stable_id
+from ah_ray.tasks import load_task
+from ah_ray.training.arguments import require_known
+from ah_ray.training.checkpoints import complete_checkpoints, publish
+from ah_ray.training.rows import balanced, training_rows, usable_clips
+from ah_ray.training.swift import SwiftJob, shell_text
+from ah_ray.training.versions import git_commit, package_versions
+
+Row = dict[str, Any]
+
+# Scoring takes what is free of the cluster: two validations at once could starve each other.
+_ONE_VALIDATION = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All about the training of one member, before it starts.
+
+    Attributes:
+        job: what Ray Train and MS-Swift do.
+        card: the member's, but for what comes out of the training.
+        rows: the training data set.
+        validation_rows: the validation data set; None without validation participants.
+    """
+
+    job: SwiftJob
+    card: MemberCard
+    rows: bytes
+    validation_rows: bytes | None
 
 
 def train(run: RunDirectory, config: RunConfig) -> None:
@@ -38,41 +76,149 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         config: the members and their recipes.
 
     Raises:
-        ConfigError: there are no training clips.
-        LeakError: a participant is in several splits.
+        ConfigError: there are no training clips, or a setting or a finished member does not fit.
+        LeakError: a participant, file or content is in several splits.
         SwiftError: a training failed.
     """
-    missing = [name for name in config.members if not is_complete(run.path("members", name))]
+    missing = _missing(run, config)
     kept = len(config.members) - len(missing)
     note = f", {kept} were trained before" if kept else ""
     console.print(f"[bold]train[/]: {len(missing)} members to do{note}")
     if not missing:
         return
-    from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
-
     connect()
-    require_no_leaks(run.videos())
-    clips = run.clips(TRAINING)
-    clips = clips.filter(pc.is_in(clips["split"], pa.array(config.train.splits)))
-    if not len(clips):
-        raise ConfigError(run.path("clips"), "holds no training clips", "run `ah-ray prepare`")
-    launches = [plan_member(run, config, name, clips) for name in missing]
+    clips, findings = _training_clips(run, config)
+    _write_findings(run, findings)
+    validation = validation_run(run, config)
+    if validation is None:
+        console.print("  no validation participants: the last checkpoints become the members")
+    else:
+        prepare_validation(run, validation, config)
+    plans = [plan_member(run, config, name, clips, validation) for name in missing]
     started = time.monotonic()
     with ThreadPoolExecutor(config.train.parallel_members) as pool:
-        state = run.path("train", "ray")
-        for _ in pool.map(lambda launch: fit(launch, config.train, state), launches):
-            pass
+        tasks = [pool.submit(_train_member, run, config, plan, validation) for plan in plans]
+        try:
+            for task in tasks:
+                task.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # those under way end, the others do not begin
+            raise
     console.print(f"  {len(missing)} members in {time.monotonic() - started:.1f} s")
+    _print_summary(run, config)
 
 
-def plan_member(run: RunDirectory, config: RunConfig, name: str, clips: pa.Table) -> Launch:
-    """Write a member's data set and state its training."""
-    recipe = config.recipe(name)
-    settings = config.members[name]
+def dry_run(run: RunDirectory, config: RunConfig) -> None:
+    """Print what every node would run for each missing member; nothing is started or written.
+
+    Raises:
+        ConfigError: as ``train``.
+        LeakError: as ``train``.
+    """
+    missing = _missing(run, config)
+    if not missing:
+        console.print("every member is trained")
+        return
+    from ah_ray.training.launch import node_of, node_paths, node_scratch
+    from ah_ray.training.swift import attention_kernel
+
+    clips, _ = _training_clips(run, config)
+    validation = validation_run(run, config)
+    for name in missing:
+        job = plan_member(run, config, name, clips, validation).job
+        done = complete_checkpoints(job.checkpoints)
+        model = storage.local_path(job.model.path)
+        if model is None or is_hub_id(job.model.path):
+            local = f"<local copy of {job.model.path}>"
+        else:
+            local = str(model)
+        _, note = attention_kernel(job.model.attention, config.train.use_gpu)
+        if note:
+            console.print(f"[yellow]warning[/] on a node like this machine: {note}")
+        for rank in range(config.train.nodes):
+            node = node_of(config.train, rank, "<address of node 0>", 0)
+            scratch = node_scratch(job, config.train, rank)
+            paths = node_paths(job, scratch, local, done[-1] if done else None)
+            console.print(f"# {name}, node {rank} of {config.train.nodes}", markup=False)
+            text = shell_text(job, node, paths)
+            text = text.replace("MASTER_PORT=0", "MASTER_PORT='<free port of node 0>'")
+            console.print(f"{text}\n", markup=False)
+
+
+def _missing(run: RunDirectory, config: RunConfig) -> list[str]:
+    """The members that are still to be trained; the others must fit the config."""
+    missing = []
+    for name in config.members:
+        uri = run.path("members", name)
+        if is_complete(uri):
+            require_settings(read_member(uri), config)
+        else:
+            missing.append(name)
+            require_known(config.recipe(name), f"recipe of member {name}: extra_args")
+    return missing
+
+
+def _training_clips(run: RunDirectory, config: RunConfig) -> tuple[list[Row], list[Row]]:
+    """The clips that can be trained on, and a finding for each that cannot.
+
+    Raises:
+        ConfigError: there are none that can.
+        LeakError: a participant, file or content is in several splits.
+    """
+    videos = run.videos()
+    require_no_leaks(videos, contents_of(videos))
+    table = run.clips(TRAINING)
+    clips, findings = _usable(table.filter(pc.is_in(table["split"], pa.array(config.train.splits))))
+    if not clips:
+        raise ConfigError(run.path("clips"), "holds no training clips", "run `ah-ray prepare`")
+    return clips, findings
+
+
+def _usable(clips: pa.Table) -> tuple[list[Row], list[Row]]:
+    rows = clips.to_pylist()
+    folders = {row["media_uri"].rsplit("/", 2)[0] for row in rows if row["media_uri"]}
+    return usable_clips(rows, {file for folder in folders for file in storage.list_files(folder)})
+
+
+def _write_findings(run: RunDirectory, findings: list[Row]) -> None:
+    """Write the clips that cannot be trained on; those of an earlier call may be mended."""
+    path = storage.join(run.findings_path("train"), "part-0.parquet")
+    storage.remove(path)
+    if findings:
+        storage.write_rows(findings, schemas.FINDINGS, path)
+        console.print(f"  {len(findings)} clips cannot be trained on: see {path}", markup=False)
+
+
+def plan_member(
+    run: RunDirectory,
+    config: RunConfig,
+    name: str,
+    clips: Sequence[Row],
+    validation: RunDirectory | None,
+) -> Plan:
+    """State the training of a member; nothing is written.
+
+    Its folder is called after everything that its checkpoints depend on, so that a training with
+    other settings never goes on from them.
+    """
+    recipe, settings = config.recipe(name), config.members[name]
     task = load_task(config.task)
     prompt = task.prompt(settings.prompt, f"members.{name}.prompt")
-    rows_uri = run.path("train", name, "rows.jsonl")
-    storage.write_bytes(rows_uri, training_rows(clips, task, prompt))
+    rows = training_rows(balanced(clips, recipe), task, prompt, recipe)
+    # A reward has no loss on given replies: such members are chosen by what they answer.
+    with_loss = validation is not None and recipe.algorithm == "sft"
+    validation_rows = None
+    if validation is not None and with_loss:
+        seen, _ = _usable(validation.clips(TRAINING))
+        validation_rows = training_rows(seen, task, prompt, recipe)
+    training = stable_id(
+        rows.decode(),
+        config.model.model_dump_json(),
+        config.media.model_dump_json(),
+        recipe.model_dump_json(),
+        json.dumps([with_loss, config.train.nodes, config.train.processes_per_node]),
+    )
+    store = run.path("train", name, training)
     card = MemberCard(
         name=name,
         weights="adapter" if recipe.tuner == "lora" else "full",
@@ -84,12 +230,14 @@ def plan_member(run: RunDirectory, config: RunConfig, name: str, clips: pa.Table
         trained={
             "recipe": recipe.model_dump(mode="json"),
             "clips": len(clips),
-            "clips_by_label": {
-                str(label): count
-                for label, count in sorted(Counter(clips["label"].to_pylist()).items())
-            },
-            "participants": pc.count_distinct(clips["participant_id"]).as_py(),
-            "versions": {p: version(p) for p in ("ah-ray", "ms-swift", "torch", "transformers")},
+            "clips_by_label": _by_label(clips),
+            "rows": len(rows.splitlines()),
+            "videos": len({clip["video_id"] for clip in clips}),
+            "participants": len({clip["participant_id"] for clip in clips} - {None}),
+            "nodes": config.train.nodes,
+            "processes": config.train.nodes * config.train.processes_per_node,
+            "versions": package_versions(),
+            "git_commit": git_commit(),
         },
     )
     job = SwiftJob(
@@ -97,26 +245,83 @@ def plan_member(run: RunDirectory, config: RunConfig, name: str, clips: pa.Table
         model=config.model,
         recipe=recipe,
         media=config.media,
-        rows=rows_uri,
-        output=run.path("members", name),
+        rows=storage.join(store, "rows.jsonl"),
+        store=store,
+        validation=storage.join(store, "validation.jsonl") if with_loss else None,
+        task=task if recipe.algorithm == "grpo" else None,
     )
-    return Launch(job, {MEMBER_FILE: write_card(card)}, marker=MEMBER_FILE)
+    return Plan(job, card, rows, validation_rows)
 
 
-def training_rows(clips: pa.Table, task: Task, prompt: Prompt) -> bytes:
-    """The data set of a member: one conversation per clip, one JSON object per line."""
-    lines = [
-        json.dumps(
-            swift_row(prompt, task.reply(clip["label"]), *media_of(clip)), ensure_ascii=False
+def _by_label(clips: Sequence[Row]) -> dict[str, int]:
+    return {str(k): v for k, v in sorted(Counter(clip["label"] for clip in clips).items())}
+
+
+def _train_member(
+    run: RunDirectory, config: RunConfig, plan: Plan, validation: RunDirectory | None
+) -> None:
+    """Train one member, choose its checkpoint, and make it appear."""
+    from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
+
+    job = plan.job
+    storage.write_bytes(job.rows, plan.rows)
+    if job.validation and plan.validation_rows is not None:
+        storage.write_bytes(job.validation, plan.validation_rows)
+    fit(job, config.train)
+    checkpoints = complete_checkpoints(job.checkpoints)
+    candidates = [Candidate(checkpoints[-1], {})]
+    if validation is not None:
+        with _ONE_VALIDATION:
+            candidates = choose(validation, plan.card, job.store, checkpoints, config)
+    facts = json.loads(storage.read_bytes(job.finished))
+    chosen = candidates[0]
+    card = plan.card.model_copy(
+        update={
+            "model": plan.card.model.model_copy(update={"attention": facts["attention"]}),
+            "trained": plan.card.trained
+            | {
+                "seconds": facts["seconds"],
+                "checkpoint": _described(chosen),
+                "checkpoints": [_described(candidate) for candidate in candidates],
+            },
+        }
+    )
+    uri = run.path("members", job.name)
+    publish(chosen.checkpoint, uri, {MEMBER_FILE: write_card(card)}, MEMBER_FILE)
+    storage.remove(job.checkpoints)  # with the states of their optimizers: large, and of no use
+
+
+def _described(candidate: Candidate) -> dict[str, Any]:
+    """A checkpoint as ``member.yaml`` has it."""
+    checkpoint, metrics = candidate
+    values = checkpoint._asdict()
+    values.pop("uri")
+    return values | {"validation": dict(metrics)}
+
+
+def _print_summary(run: RunDirectory, config: RunConfig) -> None:
+    """A table like the paper's Table II, of the validation participants."""
+    table = Table(
+        "", "fine-tuning", "epochs", "step", "loss", "accuracy", "macro F1", "AP", "n",
+        title="members on validation participants (loss: clips, the rest: videos)",
+    )  # fmt: skip
+    for name in config.members:
+        trained = read_member(run.path("members", name)).card.trained
+        # Cards of earlier versions have no checkpoint.
+        recipe, chosen = trained["recipe"], trained.get("checkpoint", {})
+        values = chosen.get("validation", {})
+        how = f"{recipe['tuner']} {recipe.get('algorithm', 'sft')}"
+        table.add_row(
+            name,
+            how,
+            f"{recipe['epochs']:g}",
+            str(chosen.get("step", "-")),
+            _cell(chosen.get("eval_loss"), 4),
+            *(_cell(values.get(key)) for key in ("accuracy", "macro_f1", "average_precision")),
+            str(values.get("n", "-")),
         )
-        for clip in clips.to_pylist()
-    ]
-    return "".join(line + "\n" for line in lines).encode()
+    console.print(table)
 
 
-def media_of(clip: Mapping[str, Any]) -> tuple[str, str]:
-    """Picture and sound of a clip (a row of ``schemas.CLIPS``): its files, or its source twice."""
-    if clip["media_uri"] is not None:
-        return clip["media_uri"], clip["audio_uri"]
-    virtual = with_times(clip["source_uri"], Span(clip["start_s"], clip["end_s"]))
-    return virtual, virtual
+def _cell(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -16,7 +16,8 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import StageProgress, console
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
 from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
-from ah_ray.training.swift import Launch, SwiftJob
+from ah_ray.training.checkpoints import complete_checkpoints, publish
+from ah_ray.training.swift import SwiftJob
 
 _MARKER = "config.json"  # of a checkpoint folder; written last
 
@@ -68,6 +69,8 @@ def make_base(run: RunDirectory, config: RunConfig) -> None:
         recipe=RECIPE,
         media=config.media,
         rows=storage.join(inputs, "rows.jsonl"),
-        output=base,
+        store=storage.join(inputs, "training"),
     )
-    fit(Launch(job, {}, marker=_MARKER), config.train, run.path("train", "ray"))
+    fit(job, config.train)
+    publish(complete_checkpoints(job.checkpoints)[-1], base, {}, marker=_MARKER)
+    storage.remove(job.store)

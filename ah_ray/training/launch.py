@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import socket
 import tempfile
 import threading
@@ -14,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs
 import ray.train
 import ray.util
+from fsspec.core import url_to_fs
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -24,66 +27,91 @@ from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import TrainConfig
 from ah_ray.media.fragment import split_times, with_times
 from ah_ray.progress import console
+from ah_ray.schemas import stable_id
+from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
+from ah_ray.training.process import SwiftError, last_lines, run_swift
 from ah_ray.training.swift import (
-    Launch,
     Node,
-    SwiftError,
-    arguments,
+    Paths,
+    SwiftJob,
+    attention_kernel,
+    command,
     environment,
-    run_swift,
 )
 
 _PROGRESS_EVERY_S = 5.0
 
 
-def fit(launch: Launch, settings: TrainConfig, state: str) -> None:
-    """Run one training on ``settings.nodes`` nodes and wait for its end.
+def fit(job: SwiftJob, settings: TrainConfig) -> None:
+    """Run one training on ``settings.nodes`` nodes to its end, unless it got there before.
+
+    A training that was cut off goes on from its newest complete checkpoint; so does one that
+    fails, ``settings.max_failures`` times.
 
     Args:
-        launch: what to train.
+        job: what to train; its checkpoints are then in ``job.checkpoints``.
         settings: its resources.
-        state: a folder for Ray Train's own state and the progress; every node must reach it.
 
     Raises:
-        SwiftError: it failed more than ``settings.max_failures`` times.
+        SwiftError: it failed once too often.
     """
+    if storage.exists(job.finished):
+        return
+    delete_incomplete(job.checkpoints)
     resources: dict[str, float] = {"CPU": settings.cpus_per_node}
     if settings.use_gpu:
         resources["GPU"] = settings.processes_per_node
-    progress = storage.join(state, f"{launch.job.name}.progress.json")
+    filesystem, path = url_to_fs(job.store)
+    storage.remove(storage.join(job.store, "ray"))
     trainer = DataParallelTrainer(
         _train_on_node,
-        train_loop_config={"launch": launch, "settings": settings, "progress": progress},
+        train_loop_config={"job": job, "settings": settings},
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.nodes,
             use_gpu=settings.use_gpu,
             resources_per_worker=resources,
             placement_strategy="STRICT_SPREAD" if settings.nodes > 1 else "PACK",
         ),
+        # Ray's own state goes where the run goes, through the same filesystem as all else.
         run_config=ray.train.RunConfig(
-            name=launch.job.name,
-            storage_path=state,
+            name="ray",
+            storage_path=path,
+            storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
         ),
     )
     try:
-        with _watched(launch.job.name, progress):
+        with _watched(job):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        causes = getattr(error, "worker_failures", {})
-        reason = "\n".join(str(cause) for cause in causes.values()) or str(error)
-        raise SwiftError(f"training of {launch.job.name} failed: {reason}") from None
+        raise SwiftError(_failure(job, settings, error)) from None
 
 
-def _train_on_node(config: Mapping[str, Any]) -> None:
-    """What each Ray Train worker does: bring the inputs, run ``swift``, keep the result."""
-    launch: Launch = config["launch"]
-    settings: TrainConfig = config["settings"]
-    job = launch.job
-    context = ray.train.get_context()
-    address, port = broadcast_from_rank_zero((ray.util.get_node_ip_address(), _free_port()))
-    node = Node(
-        rank=context.get_world_rank(),
+def _failure(job: SwiftJob, settings: TrainConfig, error: ray.train.TrainingFailedError) -> str:
+    """What people read of a training that is given up: the child's words, not Ray's stack."""
+    causes = [
+        str(getattr(cause, "_base_exc", cause))
+        for cause in getattr(error, "worker_failures", {}).values()
+    ]
+    done = complete_checkpoints(job.checkpoints)
+    kept = f"step {done[-1].step}" if done else "none"
+    return (
+        f"training of {job.name} failed {settings.max_failures + 1} times; newest complete "
+        f"checkpoint: {kept}; the same command goes on from there\n"
+        + "\n".join(dict.fromkeys(causes or [str(error)]))
+    )
+
+
+def node_scratch(job: SwiftJob, settings: TrainConfig, rank: int) -> Path:
+    """The folder on a node's disk that its part of a training uses while it runs."""
+    parent = settings.scratch or tempfile.gettempdir()
+    return Path(parent, f"ah_ray_train_{stable_id(job.store)}_{rank}")
+
+
+def node_of(settings: TrainConfig, rank: int, address: str, port: int) -> Node:
+    """A node's place in a training with these resources."""
+    return Node(
+        rank=rank,
         count=settings.nodes,
         processes=settings.processes_per_node,
         loaders=settings.loaders_per_process,
@@ -91,58 +119,122 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
         port=port,
         use_gpu=settings.use_gpu,
     )
-    with tempfile.TemporaryDirectory(prefix="ah_ray_train_") as scratch:
-        rows, output = Path(scratch, "rows.jsonl"), Path(scratch, "output")
-        localize_rows(job.rows, rows)
+
+
+def node_paths(job: SwiftJob, scratch: Path, model: str, newest: Checkpoint | None) -> Paths:
+    """Where a node's part of a training finds and leaves things.
+
+    Checkpoints are written where they stay if that is a disk that all nodes reach; else they go
+    to ``scratch`` and from there to the object store.
+    """
+    output, tensorboard = (storage.local_path(uri) for uri in (job.checkpoints, _tensorboard(job)))
+    resume = None
+    if newest is not None:
+        resume = newest.uri if output else str(scratch / f"checkpoint-{newest.step}")
+    return Paths(
+        model=model,
+        rows=str(scratch / "rows.jsonl"),
+        validation=str(scratch / "validation.jsonl") if job.validation else None,
+        output=str(output or scratch / "output"),
+        tensorboard=str(tensorboard or scratch / "tensorboard"),
+        resume=resume,
+    )
+
+
+def _tensorboard(job: SwiftJob) -> str:
+    return storage.join(job.store, "tensorboard")
+
+
+def _train_on_node(config: Mapping[str, Any]) -> None:
+    """What each Ray Train worker does: bring the inputs, run ``swift``, report."""
+    job: SwiftJob = config["job"]
+    settings: TrainConfig = config["settings"]
+    rank = ray.train.get_context().get_world_rank()
+    # Node 0 says where to meet and from where to go on: all must do the same.
+    done = complete_checkpoints(job.checkpoints)
+    address, port, newest = broadcast_from_rank_zero(
+        (ray.util.get_node_ip_address(), _free_port(), done[-1] if done else None)
+    )
+    node = node_of(settings, rank, address, port)
+    scratch = node_scratch(job, settings, rank)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    started = time.monotonic()
+    try:
         model = str(local_checkpoint(job.model.path))
-        checkpoint = run_swift(
-            arguments(job, node, model, str(rows), str(output)),
-            environment(job, node),
-            output,
-            _Progress(config["progress"]) if node.rank == 0 else lambda record: None,
+        paths = node_paths(job, scratch, model, newest)
+        localize_rows(job.rows, Path(paths.rows))
+        if job.validation and paths.validation:
+            localize_rows(job.validation, Path(paths.validation))
+        if newest is not None and paths.resume != newest.uri:
+            filesystem, path = url_to_fs(newest.uri)
+            filesystem.get(path, paths.resume, recursive=True)
+        Path(paths.output).mkdir(parents=True, exist_ok=True)
+        kernel, note = attention_kernel(job.model.attention, node.use_gpu)
+        report = _Report(job, paths, note, newest) if rank == 0 else None
+        run_swift(
+            command(job, node, paths),
+            environment(job, node, paths),
+            scratch / "swift.log",
+            Path(paths.output, "logging.jsonl"),
+            report or (lambda record: None),
         )
-        if node.rank == 0:
-            # A pickle that nothing of ours reads does not belong into a folder people share.
-            (checkpoint / "training_args.bin").unlink(missing_ok=True)
-            for name, data in launch.files.items():
-                (checkpoint / name).write_bytes(data)
-            storage.upload_folder(checkpoint, job.output, last=launch.marker)
+        if report is not None:
+            if not complete_checkpoints(job.checkpoints):
+                words = last_lines(scratch / "swift.log")
+                raise SwiftError(f"swift left no checkpoint:\n{words}")
+            report.end(kernel, time.monotonic() - started)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     ray.train.report({"done": 1})
 
 
-class _Progress:
-    """Keeps the newest record of a training where the driver finds it."""
+class _Report:
+    """Keeps the newest record of a training, and TensorBoard's files, where others find them."""
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    def __init__(
+        self, job: SwiftJob, paths: Paths, note: str | None, newest: Checkpoint | None
+    ) -> None:
+        self._job, self._paths = job, paths
+        notes = [note] if note else []
+        if newest is not None:
+            notes.append(f"goes on from step {newest.step}")
+        self._record: dict[str, object] = {"notes": notes}
         self._written = -math.inf
+        self._write()
 
     def __call__(self, record: Mapping[str, object]) -> None:
-        now = time.monotonic()
-        if now - self._written >= _PROGRESS_EVERY_S:
-            self._written = now
-            storage.write_bytes(self._uri, json.dumps(record).encode())
+        self._record |= record
+        if time.monotonic() - self._written >= _PROGRESS_EVERY_S:
+            self._write()
+
+    def end(self, attention: str, seconds: float) -> None:
+        """The training is over."""
+        self._write()
+        facts = {"attention": attention, "seconds": round(seconds, 1)}
+        storage.write_bytes(self._job.finished, json.dumps(facts | self._record).encode())
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        storage.write_bytes(self._job.progress, json.dumps(self._record).encode())
+        if storage.local_path(self._job.store) is None:
+            upload(Path(self._paths.tensorboard), _tensorboard(self._job))
 
 
 @contextmanager
-def _watched(name: str, uri: str) -> Iterator[None]:
-    """Print a training's progress as its first node writes it to ``uri``."""
-    storage.remove(uri)
+def _watched(job: SwiftJob) -> Iterator[None]:
+    """Print a training's progress as its first node writes it."""
+    storage.remove(job.progress)
     ended = threading.Event()
 
     def watch() -> None:
-        said = ""
+        said: set[str] = set()
         while not ended.wait(_PROGRESS_EVERY_S):
-            if not storage.exists(uri):
-                continue
-            record = json.loads(storage.read_bytes(uri))
-            line = (
-                f"  {name}: step {record['global_step/max_steps']}, loss {record['loss']:.4f}, "
-                f"{record['remaining_time']} left"
-            )
-            if line != said:
-                console.print(line)
-                said = line
+            if storage.exists(job.progress):
+                for line in progress_lines(json.loads(storage.read_bytes(job.progress))):
+                    if line not in said:
+                        console.print(f"  {job.name}: {line}", markup=False)
+                        said.add(line)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -151,6 +243,20 @@ def _watched(name: str, uri: str) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+
+
+def progress_lines(record: Mapping[str, Any]) -> list[str]:
+    """What people read of the newest record: notes, the step and its loss, the last validation."""
+    lines = [str(note) for note in record.get("notes", [])]
+    if "loss" in record:
+        lines.append(
+            f"step {record['global_step/max_steps']}, loss {record['loss']:.4f}, "
+            f"lr {record['learning_rate']:.2e}, {record['tokens_per_s']:.0f} tokens/s, "
+            f"{record['remaining_time']} left"
+        )
+    if "eval_loss" in record:
+        lines.append(f"validation loss {record['eval_loss']:.4f}")
+    return lines
 
 
 def localize_rows(uri: str, target: Path) -> None:

@@ -1,31 +1,37 @@
-"""The `swift sft` command of one training: its arguments, its environment, its progress.
+"""The `swift` command of one training: its arguments and its environment.
 
 Everything that MS-Swift would otherwise decide by itself is stated here.
 """
 
 from __future__ import annotations
 
-import ctypes
+import importlib.util
 import json
 import os
 import re
-import signal
-import subprocess
+import shlex
 import sys
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import safe_open
 
+from ah_ray import storage
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
 from ah_ray.errors import ConfigError
+from ah_ray.tasks import Task
 
-# ``swift_plugin`` runs inside MS-Swift and must not be imported here: it loads Qwen's utilities.
-PLUGIN = Path(__file__).with_name("swift_plugin.py")
-READER = "ah_ray"
+# These run inside MS-Swift and must not be imported here: they load it, and Qwen's utilities.
+PLUGINS = tuple(
+    Path(__file__).with_name(name)
+    for name in ("swift_plugin.py", "swift_callback.py", "swift_reward.py")
+)
+READER = CALLBACK = REWARD = "ah_ray"
 MEDIA_VARIABLE = "AH_RAY_MEDIA"  # the MediaConfig as JSON
+TASK_VARIABLE = "AH_RAY_TASK"  # the Task as JSON
+CALLBACK_VARIABLE = "AH_RAY_CALLBACK"  # what ``swift_callback`` needs, as JSON
+
+COMMANDS = {"sft": ("swift", "sft"), "grpo": ("swift", "rlhf")}
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,9 @@ class SwiftJob:
         recipe: how to tune it.
         media: what the model sees of a clip.
         rows: the data set, one JSON object per line (any fsspec URI); media paths are URIs.
-        output: the folder that the trained checkpoint or adapter goes to (any fsspec URI).
+        validation: the same for the clips that choose the checkpoint; None for none.
+        store: the folder for checkpoints and everything else that it leaves (any fsspec URI).
+        task: says which reply is right (algorithm grpo).
     """
 
     name: str
@@ -46,22 +54,24 @@ class SwiftJob:
     recipe: RecipeConfig
     media: MediaConfig
     rows: str
-    output: str
+    store: str
+    validation: str | None = None
+    task: Task | None = None
 
+    @property
+    def checkpoints(self) -> str:
+        """The folder for checkpoints."""
+        return storage.join(self.store, "checkpoints")
 
-@dataclass(frozen=True)
-class Launch:
-    """A training and what its finished folder holds besides the checkpoint.
+    @property
+    def finished(self) -> str:
+        """The file that says that it has got to its end, as JSON."""
+        return storage.join(self.store, "finished.json")
 
-    Attributes:
-        job: the training.
-        files: further files by name.
-        marker: the file that is written last; the folder is complete when it is there.
-    """
-
-    job: SwiftJob
-    files: Mapping[str, bytes]
-    marker: str
+    @property
+    def progress(self) -> str:
+        """The file with its newest record, as JSON."""
+        return storage.join(self.store, "progress.json")
 
 
 @dataclass(frozen=True)
@@ -82,58 +92,125 @@ class Node:
         return self.count * self.processes > 1
 
 
-def arguments(job: SwiftJob, node: Node, model: str, rows: str, output: str) -> list[str]:
-    """The arguments of ``swift sft``.
+@dataclass(frozen=True)
+class Paths:
+    """Where a training finds and leaves things on one machine.
 
-    Args:
-        job: the training.
-        node: the machine it runs on.
-        model: local path of the checkpoint.
-        rows: local path of the data set, with local media paths.
-        output: local folder for checkpoints.
+    Attributes:
+        model: the checkpoint to start from.
+        rows: the data set, with local media paths.
+        validation: the validation data set; None for none.
+        output: the folder for checkpoints.
+        tensorboard: the folder for TensorBoard's files.
+        resume: the complete checkpoint to go on from; None to begin.
     """
+
+    model: str
+    rows: str
+    validation: str | None
+    output: str
+    tensorboard: str
+    resume: str | None
+
+
+def command(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
+    """The whole command line of one node.
+
+    Raises:
+        ConfigError: no module of the checkpoint is a LoRA target.
+    """
+    return [*COMMANDS[job.recipe.algorithm], *arguments(job, node, paths)]
+
+
+def shell_text(job: SwiftJob, node: Node, paths: Paths) -> str:
+    """Environment and command of one node as a shell reads them, one argument per line."""
+    variables = [f"{k}={shlex.quote(v)}" for k, v in environment(job, node, paths).items()]
+    words: list[str] = []
+    for word in command(job, node, paths):
+        if word.startswith("--") or not words:
+            words.append(word)
+        else:
+            words[-1] += f" {shlex.quote(word)}"
+    return " \\\n  ".join([*variables, *words])
+
+
+def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
+    """The arguments of the ``swift`` command."""
     recipe = job.recipe
+    every = "steps" if recipe.save_every_steps else "epoch"
+    attention, _ = attention_kernel(job.model.attention, node.use_gpu)
     stated: dict[str, str | int | float | bool | list[str]] = {
-        "model": model,
+        "model": paths.model,
         "model_type": job.model.model_type,
         "template": job.model.template,
         "use_hf": True,  # and with check_model off: never ask a hub about a local folder
         "check_model": False,
-        "dataset": rows,
+        "dataset": paths.rows,
         "split_dataset_ratio": 0,
         "strict": True,  # a bad row is an error, not another row
         "dataset_shuffle": True,
-        "external_plugins": str(PLUGIN),
+        "external_plugins": [str(plugin) for plugin in PLUGINS],
+        "callbacks": CALLBACK,
         "torch_dtype": job.model.dtype,
-        "attn_impl": job.model.attention,
+        "attn_impl": attention,
         "tuner_type": recipe.tuner,
         "learning_rate": recipe.learning_rate,
-        "lr_scheduler_type": "cosine",
+        "lr_scheduler_type": recipe.scheduler,
         "warmup_ratio": recipe.warmup_ratio,
+        "weight_decay": recipe.weight_decay,
         "num_train_epochs": recipe.epochs,
         "per_device_train_batch_size": recipe.batch_size,
         "gradient_accumulation_steps": recipe.accumulation,
         "gradient_checkpointing": recipe.gradient_checkpointing,
+        "packing": recipe.packing,
         "max_length": recipe.max_length,
         "truncation_strategy": "left",
+        "freeze_llm": not recipe.train_language,
         "freeze_vit": not recipe.train_vision,
         "freeze_aligner": not recipe.train_aligner,
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "dataloader_num_workers": node.loaders,
         "logging_steps": 10,
-        "save_strategy": "epoch",
-        "save_total_limit": 1,
-        "save_only_model": True,
-        "report_to": "none",
-        "output_dir": output,
+        "include_num_input_tokens_seen": True,
+        "report_to": "tensorboard",
+        "logging_dir": paths.tensorboard,
+        # The callback deletes old checkpoints: MS-Swift would do so before the new one is whole.
+        "save_strategy": every,
+        "save_only_model": False,
+        "output_dir": paths.output,
         "add_version": False,
+        "eval_strategy": every if paths.validation else "no",
     }
+    if recipe.save_every_steps:
+        stated["save_steps"] = recipe.save_every_steps
+    if paths.validation:
+        stated |= {
+            "val_dataset": paths.validation,
+            "per_device_eval_batch_size": recipe.batch_size,
+            "metric_for_best_model": "loss",
+        }
+        if recipe.save_every_steps:
+            stated["eval_steps"] = recipe.save_every_steps
+        if recipe.early_stop_after:
+            stated["early_stop_interval"] = recipe.early_stop_after
+    if paths.resume:
+        stated["resume_from_checkpoint"] = paths.resume
+    if recipe.algorithm == "grpo":
+        stated |= {
+            "rlhf_type": "grpo",
+            "reward_funcs": REWARD,
+            "num_generations": recipe.generations,
+            "temperature": recipe.temperature,
+            "max_completion_length": recipe.max_reply_tokens,
+            "use_vllm": False,
+        }
     if recipe.tuner == "lora":
         stated |= {
             "lora_rank": recipe.lora_rank,
             "lora_alpha": recipe.lora_alpha,
-            "target_modules": lora_modules(Path(model), recipe.lora_targets),
+            "lora_dropout": recipe.lora_dropout,
+            "target_modules": lora_modules(paths.model, recipe.lora_targets),
         }
     if recipe.deepspeed:
         stated["deepspeed"] = recipe.deepspeed
@@ -149,17 +226,38 @@ def arguments(job: SwiftJob, node: Node, model: str, rows: str, output: str) -> 
     ]
 
 
-def lora_modules(checkpoint: Path, pattern: str) -> list[str]:
+def attention_kernel(asked: str, use_gpu: bool) -> tuple[str, str | None]:
+    """The attention kernel that can run on this machine.
+
+    Returns:
+        Its name as transformers knows it, and why it is not the one asked for (None if it is).
+    """
+    if asked != "flash_attention_2":
+        return asked, None
+    if not use_gpu:
+        return "sdpa", "FlashAttention needs a GPU: training with sdpa instead"
+    if importlib.util.find_spec("flash_attn") is None:
+        return "sdpa", "flash-attn is not installed: training with sdpa instead, which is slower"
+    return asked, None
+
+
+def lora_modules(checkpoint: str, pattern: str) -> list[str]:
     """The full names of the checkpoint's modules that ``pattern`` matches as a whole.
 
     MS-Swift takes a pattern too, but for mixture-of-experts models PEFT reduces it to the last
     part of the names it matches, and ``q_proj`` is found again in the audio tower.
 
+    Args:
+        checkpoint: a folder on this machine; if it is none (yet), the pattern stands for them.
+        pattern: a regular expression.
+
     Raises:
         ConfigError: nothing matches.
     """
+    if not Path(checkpoint).is_dir():
+        return [f"<the modules that match {pattern}>"]
     weights: set[str] = set()
-    for file in checkpoint.glob("*.safetensors"):
+    for file in Path(checkpoint).glob("*.safetensors"):
         with safe_open(file, "np") as tensors:
             weights.update(tensors.keys())
     names = sorted(name.removesuffix(".weight") for name in weights if name.endswith(".weight"))
@@ -172,22 +270,35 @@ def lora_modules(checkpoint: Path, pattern: str) -> list[str]:
     return matched
 
 
-def environment(job: SwiftJob, node: Node) -> dict[str, str]:
+def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
     """What the environment of ``swift`` must hold besides what is there."""
     media, unit = job.media, job.media.size_multiple**2
     stated = {
         MEDIA_VARIABLE: media.model_dump_json(),
+        CALLBACK_VARIABLE: json.dumps(
+            {
+                "store": job.checkpoints,
+                "rows": paths.rows,
+                "validation": paths.validation,
+                "save_total_limit": job.recipe.save_total_limit,
+                "resume": paths.resume,
+            }
+        ),
         "FORCE_QWENVL_VIDEO_READER": READER,
         # Frames come at their final size; these bounds keep Qwen's utilities from changing it.
         "VIDEO_MIN_TOKEN_NUM": str(media.min_pixels // unit),
         "VIDEO_MAX_TOKEN_NUM": str(-(-media.max_pixels // unit)),
         "SWIFT_AUDIO_LOAD_BACKEND": "soundfile_pyav",
-        "ENABLE_AUDIO_OUTPUT": "0",  # the thinker only: no speech is trained
+        "ENABLE_AUDIO_OUTPUT": "0" if job.model.thinker_only else "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]),
+        "PYTHONPATH": os.pathsep.join(
+            dict.fromkeys([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+        ),
     }
+    if job.task is not None:
+        stated[TASK_VARIABLE] = job.task.model_dump_json()
     if node.distributed:
         stated |= {
             "NNODES": str(node.count),
@@ -199,93 +310,6 @@ def environment(job: SwiftJob, node: Node) -> dict[str, str]:
     if not node.use_gpu:
         stated["CUDA_VISIBLE_DEVICES"] = ""
     return stated
-
-
-class SwiftError(RuntimeError):
-    """`swift` failed; the message ends with the last lines it wrote."""
-
-
-def run_swift(
-    args: Sequence[str],
-    extra_environment: Mapping[str, str],
-    output: Path,
-    on_progress: Callable[[Mapping[str, object]], None],
-) -> Path:
-    """Run ``swift sft`` to its end; it dies with this process.
-
-    Args:
-        args: from ``arguments``.
-        extra_environment: from ``environment``.
-        output: its ``output_dir``; what it prints goes to ``swift.log`` there.
-        on_progress: called with each record that MS-Swift logs (loss, step, remaining time).
-
-    Returns:
-        The folder of the last checkpoint.
-
-    Raises:
-        SwiftError: it exited with an error or left no checkpoint.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    log, records = output / "swift.log", output / "logging.jsonl"
-    command = [sys.executable, "-m", "swift.cli.main", "sft", *args]
-    inherited = {k: v for k, v in os.environ.items() if k not in _RAY_SETS}
-    with log.open("wb") as sink:
-        child = subprocess.Popen(
-            command,
-            env=inherited | dict(extra_environment),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-    seen = 0
-    try:
-        while True:
-            ended = child.poll() is not None
-            # What follows the last newline is a record that is still being written.
-            lines = records.read_text().split("\n")[:-1] if records.exists() else []
-            for line in lines[seen:]:
-                record = json.loads(line)
-                if "loss" in record:
-                    on_progress(record)
-            seen = len(lines)
-            if ended:
-                break
-            _wait(child)
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    if child.returncode:
-        raise SwiftError(f"swift exited with {child.returncode}:\n{last_lines(log)}")
-    checkpoints = sorted(output.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    if not checkpoints:
-        raise SwiftError(f"swift left no checkpoint:\n{last_lines(log)}")
-    return checkpoints[-1]
-
-
-def last_lines(log: Path, count: int = 20) -> str:
-    """The end of a log, without progress bars."""
-    lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
-    return "\n".join(deque((line for line in lines if "it/s]" not in line), maxlen=count))
-
-
-# Ray binds a worker to its device and threads with these; torchrun and MS-Swift set their own.
-_RAY_SETS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
-
-
-def _wait(child: subprocess.Popen[bytes]) -> None:
-    try:
-        child.wait(timeout=1.0)
-    except subprocess.TimeoutExpired:
-        return
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent is gone, even by SIGKILL."""
-    parent_death_signal = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
 
 
 def _text(value: str | int | float | bool) -> str:

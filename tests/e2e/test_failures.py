@@ -12,6 +12,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import psutil
 import pyarrow.compute as pc
+import pytest
+import yaml
 
 from ah_ray import schemas, storage
 from tests.e2e.helpers import ROOT, ah_ray, kill_when, result_rows, rows
@@ -90,34 +92,44 @@ def test_a_clip_that_kills_its_engine_is_given_up_and_the_others_are_scored(
     assert [Path(uri).name for uri in undecided["uri"].to_pylist()] == ["deadly.mp4"]
 
 
-def test_killed_while_training_leaves_no_half_member_and_no_process(
+def test_killed_while_training_goes_on_from_the_last_checkpoint(
     copy_of_demo: Path, same_inputs: list[str]
 ) -> None:
     shutil.rmtree(copy_of_demo / "members" / "v1")
-    shutil.rmtree(copy_of_demo / "train")
+    shutil.rmtree(copy_of_demo / "train", ignore_errors=True)
     arguments = ["train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs]
-    arguments += ["--set", "recipes.lora.epochs=0.2"]
-    progress = copy_of_demo / "train" / "ray" / "v1.progress.json"
+    arguments += ["--set", "recipes.lora.epochs=0.3", "--set", "train.validation_splits=[]"]
+    arguments += ["--set", "recipes.lora.save_every_steps=10"]
     command = [sys.executable, "-m", "ah_ray.cli", *arguments]
-    kill_when(command, progress.exists, with_workers=False)
-    assert not (copy_of_demo / "members" / "v1" / "member.yaml").exists()
+    markers = copy_of_demo / "train"
+    kill_when(
+        command,
+        lambda: any(markers.glob("v1/*/checkpoints/checkpoint-*/complete.json")),
+        with_workers=False,
+    )
+    assert not (copy_of_demo / "members" / "v1").exists()
     deadline = time.monotonic() + 60
-    while swift_processes():
-        assert time.monotonic() < deadline, "swift outlives the job that started it"
+    while processes_of(copy_of_demo):
+        assert time.monotonic() < deadline, "a part of swift outlives the job that started it"
         time.sleep(0.5)
     done = ah_ray(*arguments)
     assert "1 members to do, 2 were trained before" in done.stdout
+    assert "v1: goes on from step " in done.stdout
     member = copy_of_demo / "members" / "v1"
-    assert (member / "member.yaml").exists()
+    card = yaml.safe_load((member / "member.yaml").read_text())
+    assert card["trained"]["rows"] == card["trained"]["clips"]
+    assert card["trained"]["checkpoint"]["epoch"] == pytest.approx(0.3, abs=0.01)
     # The adapter is on the language model alone.
     config = json.loads((member / "adapter_config.json").read_text())
     assert all("model.layers" in name for name in config["target_modules"])
+    assert not list(markers.glob("v1/*/checkpoints"))
 
 
-def swift_processes() -> list[int]:
+def processes_of(run: Path) -> list[int]:
+    """The processes of a training: they have their output folder among their arguments."""
     return [
         process.pid
         for process in psutil.process_iter(["cmdline", "status"])
-        if "swift.cli.main" in (process.info["cmdline"] or [])
+        if any(part.startswith(f"{run}/train") for part in process.info["cmdline"] or [])
         and process.info["status"] != psutil.STATUS_ZOMBIE
     ]

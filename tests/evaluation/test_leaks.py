@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ah_ray.evaluation.contents import contents_of
 from ah_ray.evaluation.leaks import Leak, LeakError, find_leaks, require_no_leaks
 from ah_ray.schemas import VIDEOS
 
@@ -85,3 +86,32 @@ def test_every_leak_is_found_in_any_order(data, rows):
     }
     assert {(leak.kind, leak.item) for leak in found} == expected
     assert find_leaks(table(*data.draw(st.permutations(rows)))) == found
+
+
+# The same recording under two names
+
+
+def test_a_content_in_two_splits_is_found_under_both_names():
+    videos = table(("p1", "a", "train"), ("p2", "b", "test"), ("p3", "c", "test"))
+    contents = {"a": "same", "b": "same", "c": "other"}
+    assert find_leaks(videos, contents) == [Leak("content", "a = b", ("test", "train"))]
+    assert find_leaks(videos, {"b": "same", "c": "same"}) == []
+
+
+def test_a_copy_of_a_video_is_a_leak_and_a_similar_video_is_none(tmp_path):
+    recording = bytes(range(256)) * 1000
+    for name, data in {
+        **{"a.mp4": recording, "copy.mp4": recording, "longer.mp4": recording + b"x"},
+        **{"head.mp4": b"x" + recording[1:], "tail.mp4": recording[:-1] + b"x"},
+        **{"short.mp4": b"12", "other.mp4": b"34", "empty.mp4": b""},
+    }.items():
+        (tmp_path / name).write_bytes(data)
+    names = ["copy", "longer", "head", "tail", "short", "other", "empty", "missing"]
+    rows = [(None, str(tmp_path / f"{name}.mp4"), "test") for name in names]
+    videos = table((None, str(tmp_path / "a.mp4"), "train"), *rows)
+    contents = contents_of(videos)
+    assert len(set(contents.values())) == len(names) - 1
+    (leak,) = find_leaks(videos, contents)
+    assert leak.item == f"{tmp_path}/a.mp4 = {tmp_path}/copy.mp4"
+    with pytest.raises(LeakError, match=r"copy\.mp4 is in test and train"):
+        require_no_leaks(videos, contents)

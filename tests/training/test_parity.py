@@ -21,11 +21,11 @@ from ah_ray.media.fragment import split_times
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import Span, split
 from ah_ray.members import Member, MemberCard
-from ah_ray.pipelines.train import media_of
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
-from ah_ray.training.swift import PLUGIN, Node, SwiftJob, environment
+from ah_ray.training.rows import media_of
+from ah_ray.training.swift import PLUGINS, Node, Paths, SwiftJob, environment
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
 RULE = SegmentationConfig(clip_s=4.0, min_tail_s=1.5)
@@ -108,11 +108,12 @@ def test_training_and_scoring_see_the_same(
     processor = load_processor(str(checkpoint))
 
     job = SwiftJob("m", model, RecipeConfig(tuner="full", learning_rate=1), MEDIA, "", "")
+    paths = Paths("", "", None, "", "", None)
     dataset, encoded = tmp_path / "rows.jsonl", tmp_path / "encoded.pt"
     dataset.write_text("".join(json.dumps(row) + "\n" for row in rows))
     subprocess.run(
-        [sys.executable, "-c", ENCODE_WITH_SWIFT, PLUGIN, checkpoint, dataset, encoded],
-        env={**os.environ, **environment(job, Node())},
+        [sys.executable, "-c", ENCODE_WITH_SWIFT, PLUGINS[0], checkpoint, dataset, encoded],
+        env={**os.environ, **environment(job, Node(), paths)},
         check=True,
     )
     trained = torch.load(encoded, weights_only=False)

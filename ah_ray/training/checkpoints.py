@@ -1,0 +1,146 @@
+"""The checkpoints of one training: which are complete, which stay, and which becomes the member.
+
+They lie in one folder (any fsspec URI) as ``checkpoint-STEP``. A checkpoint without its marker is
+still being written, or was cut off; nobody reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from fsspec.core import url_to_fs
+
+from ah_ray import storage
+
+MARKER = "complete.json"  # written last: what ``Checkpoint`` holds, but for the place
+
+# What only a trainer reads. Some of it is pickle, which does not belong into a folder people share.
+_OF_THE_TRAINER = re.compile(
+    r"(optimizer\.(pt|bin)|scheduler\.pt|scaler\.pt|rng_state.*\.pth|training_args\.bin|latest"
+    r"|trainer_state\.json|zero_to_fp32\.py|global_step\d+/.*)|" + re.escape(MARKER)
+)
+
+
+class Checkpoint(NamedTuple):
+    """A complete checkpoint.
+
+    Attributes:
+        uri: its folder.
+        step: after how many optimizer steps it was taken.
+        epoch: the same in passes over the training clips.
+        loss: on the training clips since the last report; None when none was made.
+        eval_loss: mean over the validation clips; None without such.
+    """
+
+    uri: str
+    step: int
+    epoch: float
+    loss: float | None
+    eval_loss: float | None
+
+
+def complete_checkpoints(store: str) -> list[Checkpoint]:
+    """The complete checkpoints in the folder ``store``, in order of steps."""
+    found = []
+    for file in storage.list_files(f"{store}/checkpoint-*/{MARKER}"):
+        values = json.loads(storage.read_bytes(file))
+        found.append(Checkpoint(uri=file.rsplit("/", 1)[0], **values))
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def mark_complete(checkpoint: Checkpoint) -> None:
+    """Declare that every file of a checkpoint is in its folder."""
+    values = checkpoint._asdict()
+    uri = values.pop("uri")
+    storage.write_bytes(storage.join(uri, MARKER), json.dumps(values).encode())
+
+
+def best(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The one with the lowest validation loss, the earlier of equals; without losses the last."""
+    known = [c for c in checkpoints if c.eval_loss is not None]
+    return min(known, key=lambda c: (c.eval_loss, c.step)) if known else checkpoints[-1]
+
+
+def superseded(checkpoints: Sequence[Checkpoint], limit: int) -> list[Checkpoint]:
+    """Those that may go: all but the ``limit`` newest and the best."""
+    ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
+    keep = {*ordered[-limit:], best(ordered)} if ordered else set()
+    return [checkpoint for checkpoint in ordered if checkpoint not in keep]
+
+
+def delete(checkpoint: Checkpoint) -> None:
+    """Delete a checkpoint, its marker first: what is left of it by a crash is not complete."""
+    storage.remove(storage.join(checkpoint.uri, MARKER))
+    storage.remove(checkpoint.uri)
+
+
+def delete_incomplete(store: str) -> None:
+    """Delete what trainings that were cut off have left behind."""
+    whole = {checkpoint.step for checkpoint in complete_checkpoints(store)}
+    files = storage.list_files(store)
+    steps = {int(m[1]) for file in files if (m := re.search(r"/checkpoint-(\d+)/", file))}
+    for step in steps - whole:
+        storage.remove(storage.join(store, f"checkpoint-{step}"))
+
+
+def upload(folder: Path, uri: str) -> None:
+    """Copy the files of one node's part of a checkpoint to its folder."""
+    filesystem, path = url_to_fs(uri)
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        target = f"{path}/{file.relative_to(folder).as_posix()}"
+        filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+        filesystem.put_file(str(file), target)
+
+
+def publish(checkpoint: Checkpoint, uri: str, files: Mapping[str, bytes], marker: str) -> None:
+    """Make the model in a checkpoint the content of ``uri``; it appears at once or not at all.
+
+    Nothing is copied through this machine: a local checkpoint is linked, one in an object store
+    copied there, with ``marker`` last.
+
+    Args:
+        checkpoint: stays as it is.
+        uri: the folder to make, on the same filesystem as the checkpoint.
+        files: further files by name.
+        marker: the file without which ``uri`` counts as absent.
+    """
+    names = sorted(
+        name
+        for file in storage.list_files(checkpoint.uri)
+        if not _OF_THE_TRAINER.fullmatch(name := file.removeprefix(f"{checkpoint.uri}/"))
+    )
+    storage.remove(uri)
+    source, target = storage.local_path(checkpoint.uri), storage.local_path(uri)
+    if source is None or target is None:
+        filesystem, path = url_to_fs(uri)
+        origin = url_to_fs(checkpoint.uri)[1]
+        for name in sorted(set(names) - set(files) - {marker}):
+            filesystem.copy(f"{origin}/{name}", f"{path}/{name}")
+        for name in sorted(files, key=lambda name: name == marker):
+            storage.write_bytes(storage.join(uri, name), files[name])
+        if marker not in files:
+            filesystem.copy(f"{origin}/{marker}", f"{path}/{marker}")
+        return
+    # Beside the checkpoint and not beside the members: there, a folder is a member.
+    with storage.temporary_sibling(source) as staged:
+        for name in names:
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            _link(source / name, staged / name)
+        for name, data in files.items():
+            (staged / name).unlink(missing_ok=True)  # never write through a link
+            (staged / name).write_bytes(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a filesystem without hard links
+        shutil.copyfile(source, target)

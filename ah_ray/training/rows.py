@@ -1,0 +1,80 @@
+"""The data set of a member: one conversation per training clip. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ah_ray.config import RecipeConfig
+from ah_ray.findings import note
+from ah_ray.media.fragment import with_times
+from ah_ray.media.segment import Span
+from ah_ray.tasks import Prompt, Task, swift_row
+
+Row = dict[str, Any]
+
+
+def usable_clips(clips: Sequence[Row], files: Collection[str]) -> tuple[list[Row], list[Row]]:
+    """The clips that can be trained on, and a finding for each that cannot.
+
+    Args:
+        clips: rows of ``schemas.CLIPS``.
+        files: the URIs of all clip files that are there; virtual clips need none.
+    """
+    usable: list[Row] = []
+    findings: list[Row] = []
+    for clip in clips:
+        needed = [clip[key] for key in ("media_uri", "audio_uri") if clip[key] is not None]
+        if missing := [uri for uri in needed if uri not in files]:
+            message = f"no file {' and no file '.join(missing)}"
+            findings.append(note(clip["clip_id"], "clip_file_missing", message))
+        elif clip["label"] is None:
+            message = f"{clip['source_uri']}: the clip has no label"
+            findings.append(note(clip["clip_id"], "clip_unlabelled", message))
+        else:
+            usable.append(clip)
+    return usable, findings
+
+
+def balanced(clips: Sequence[Row], recipe: RecipeConfig) -> list[Row]:
+    """The clips, with those of the rarer label repeated when the recipe asks for it.
+
+    All are taken equally often but for one; which one, the seed decides.
+    """
+    count = Counter(clip["label"] for clip in clips)
+    if recipe.balance == "none" or len(count) < 2:
+        return list(clips)
+    rare, common = min(count, key=count.__getitem__), max(count.values())
+    of_rare = [clip for clip in clips if clip["label"] == rare]
+    times, rest = divmod(common - len(of_rare), len(of_rare))
+    extra = np.random.default_rng(recipe.seed).choice(len(of_rare), rest, replace=False)
+    return [*clips, *(of_rare * times), *(of_rare[index] for index in sorted(extra.tolist()))]
+
+
+def training_rows(
+    clips: Sequence[Mapping[str, Any]], task: Task, prompt: Prompt, recipe: RecipeConfig
+) -> bytes:
+    """One JSON object per clip and line, in MS-Swift's format.
+
+    With grpo the model finds the reply itself, and the row has the label for its reward.
+    """
+    lines = []
+    for clip in clips:
+        row = swift_row(prompt, task.reply(clip["label"]), *media_of(clip))
+        if recipe.algorithm == "grpo":
+            row["messages"] = row["messages"][:-1]
+            row["solution"] = clip["label"]
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
+
+
+def media_of(clip: Mapping[str, Any]) -> tuple[str, str]:
+    """Picture and sound of a clip (a row of ``schemas.CLIPS``): its files, or its source twice."""
+    if clip["media_uri"] is not None:
+        return clip["media_uri"], clip["audio_uri"]
+    virtual = with_times(clip["source_uri"], Span(clip["start_s"], clip["end_s"]))
+    return virtual, virtual

@@ -1,0 +1,27 @@
+"""MS-Swift loads this file (``--external_plugins``) for the reward of ``reward``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from swift.rewards import ORM, orms
+
+from ah_ray.tasks import Task
+from ah_ray.training.reward import answer_reward
+from ah_ray.training.swift import REWARD, TASK_VARIABLE
+
+
+class AnswerReward(ORM):  # type: ignore[misc]
+    """Compares replies with the column ``solution`` of the rows."""
+
+    def __call__(self, completions: list[str], solution: list[int], **_: Any) -> list[float]:
+        """One reward per reply."""
+        task = Task.model_validate_json(os.environ[TASK_VARIABLE])
+        return [
+            answer_reward(task, reply, expected)
+            for reply, expected in zip(completions, solution, strict=True)
+        ]
+
+
+orms[REWARD] = AnswerReward

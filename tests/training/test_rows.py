@@ -1,0 +1,93 @@
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ah_ray.config import RecipeConfig
+from ah_ray.tasks import load_task
+from ah_ray.training.reward import answer_reward
+from ah_ray.training.rows import balanced, training_rows, usable_clips
+
+TASK = load_task("cue_conflict")
+
+
+def recipe(**values) -> RecipeConfig:
+    return RecipeConfig(**{"tuner": "lora", "learning_rate": 1} | values)
+
+
+def clip(number: int, label: int | None = 1) -> dict:
+    return {
+        **{"clip_id": f"c{number}", "label": label, "source_uri": "v.mp4"},
+        **{"media_uri": f"m/{number}.mp4", "audio_uri": f"m/{number}.wav"},
+    }
+
+
+def files_of(clips) -> set[str]:
+    return {clip[key] for clip in clips for key in ("media_uri", "audio_uri")} - {None}
+
+
+def test_every_clip_is_a_row_or_a_finding():
+    clips = [clip(n) for n in range(6)]
+    clips[1]["label"] = None
+    clips[2] |= {"media_uri": None, "audio_uri": None}  # virtual
+    files = files_of(clips) - {"m/3.wav", "m/4.mp4", "m/4.wav"}
+    usable, findings = usable_clips(clips, files)
+    assert [c["clip_id"] for c in usable] == ["c0", "c2", "c5"]
+    assert [(f["item_id"], f["kind"]) for f in findings] == [
+        ("c1", "clip_unlabelled"),
+        ("c3", "clip_file_missing"),
+        ("c4", "clip_file_missing"),
+    ]
+    assert "m/4.mp4" in findings[2]["message"]
+    assert "m/4.wav" in findings[2]["message"]
+    assert {f["severity"] for f in findings} == {"error"}
+
+
+LABELS = st.lists(st.integers(0, 1), min_size=1, max_size=40)
+
+
+@given(LABELS, st.integers(0, 9))
+def test_oversampling_makes_both_labels_as_many(labels, seed):
+    clips = [clip(n, label) for n, label in enumerate(labels)]
+    result = balanced(clips, recipe(balance="oversample", seed=seed))
+    assert result[: len(clips)] == clips
+    count = Counter(c["label"] for c in result)
+    assert len(set(count.values())) == 1
+    assert max(count.values()) == max(Counter(labels).values())
+    times = {label: Counter(c["clip_id"] for c in result if c["label"] == label) for label in count}
+    assert all(max(t.values()) - min(t.values()) <= 1 for t in times.values())
+    assert result == balanced(clips, recipe(balance="oversample", seed=seed))
+    assert balanced(clips, recipe()) == clips
+
+
+@pytest.mark.parametrize("algorithm", ["sft", "grpo"])
+def test_a_row_per_clip(algorithm):
+    clips = [clip(1, 1), clip(2, 0)]
+    written = training_rows(clips, TASK, TASK.prompts["short"], recipe(algorithm=algorithm))
+    rows = [json.loads(line) for line in written.splitlines()]
+    assert [row["videos"] for row in rows] == [["m/1.mp4"], ["m/2.mp4"]]
+    roles = [[message["role"] for message in row["messages"]] for row in rows]
+    if algorithm == "sft":
+        assert roles == [["system", "user", "assistant"]] * 2
+        replies = [row["messages"][-1]["content"] for row in rows]
+        assert replies == ["<answer>Yes</answer>", "<answer>No</answer>"]
+        assert all("solution" not in row for row in rows)
+    else:
+        assert roles == [["system", "user"]] * 2
+        assert [row["solution"] for row in rows] == [1, 0]
+
+
+def test_a_reward_agrees_with_the_parser():
+    right, wrong, unclear, none = (
+        answer_reward(TASK, reply, 1)
+        for reply in (
+            TASK.reply(1),
+            TASK.reply(0),
+            TASK.reply(0) + TASK.reply(1),
+            "Yes, they do.",
+        )
+    )
+    assert right > wrong > unclear == none == 0
+    assert answer_reward(TASK, f"Let me see. {TASK.reply(0).upper()}", 0) == right
