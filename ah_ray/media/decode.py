@@ -30,7 +30,7 @@ _AUDIO_JUMP_S = 0.05
 _LAG_S = 10.0
 # Clips that start later than this are not read up to but sought, with a run-up that is longer
 # than any decoder needs to find into its stream.
-_SEEK_FROM_S, _RUN_UP_S = 30.0, 10.0
+_SEEK_FROM_S, _RUN_UPS_S = 30.0, (10.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def decode(
     try:
         with open_media(uri, limits) as container:
             video, audio = pick_streams(container, uri, limits)
-            if upcoming:
-                _seek(container, spans[upcoming[0]].start_s)
+            if upcoming and spans[upcoming[0]].start_s > _SEEK_FROM_S:
+                _seek(container, video, spans[upcoming[0]].start_s)
             seen = heard = -1.0  # how far each stream has been read, in seconds
             latest: _Picture | None = None
             for item in _read(container, video, audio, media, _deadline(uri, limits)):
@@ -197,11 +197,22 @@ class _Draft:
         return DecodedClip(np.stack(self.frames), fps, self.audio, self.damage)
 
 
-def _seek(container: Any, first_s: float) -> None:
-    """Move to before the first clip when reading up to it would take long."""
-    if first_s > _SEEK_FROM_S:
-        with contextlib.suppress(av.FFmpegError):  # a file that cannot is read from its start
-            container.seek(round((first_s - _RUN_UP_S + start_of(container)) * av.time_base))
+def _seek(container: Any, video: Any, first_s: float) -> None:
+    """Move to where the picture that is shown at ``first_s`` can be decoded from.
+
+    A container without an index of key pictures may land where none follows in time; it is tried
+    from further back, and at last from the start.
+    """
+    start = start_of(container)
+    for run_up_s in (*_RUN_UPS_S, first_s):
+        position = round((first_s - min(run_up_s, first_s) + start) * av.time_base)
+        with contextlib.suppress(av.FFmpegError):
+            container.seek(position)
+            first = next(container.decode(video), None)
+            if first is not None and first.time is not None and first.time - start <= first_s:
+                container.seek(position)
+                return
+    container.seek(round(start * av.time_base))
 
 
 def _deadline(uri: str, limits: LimitsConfig) -> Callable[[], None]:

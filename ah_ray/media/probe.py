@@ -23,6 +23,10 @@ SAFE_OPTIONS = {
 }
 
 
+# Where a file does not say when its picture ends, so much of its end is read, in seconds.
+_END_S = 20.0
+
+
 @dataclass(frozen=True)
 class MediaInfo:
     """What a video file holds.
@@ -164,8 +168,20 @@ def probe(uri: str, limits: LimitsConfig = LimitsConfig()) -> MediaInfo:
 def _duration_s(container: Any, video: Any) -> float | None:
     """From the start of the file to the end of its picture, as far as the file says."""
     start = start_of(container)
+    if container.format.name in ("mpeg", "mpegts"):  # state nothing; libav's guess may lack seconds
+        return _last_end_s(container, video) - start
     if video.duration is not None:
         return float((video.start_time or 0) + video.duration) * float(video.time_base) - start
     if (stated := _matroska_duration(video)) is not None:
         return stated - start
     return None if container.duration is None else container.duration / av.time_base
+
+
+def _last_end_s(container: Any, video: Any) -> float:
+    """When the last picture ends, on the file's clock; read from the end of the file."""
+    if container.duration is not None:
+        end = (container.start_time or 0) + container.duration
+        container.seek(max(end - round(_END_S * av.time_base), container.start_time or 0))
+    frame_s = 1 / float(video.average_rate or 25)
+    ends = (p.pts * p.time_base for p in container.demux(video) if p.pts is not None)
+    return float(max(ends, default=0)) + frame_s
