@@ -112,7 +112,8 @@ def cut(
         # ffmpeg does not say where it met an error, so the few sources that have some are
         # decoded once more to count them in each clip.
         kept = list(result.damage)
-        for index, clip in decode(str(source), [spans[clip_id] for clip_id in kept], _TINY, limits):
+        again = [spans[clip_id] for clip_id in kept]
+        for index, clip in decode(str(source), again, _TINY, limits, every_picture=True):
             if isinstance(clip, DecodedClip):
                 result.damage[kept[index]] = clip.damage
         return result._replace(warning=said.strip().splitlines()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,17 @@ from ah_ray.media.segment import Span
 _STILL_S = 0.5
 # Timestamps that jump by less are rounding (Matroska counts milliseconds), not silence.
 _AUDIO_JUMP_S = 0.05
+_ROUNDING_S = 0.001
 # A stream that lags the other by more than this has ended or is missing: do not wait for it.
 _LAG_S = 10.0
 # Clips that start later than this are not read up to but sought, with a run-up that is longer
 # than any decoder needs to find into its stream.
 _SEEK_FROM_S, _RUN_UPS_S = 30.0, (10.0, 60.0)
+# Codecs in which it is sure that no other picture needs one that is marked as no reference. (In
+# HEVC one of a higher temporal layer may.) Decoding such a picture can be left out.
+_SPARING_CODECS = frozenset({"h264", "mpeg2video", "mpeg4", "vp8"})
+# Packets of pictures are out of order by fewer places than this (H.264 allows 16).
+_REORDER = 32
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,8 @@ class DecodedClip:
         frames: uint8, frames x height x width x RGB.
         fps: the rate at which the frames were taken, in Hz.
         audio: float32 in [-1, 1), mono at 16 kHz; silence where the source has none.
-        damage: pictures that could not be decoded whole and packets that could not be decoded.
+        damage: pictures that could not be decoded whole and packets that could not be decoded,
+            as far as they had to be.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -51,17 +59,23 @@ class DecodedClip:
 
 
 def decode(
-    uri: str, spans: Sequence[Span], media: MediaConfig, limits: LimitsConfig = LimitsConfig()
+    uri: str,
+    spans: Sequence[Span],
+    media: MediaConfig,
+    limits: LimitsConfig = LimitsConfig(),
+    every_picture: bool = False,
 ) -> Iterator[tuple[int, DecodedClip | ItemError]]:
     """Decode the clips of one source in a single pass.
 
-    Only the clips around the current position are held, at the size the model sees.
+    Only the clips around the current position are held, at the size the model sees. Pictures that
+    neither a clip nor another picture needs are not decoded.
 
     Args:
         uri: the video.
         spans: its clips, in any order; they may overlap.
         media: frame rate and size.
         limits: what the source may cost.
+        every_picture: decode all pictures, so that damage is counted in all.
 
     Yields:
         Every index in ``spans`` once, with its clip or the error that it ends with. A file that
@@ -77,7 +91,9 @@ def decode(
                 _seek(container, video, spans[upcoming[0]].start_s)
             seen = heard = -1.0  # how far each stream has been read, in seconds
             latest: _Picture | None = None
-            for item in _read(container, video, audio, media, _deadline(uri, limits)):
+            times = sorted(moment for span in spans for moment in frame_times(span, media))
+            packets = _packets(container, video, audio, None if every_picture else times)
+            for item in _read(packets, container, video, media, _deadline(uri, limits)):
                 if isinstance(item, _Picture):
                     seen = item.time_s
                 elif isinstance(item, _Sound):
@@ -226,15 +242,72 @@ def _deadline(uri: str, limits: LimitsConfig) -> Callable[[], None]:
     return check
 
 
+def _packets(
+    container: Any, video: Any, audio: Any, times: Sequence[float] | None
+) -> Iterator[tuple[Any, bool]]:
+    """The packets in file order, each with whether a clip may need its picture.
+
+    A picture is shown until the next one appears, which may come earlier or later in the file; so
+    packets are held back until that is known.
+
+    Args:
+        container: the open file.
+        video: its video stream.
+        audio: its audio stream, or None.
+        times: when clips take pictures, in seconds from the start of the file, sorted; None when
+            every picture is needed.
+    """
+    start = start_of(container)
+    # AVI states no times of pictures, only the order of packets.
+    sparing = video.codec_context.name in _SPARING_CODECS and container.format.name != "avi"
+    waiting: deque[Any] = deque()
+    behind: deque[float] = deque(maxlen=_REORDER)
+    ahead: deque[float] = deque()
+
+    def shown_at(packet: Any) -> float | None:
+        own = packet.stream is video and packet.pts is not None
+        return float(packet.pts * packet.time_base) - start if own else None
+
+    def release() -> tuple[Any, bool]:
+        packet = waiting.popleft()
+        moment = shown_at(packet)
+        if moment is None or times is None:
+            return packet, True
+        ahead.popleft()
+        until = min((t for t in (*behind, *ahead) if t > moment), default=float("inf"))
+        behind.append(moment)
+        index = bisect_left(times, moment - _ROUNDING_S)
+        return packet, index < len(times) and times[index] < until + _ROUNDING_S
+
+    for packet in container.demux([stream for stream in (video, audio) if stream is not None]):
+        if times is None or not sparing:
+            yield packet, True
+            continue
+        waiting.append(packet)
+        if (moment := shown_at(packet)) is not None:
+            ahead.append(moment)
+        while len(ahead) > _REORDER:
+            yield release()
+    while waiting:
+        yield release()
+
+
 def _read(
-    container: Any, video: Any, audio: Any, media: MediaConfig, check_time: Callable[[], None]
+    packets: Iterator[tuple[Any, bool]],
+    container: Any,
+    video: Any,
+    media: MediaConfig,
+    check_time: Callable[[], None],
 ) -> Iterator[_Picture | _Sound | _Damage]:
     """The frames, the resampled sound and the damage of a file, in file order."""
     start = start_of(container)
     pictures = _Pictures(video, media, start)
     sounds = _Sounds(start)
-    for packet in container.demux([stream for stream in (video, audio) if stream is not None]):
+    for packet, needed in packets:
         check_time()
+        if packet.stream is video:  # deinterlacing looks at the pictures before and after
+            spare = not needed and pictures.filter is None
+            video.codec_context.skip_frame = "NONREF" if spare else "DEFAULT"
         try:
             frames = packet.decode()
         except (av.InvalidDataError, av.ArgumentError):

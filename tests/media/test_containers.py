@@ -129,7 +129,9 @@ def test_frames_and_sound_of_every_kind(toned, tmp_path, kind):
     for span, clip in zip(SPANS, virtual, strict=True):
         assert numbers_of(clip) == expected(times, span)
     for file, clip in zip(cut_and_decoded(path, SPANS, tmp_path), virtual, strict=True):
-        assert numbers_of(file) == numbers_of(clip)
+        # H.264 has no times at all in an AVI file, and each reader guesses its own delay.
+        apart = np.abs(np.subtract(numbers_of(file), numbers_of(clip)))
+        assert apart.max() <= (1 if kind == "h264.avi" else 0)
         if "-c:a" in arguments:
             onset = [np.argmax(np.abs(audio) > 0.2) for audio in (clip.audio, file.audio)]
             assert onset[0] / AUDIO_HZ == pytest.approx(
