@@ -12,6 +12,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
+from ah_ray.storage import StorageError
 
 app = typer.Typer(
     help="Find ambivalence and hesitancy in video archives with ensembles of multimodal LLMs.\n\n"
@@ -176,14 +177,20 @@ def demo(config: Config = DEMO_CONFIG, run: Run = DEMO_RUN, set_: Set = []) -> N
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; a wrong setting ends it with one clear message and exit code 2."""
+    """Run a command; a wrong setting ends it with one clear message and exit code 2.
+
+    So does a storage that fails for good, with exit code 1; the command then goes on where it
+    stopped when it is given again.
+    """
     from ah_ray.training.process import SwiftError
 
     try:
         app(arguments)
-    except (ConfigError, LeakError, SwiftError) as error:
+    except (ConfigError, LeakError, SwiftError, StorageError) as error:
         console.print("[red]error[/]", end=" ")
         console.print(str(error), markup=False)
+        if isinstance(error, StorageError):
+            console.print("  fix: give the same command again later; it goes on where it stopped")
         sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 

@@ -2,29 +2,92 @@
 
 A run directory is one URI. A table is a folder of Parquet files in it, or a folder of
 ``key=value`` partitions; ``read_table`` reads either.
+
+What is not there is a ``FileNotFoundError``. What a storage does not do, after all that its own
+client tries again, is a ``StorageError``. For S3 that client is s3fs: it waits 5 s for a connection
+and 15 s for more of an answer, asks up to 25 times when it is told to slow down, 5 times for a
+header or a listing, and 5 times for a body that breaks off. fsspec's settings (``FSSPEC_S3``) and
+those of AWS's clients (``AWS_MAX_ATTEMPTS``, ...) change that.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from fsspec.config import conf as fsspec_settings
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from ah_ray.schemas import stable_id
 
 _TEMPORARY = ".tmp-"  # prefix of names that no reader may look at
+
+# Files are read in pieces of this many bytes: s3fs's own 50 MiB would fetch most of a video for
+# its headers. The least that S3 takes as a part of an upload.
+fsspec_settings.setdefault("s3", {}).setdefault("default_block_size", 5 * 2**20)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StorageError(OSError):
+    """A storage cannot be reached, or does not do what it is asked; the message names the URI."""
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a storage raises when it cannot be reached or read, its own retries included."""
+    from aiohttp import ClientError  # these two are s3fs's; imported where they are asked for
+    from botocore.exceptions import BotoCoreError
+
+    return OSError, BotoCoreError, ClientError
+
+
+@contextmanager
+def _asking(uri: str) -> Iterator[None]:
+    """Give whatever a storage raises one type and the name of what was asked for.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StorageError: the storage failed.
+    """
+    try:
+        yield
+    except (FileNotFoundError, StorageError):
+        raise
+    except failures() as error:
+        raise _failed(uri, error) from error
+    except IndexError as error:  # s3fs stumbles over a read that timed out for good
+        if not isinstance(error.__context__, TimeoutError):
+            raise
+        raise _failed(uri, error.__context__) from error
+
+
+def _failed(uri: str, reason: Exception) -> StorageError:
+    return StorageError(f"{uri}: {type(reason).__name__}: {reason}")
+
+
+def _asks(function: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+    """``function`` of a URI, with the errors of ``_asking``."""
+
+    @wraps(function)
+    def asking(uri: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with _asking(uri):
+            return function(uri, *args, **kwargs)
+
+    return asking
 
 
 def _fresh(uri: str) -> tuple[Any, str]:
@@ -58,20 +121,14 @@ def local_path(uri: str) -> Path | None:
     return Path(path) if isinstance(filesystem, LocalFileSystem) else None
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """What a storage raises when it cannot be reached or read, its own retries included."""
-    from aiohttp import ClientError  # these two are s3fs's; imported where they are asked for
-    from botocore.exceptions import BotoCoreError
-
-    return OSError, BotoCoreError, ClientError
-
-
+@_asks
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     filesystem, path = _fresh(uri)
     return bool(filesystem.exists(path))
 
 
+@_asks
 def list_files(uri: str) -> list[str]:
     """Every file below the folder ``uri``, or matched by it when it is a glob; sorted full URIs."""
     filesystem, path = _fresh(uri)
@@ -88,19 +145,56 @@ def list_files(uri: str) -> list[str]:
     return sorted(_full_uri(filesystem, p) for p in visible)
 
 
+@_asks
 def open_read(uri: str) -> BinaryIO:
-    """A seekable binary file."""
+    """A seekable binary file, whose methods too raise ``StorageError``."""
     filesystem, path = _fresh(uri)
-    handle: BinaryIO = filesystem.open(path, "rb")
-    return handle
+    return cast(BinaryIO, _File(uri, filesystem.open(path, "rb")))
 
 
+class _File(io.RawIOBase):
+    """An open file of a storage."""
+
+    def __init__(self, uri: str, file: BinaryIO) -> None:
+        self._uri, self._file = uri, file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        with _asking(self._uri):
+            return self._file.read(size)
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@_asks
 def read_bytes(uri: str) -> bytes:
     """The whole file."""
     with open_read(uri) as file:
         return file.read()
 
 
+@_asks
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file so that readers see either nothing or all of it.
 
@@ -129,6 +223,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, uri: str) -
     write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), uri)
 
 
+@_asks
 def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.Table:
     """All rows of a table with the columns of ``schema``; no rows when nothing is written yet.
 
@@ -163,6 +258,7 @@ def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
     return set(pc.unique(read_table(uri, pa.schema([schema.field(column)]))[column]).to_pylist())
 
 
+@_asks
 def remove(uri: str) -> None:
     """Delete a file or folder if it is there."""
     filesystem, path = _fresh(uri)
@@ -177,10 +273,12 @@ def upload_folder(local: Path, uri: str, last: str) -> None:
     filesystem, path = _fresh(uri)
     for name in sorted(names, key=lambda name: (name == last, name)):
         target = f"{path.rstrip('/')}/{name}"
-        filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-        filesystem.put_file(str(local / name), target)
+        with _asking(uri):
+            filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+            filesystem.put_file(str(local / name), target)
 
 
+@_asks
 def localize(uri: str) -> Path:
     """A local path with the content of ``uri`` (a file or a folder).
 
@@ -214,6 +312,7 @@ def localize(uri: str) -> Path:
     return target
 
 
+@_asks
 def download(uri: str, target: Path) -> None:
     """Copy one file to a local path, for as long as the caller keeps it.
 

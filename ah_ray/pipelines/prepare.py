@@ -77,6 +77,7 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
     Raises:
         ConfigError: the run was made with other settings, or there is nothing to balance
             negatives by.
+        StorageError: the manifest cannot be written; the next run goes on where this one stopped.
     """
     settings = manifest.settings.model_dump(include={"clips", "no_audio"})
     claimed = {"segmentation": manifest.rule.model_dump(), "media": manifest.media.model_dump()}
@@ -103,6 +104,8 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
             )
         )
         for part in parts.iter_batches(batch_size=None):
+            if failure := next(filter(None, part["failure"]), None):
+                raise storage.StorageError(failure)
             progress.advance(int(part["videos"].sum()), int(part["errors"].sum()))
 
 
@@ -172,13 +175,15 @@ def forget_passing_faults(run: RunDirectory, segmentation: str) -> None:
 
 def make_prepare_videos(
     run: RunDirectory, manifest: Manifest, lengths: Sequence[float]
-) -> Callable[[pa.Table], dict[str, list[int]]]:
+) -> Callable[[pa.Table], dict[str, list[Any]]]:
     """A function that prepares a batch of videos and writes it as one part of the manifest.
 
-    Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts.
+    Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts, and
+    ``failure``, why the part could not be written; empty if it was. It is told rather than raised,
+    for Ray would make a stack trace of it.
     """
 
-    def prepare_videos(batch: pa.Table) -> dict[str, list[int]]:
+    def prepare_videos(batch: pa.Table) -> dict[str, list[Any]]:
         clips: list[Row] = []
         findings: list[Row] = []
         for video in batch.to_pylist():
@@ -187,15 +192,18 @@ def make_prepare_videos(
             except ItemError as error:
                 findings.append(note(video["video_id"], error.kind, error.message))
         part = f"part-{schemas.stable_id(*sorted(batch['video_id'].to_pylist()))}.parquet"
-        # Findings first: a video counts as done by its clips or by being left out.
-        if findings:
-            path = storage.join(run.findings_path(f"prepare_{manifest.segmentation}"), part)
-            storage.write_rows(findings, schemas.FINDINGS, path)
-        if clips:
-            path = storage.join(run.clips_path(manifest.segmentation), part)
-            storage.write_rows(clips, schemas.CLIPS, path)
+        tables = (  # findings first: a video counts as done by its clips or by being left out
+            (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
+            (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
+        )
+        try:
+            for rows, schema, folder in tables:
+                if rows:
+                    storage.write_rows(rows, schema, storage.join(folder, part))
+        except storage.StorageError as error:
+            return {"videos": [0], "errors": [0], "failure": [str(error)]}
         errors = sum(row["severity"] == "error" for row in findings)
-        return {"videos": [len(batch)], "errors": [errors]}
+        return {"videos": [len(batch)], "errors": [errors], "failure": [""]}
 
     return prepare_videos
 
