@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ah_ray.config import ArchiveConfig, RunConfig, build, load_config, with_overrides
-from ah_ray.errors import ConfigError
+from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         app(arguments)
-    except (ConfigError, LeakError, SwiftError) as error:
+    except (ConfigError, LeakError, StageError, SwiftError) as error:
         console.print("[red]error[/]", end=" ")
         console.print(str(error), markup=False)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
