@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ah_ray.config import ArchiveConfig, RunConfig, build, load_config, with_overrides
-from ah_ray.errors import ConfigError
+from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         app(arguments)
-    except (ConfigError, LeakError, SwiftError, StorageError) as error:
+    except (ConfigError, LeakError, StageError, StorageError, SwiftError) as error:
         console.print("[red]error[/]", end=" ")
         console.print(str(error), markup=False)
         if isinstance(error, StorageError):

@@ -18,6 +18,10 @@ class ConfigError(Exception):
         self.problem = problem
         self.fix = fix
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, str]]:
+        """Pickle with all arguments, so that the error survives the way between processes."""
+        return type(self), (self.where, self.problem, self.fix)
+
 
 class ItemError(Exception):
     """One item (a video, a clip) that cannot be processed; it becomes a row and the job goes on.
@@ -35,3 +39,7 @@ class ItemError(Exception):
     def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
         """Pickle with both arguments, so that the error survives the way between processes."""
         return type(self), (self.kind, self.message)
+
+
+class StageError(Exception):
+    """A stage that cannot go on; what it has written stays, and the next run continues there."""

@@ -1,4 +1,4 @@
-"""Progress of a stage: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a stage: a bar on a terminal, a line a minute elsewhere, and metrics of Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_LINE_EVERY_S = 10.0
+_LINE_EVERY_S = 60.0
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -29,6 +29,7 @@ class StageProgress:
         self._before = done_before
         self._start = self._said = time.monotonic()
         self._bar: Progress | None = None
+        self._metrics: _Metrics | None = None
 
     def __enter__(self) -> StageProgress:
         kept = f", {self._before} were done before" if self._before else ""
@@ -48,15 +49,18 @@ class StageProgress:
         self._done += done
         self._errors += errors
         now = time.monotonic()
+        rate = self._done / (now - self._start) if now > self._start else 0.0
+        left_s = (self._total - self._done) / rate if rate else 0.0
+        if self._metrics is None:
+            self._metrics = _Metrics(self._stage, self._unit)
+        self._metrics.set(done=self._done, total=self._total, errors=self._errors, left_s=left_s)
         if self._bar is not None:
             self._bar.update(self._task, advance=done, errors=self._errors)
         elif now - self._said >= _LINE_EVERY_S:
             self._said = now
-            rate = self._done / (now - self._start)
-            left = (self._total - self._done) / rate if rate else 0.0
             console.print(
                 f"  {self._done}/{self._total} {self._unit}, {rate:.1f}/s, "
-                f"{left:.0f} s left, {self._errors} errors"
+                f"{left_s:.0f} s left, {self._errors} errors"
             )
 
     def advance_to(self, done: int) -> None:
@@ -76,3 +80,25 @@ class StageProgress:
             console.print(
                 f"  {self._done} {self._unit} in {seconds:.1f} s, {self._errors} with errors"
             )
+
+
+class _Metrics:
+    """The same numbers as gauges, which Ray serves to Prometheus (``ray_ah_ray_clips_done``)."""
+
+    def __init__(self, stage: str, unit: str) -> None:
+        from ray.util.metrics import Gauge  # seconds; only stages that get anything done need it
+
+        self._gauges = {
+            name: Gauge(f"ah_ray_{unit}_{name}", description, tag_keys=("stage",))
+            for name, description in (
+                ("done", "finished by this call"),
+                ("total", "to be done by this call"),
+                ("errors", "finished with an error"),
+                ("left_s", "seconds until the rest is finished, at the rate so far"),
+            )
+        }
+        self._tags = {"stage": stage}
+
+    def set(self, **values: float) -> None:
+        for name, value in values.items():
+            self._gauges[name].set(value, tags=self._tags)

@@ -1,7 +1,8 @@
 """Work that may take its process down: counted outside of it, stopped when it hangs.
 
 Ray starts a process that died again with the same work, without limit. Who asks `Attempts` first
-knows how often the work was begun and did not come back.
+knows how often the work was begun and did not come back. What stops a stage for good is told to
+the driver on the same way, as Ray wraps it beyond recognition.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ah_ray.errors import ConfigError, StageError
 
 
 class Attempts:
@@ -46,11 +50,39 @@ class Attempts:
             faulthandler.cancel_dump_traceback_later()
             ray.get(self._counter.finish.remote(keys))
 
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """In a worker: leave word of the error that ends the stage."""
+        try:
+            yield
+        except Exception as error:
+            known = isinstance(error, ConfigError | StageError)
+            told = error if known else StageError(f"{type(error).__name__}: {error}")
+            ray.get(self._counter.tell.remote(told))
+            raise
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """In the driver: raise what a worker has told, in place of Ray's account of it.
+
+        Raises:
+            ConfigError: a setting proved to be wrong.
+            StageError: anything else that a worker cannot turn into rows.
+        """
+        try:
+            yield
+        except ray.exceptions.RayError:
+            told = ray.get(self._counter.told.remote())
+            if told is None:
+                raise
+            raise told from None
+
 
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class _Counter:
     def __init__(self) -> None:
         self._tries: dict[str, int] = defaultdict(int)
+        self._told: Exception | None = None
 
     def start(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -62,3 +94,9 @@ class _Counter:
 
     def unfinished(self, keys: Sequence[str]) -> list[int]:
         return [self._tries.get(key, 0) for key in keys]
+
+    def tell(self, error: Exception) -> None:
+        self._told = self._told or error
+
+    def told(self) -> Exception | None:
+        return self._told

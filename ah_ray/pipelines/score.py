@@ -10,14 +10,12 @@ was killed goes on with the same batches and ends with the same numbers to the l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
-import ray.exceptions
 
 from ah_ray import schemas, storage
 from ah_ray.checkpoints import require_checkpoint
@@ -34,6 +32,8 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import DECODED, Row, Scorer
 from ah_ray.progress import StageProgress
 
+_BATCHES_PER_DECODER = 1000
+
 
 def score(
     run: RunDirectory, members: Sequence[Member], settings: ScoreConfig, limits: LimitsConfig
@@ -48,6 +48,7 @@ def score(
 
     Raises:
         ConfigError: there is no manifest, or no such engine or checkpoint.
+        StageError: the engine does not load, or predictions cannot be written.
     """
     passes = plan_passes(members, settings)
     run.require("clips", "ah-ray prepare")
@@ -87,6 +88,9 @@ def _run_pass(
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=settings.cpus_per_decoder,
+            # What codecs leak goes with the process. Besides, Ray merges two steps with equal
+            # arguments, and would decode inside of the engines' actors.
+            max_calls=_BATCHES_PER_DECODER,
         )
         .map_batches(
             Scorer,
@@ -100,7 +104,7 @@ def _run_pass(
             num_gpus=settings.gpus_per_actor,
         )
     )
-    with _plain_errors():
+    with attempts.listening():
         for part in parts.iter_batches(batch_size=None):
             progress.advance(int(part["clips"].sum()), int(part["errors"].sum()))
 
@@ -243,13 +247,3 @@ def _decoded(clip_id: str, video_id: str, result: DecodedClip | ItemError) -> Ro
         "audio": result.audio.view(np.uint8).data,
         "damage": result.damage,
     }
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Raise what went wrong in a worker as what it is, without Ray's wrapping around it."""
-    try:
-        yield
-    except (ray.exceptions.RayError, ray.data.exceptions.UserCodeException) as error:
-        print("DEBUG", type(error), repr(error.__cause__), getattr(error, "cause", None))
-        raise

@@ -12,7 +12,7 @@ import ray
 from ah_ray import schemas, storage
 from ah_ray.config import ScoreConfig
 from ah_ray.engines import Answer, Clip, load_engine
-from ah_ray.errors import ItemError
+from ah_ray.errors import ItemError, StageError
 from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import RunDirectory
@@ -52,7 +52,7 @@ class Scorer:
         """Load the engine.
 
         Raises:
-            RuntimeError: its process died or hung while loading, ``max_attempts`` times.
+            StageError: its process died or hung while loading, ``max_attempts`` times.
         """
         self.members = group.members
         self.task = load_task(group.members[0].card.task)
@@ -60,13 +60,14 @@ class Scorer:
         self.run = run
         self.attempts = attempts
         loading = [f"load {ray.get_runtime_context().get_actor_id()}"]
-        if self.attempts.unfinished(loading)[0] >= settings.max_attempts:
-            raise RuntimeError(
-                f"the process of engine {settings.engine} died {settings.max_attempts} times "
-                f"while loading {group.checkpoint}"
-            )
-        with self.attempts.trying(loading, settings.load_timeout_s):
-            self.engine = load_engine(group, settings)
+        with attempts.telling():
+            if attempts.unfinished(loading)[0] >= settings.max_attempts:
+                raise StageError(
+                    f"the process of engine {settings.engine} died {settings.max_attempts} times "
+                    f"while loading {group.checkpoint}; its last words are in the logs of Ray"
+                )
+            with attempts.trying(loading, settings.load_timeout_s):
+                self.engine = load_engine(group, settings)
 
     def __call__(self, batch: pa.Table) -> dict[str, list[int]]:
         """Answer a batch and write one part per member.
@@ -101,7 +102,8 @@ class Scorer:
             ]
             errors += sum(row["status"] != "ok" for row in predictions)
             path = storage.join(self.run.predictions_path(member.name), part)
-            storage.write_rows(predictions, schemas.PREDICTIONS, path)
+            with self.attempts.telling():
+                storage.write_rows(predictions, schemas.PREDICTIONS, path)
         return {"clips": [len(rows)], "errors": [errors]}
 
     def _try(self, clips: dict[str, Clip]) -> dict[tuple[str, str], Answer | ItemError]:

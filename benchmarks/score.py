@@ -1,0 +1,185 @@
+"""What scoring costs beside its engine, against the bare engine in the same run.
+
+Takes a finished demo run. Every rate is that of a pass under way: from the first part that it
+wrote to the last, without the start of processes and models, which an archive pays once.
+
+    python benchmarks/score.py --run runs/demo
+
+Prints a table, then one JSON object:
+
+    speed_of_light_ENGINE    clips/s from videos / clips/s of the bare engine on decoded clips
+    answer_vs_generate       clips/s of decoding `answer` / `generate`, bare transformers engine
+    three_adapters_vs_one    time of a pass with three adapters on one base / with one
+    overhead_ms_per_clip     a pass with the engine that costs nothing, per clip
+    resume_s                 a call on that pass when it is complete
+    planning_s               reading and planning a manifest, by its number of clips
+    decoded_bytes_per_clip   what a decoder hands to an engine
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+from rich.table import Table
+
+from ah_ray import schemas, storage
+from ah_ray.cluster import connect
+from ah_ray.config import ScoreConfig
+from ah_ray.engines import load_engine
+from ah_ray.engines.prior import write_prior
+from ah_ray.errors import ItemError
+from ah_ray.media.decode import DecodedClip, decode
+from ah_ray.media.segment import Span
+from ah_ray.members import EngineGroup, Member, read_ensemble
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.score import missing_batches, plan_batches, score
+from ah_ray.progress import console
+
+# One core for the engine, one for decoding.
+SETTINGS = ScoreConfig(batch_size=16, cpus_per_actor=1, cpus_per_decoder=1)
+
+
+def new_run(folder: Path, clips: pa.Table) -> RunDirectory:
+    """A run directory with a manifest."""
+    run = RunDirectory.at(str(folder))
+    storage.write_table(clips, storage.join(run.clips_path(SCORING), "part-0.parquet"))
+    return run
+
+
+def repeated(clips: pa.Table, count: int) -> pa.Table:
+    """A manifest of ``count`` clips: those of ``clips`` over and over, under other ids."""
+    rows = clips.to_pylist()
+    copies = [
+        {
+            **rows[number % len(rows)],
+            "clip_id": f"{number:08}",
+            "video_id": f"{number // len(rows):04}-{rows[number % len(rows)]['video_id']}",
+        }
+        for number in range(count)
+    ]
+    return pa.Table.from_pylist(copies, schema=schemas.CLIPS)
+
+
+def decoded(clips: pa.Table, member: Member) -> list[DecodedClip]:
+    """The clips of a manifest in memory."""
+    found = []
+    for row in clips.to_pylist():
+        span = Span(row["start_s"], row["end_s"])
+        ((_, clip),) = decode(row["source_uri"], [span], member.card.media)
+        if isinstance(clip, ItemError):
+            raise clip
+        found.append(clip)
+    return found
+
+
+def bare_rates(
+    engine_name: str, group: EngineGroup, clips: Sequence[DecodedClip]
+) -> dict[str, float]:
+    """Clips per second of an engine alone, by decoding mode; the better of two rounds."""
+    engine: Any = load_engine(group, SETTINGS.model_copy(update={"engine": engine_name}))
+    rates = {}
+    for engine.decoding in ("generate", "answer"):
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            for first in range(0, len(clips), SETTINGS.batch_size):
+                engine.answer(group.members, clips[first : first + SETTINGS.batch_size])
+            seconds.append(time.perf_counter() - start)
+        rates[engine.decoding] = len(clips) / min(seconds[1:])
+    return rates
+
+
+def pass_rate(run: RunDirectory, members: Sequence[Member], settings: ScoreConfig) -> float:
+    """Clips per second of a pass under way, by when its parts were written."""
+    score(run, members, settings)
+    folder = Path(run.predictions_path(members[0].name))
+    times = sorted(part.stat().st_mtime for part in folder.glob("part-*"))
+    return (len(run.clips(SCORING)) - settings.batch_size) / (times[-1] - times[0])
+
+
+def adapters(member: Member) -> list[Member]:
+    """Three members with one adapter: alike in cost, and asked in two wordings."""
+    return [
+        Member(member.uri, member.card.model_copy(update={"name": name, "prompt": prompt}))
+        for name, prompt in (("a", "short"), ("b", "detailed"), ("c", "short"))
+    ]
+
+
+def planning(folder: Path, clips: pa.Table, prior: Member, count: int) -> float:
+    """Seconds from a manifest of ``count`` clips to the batches that are missing."""
+    run = new_run(folder / f"plan-{count}", repeated(clips, count))
+    start = time.perf_counter()
+    plan = plan_batches(run.clips(SCORING), SETTINGS.batch_size)
+    missing_batches(run, EngineGroup(prior.uri, (prior,)), plan, SETTINGS)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", default="runs/demo", help="a finished run of the demo")
+    parser.add_argument("--engines", nargs="*", default=["transformers", "vllm"])
+    parser.add_argument("--clips", type=int, default=2088, help="of a pass with a model")
+    parser.add_argument("--overhead-clips", type=int, default=100_000)
+    parser.add_argument("--planning", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    options = parser.parse_args()
+    source = RunDirectory.at(options.run)
+    members = read_ensemble(source.path("members"))
+    lora = next(member for member in members if member.card.weights == "adapter")
+    clips = source.clips(SCORING)
+    connect()
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        card = lora.card.model_copy(update={"name": "prior", "weights": "prior"})
+        manifest = repeated(clips, options.overhead_clips)
+        chances = dict.fromkeys(manifest["video_id"].to_pylist(), 0.25)
+        prior = write_prior(str(folder / "prior"), card, chances)
+        result["planning_s"] = {
+            str(count): planning(folder, clips, prior, count) for count in options.planning
+        }
+        run = new_run(folder / "overhead", manifest)
+        result["overhead_ms_per_clip"] = 1000 / pass_rate(run, [prior], SETTINGS)
+        start = time.perf_counter()
+        score(run, [prior], SETTINGS)
+        result["resume_s"] = time.perf_counter() - start
+
+        in_memory = decoded(clips, lora)
+        sizes = [clip.frames.nbytes + clip.audio.nbytes for clip in in_memory]
+        result["decoded_bytes_per_clip"] = sum(sizes) / len(sizes)
+        many = repeated(clips, options.clips)
+        alone = EngineGroup(lora.checkpoint, (lora,))
+        one_rate = None
+        for name in options.engines:
+            settings = SETTINGS.model_copy(update={"engine": name})
+            run = new_run(folder / name, many)
+            rate = pass_rate(run, [lora], settings)
+            bare = bare_rates(name, alone, in_memory)
+            result[f"bare_{name}_clips_per_s"] = bare
+            result[f"pass_{name}_clips_per_s"] = rate
+            result[f"speed_of_light_{name}"] = rate / bare["answer"]
+            if name == "transformers":
+                result["answer_vs_generate"] = bare["answer"] / bare["generate"]
+                one_rate = rate
+        if one_rate is not None:
+            run = new_run(folder / "three", many)
+            three = pass_rate(run, adapters(lora), SETTINGS)
+            result["three_adapters_vs_one"] = one_rate / three
+    ray.shutdown()
+    table = Table("figure", "value", title="scoring")
+    for key, value in result.items():
+        table.add_row(key, json.dumps(value) if isinstance(value, dict) else f"{value:.3f}")
+    console.print(table)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

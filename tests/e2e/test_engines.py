@@ -1,0 +1,94 @@
+"""Engines and ways of decoding give the same answers, on the trained members of the demo."""
+
+from pathlib import Path
+
+import pytest
+
+from ah_ray.config import ScoreConfig
+from ah_ray.engines import Answer, load_engine
+from ah_ray.errors import ItemError
+from ah_ray.media.decode import DecodedClip, decode
+from ah_ray.media.segment import Span
+from ah_ray.members import EngineGroup, Member, engine_groups, read_ensemble
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.tasks import load_task
+
+
+@pytest.fixture(scope="module")
+def groups(demo: Path) -> list[EngineGroup]:
+    return engine_groups(read_ensemble(str(demo / "members")))
+
+
+@pytest.fixture(scope="module")
+def clips(demo: Path, groups: list[EngineGroup]) -> list[DecodedClip]:
+    manifest = RunDirectory.at(str(demo)).clips(SCORING).to_pylist()
+    # Each video's last clip is shorter than the others.
+    chosen = [row for row in manifest if row["end_s"] - row["start_s"] < 2.4] + manifest
+    decoded = []
+    for row in chosen[:56]:
+        span = Span(row["start_s"], row["end_s"])
+        ((_, clip),) = decode(row["source_uri"], [span], groups[0].members[0].card.media)
+        assert not isinstance(clip, ItemError)
+        decoded.append(clip)
+    return decoded
+
+
+def answers(
+    group: EngineGroup, clips: list[DecodedClip], engine: str, modes: list[str]
+) -> dict[str, list[Answer]]:
+    """The answers of a group's first member by decoding mode; the engine is loaded once."""
+    loaded = load_engine(group, ScoreConfig(engine=engine))
+    result = {}
+    for loaded.decoding in modes:
+        batches = [clips[first : first + 16] for first in range(0, len(clips), 16)]
+        member = group.members[0]
+        result[loaded.decoding] = [
+            answer for batch in batches for answer in loaded.answer([member], batch)[0]
+        ]
+    return result
+
+
+def largest_difference(some: list[Answer], others: list[Answer]) -> float:
+    assert [answer.text for answer in some] == [answer.text for answer in others]
+    return max(abs(a.p_yes - b.p_yes) for a, b in zip(some, others, strict=True))
+
+
+def test_one_forward_pass_says_what_the_whole_reply_says(
+    groups: list[EngineGroup], clips: list[DecodedClip]
+) -> None:
+    task = load_task("cue_conflict")
+    for group in groups:
+        by_mode = answers(group, clips, "transformers", ["generate", "answer"])
+        assert {task.parse(answer.text) for answer in by_mode["generate"]} == {0, 1}
+        assert largest_difference(by_mode["generate"], by_mode["answer"]) < 1e-4
+
+
+def test_vllm_answers_as_transformers_does(
+    groups: list[EngineGroup], clips: list[DecodedClip]
+) -> None:
+    group = next(group for group in groups if group.members[0].card.weights == "adapter")
+    assert len(clips) >= 50
+    by_engine = {
+        engine: answers(group, clips, engine, ["generate", "answer"])
+        for engine in ("transformers", "vllm")
+    }
+    for mode in ("generate", "answer"):
+        ours, theirs = (by_engine[engine][mode] for engine in ("transformers", "vllm"))
+        assert largest_difference(ours, theirs) < 1e-2
+
+
+def test_adapters_on_one_base_answer_as_they_do_alone(
+    groups: list[EngineGroup], clips: list[DecodedClip]
+) -> None:
+    group = next(group for group in groups if group.members[0].card.weights == "adapter")
+    alone = answers(group, clips[:16], "transformers", ["answer"])["answer"]
+    card = group.members[0].card
+    others = tuple(
+        Member(group.members[0].uri, card.model_copy(update={"name": name, "prompt": prompt}))
+        for name, prompt in (("x", "detailed"), ("y", card.prompt))
+    )
+    three = EngineGroup(group.checkpoint, (*group.members, *others))
+    engine = load_engine(three, ScoreConfig())
+    first, detailed, same = engine.answer(three.members, clips[:16])
+    assert first == same == alone
+    assert detailed != alone

@@ -1,0 +1,58 @@
+"""Engines of one's own that load at once, and fail in the ways that engines do."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+from ah_ray.config import ScoreConfig
+from ah_ray.engines import Answer, Clip
+from ah_ray.errors import ConfigError
+from ah_ray.members import EngineGroup, Member
+
+
+class LightEngine:
+    """Answers by the clip's loudness and brightness."""
+
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        pass
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        return [
+            [
+                Answer("<answer>Yes</answer>", float(clip.frames.mean() / 255 + clip.audio.std()))
+                for clip in clips
+            ]
+            for _ in members
+        ]
+
+
+class FatalEngine(LightEngine):
+    """Does not survive clips of less than 2 s, hangs on those of 2 to 2.3 s."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        seconds = [len(clip.audio) / 16_000 for clip in clips]
+        if any(length < 2 for length in seconds):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if any(length < 2.3 for length in seconds):
+            time.sleep(1_000_000)
+        return super().answer(members, clips)
+
+
+class NervousEngine(LightEngine):
+    """Raises on clips of less than 2 s and on batches that hold one."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        if any(len(clip.audio) < 2 * 16_000 for clip in clips):
+            raise ValueError("too short")
+        return super().answer(members, clips)
+
+
+class StillbornEngine(LightEngine):
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class ChoosyEngine(LightEngine):
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        raise ConfigError("score.engine_args", "cannot be had", "ask for less")

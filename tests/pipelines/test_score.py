@@ -1,0 +1,319 @@
+"""Scoring on a real Ray with engines that load at once; every failure is a real one."""
+
+import contextlib
+import operator
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+import ray
+from fsspec.core import url_to_fs
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from ah_ray import schemas, storage
+from ah_ray.cluster import connect
+from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
+from ah_ray.engines.prior import write_prior
+from ah_ray.errors import ConfigError, StageError
+from ah_ray.members import Member, MemberCard
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.score import clip_ids, plan_batches, score
+from ah_ray.toy.archive import ArchiveSpec, write_archive
+
+SECONDS = {"normal": 2.5, "deadly": 1.7, "hanging": 2.2}
+
+
+def settings(engine: str = "LightEngine", **values: Any) -> ScoreConfig:
+    defaults = {"batch_size": 4, "cpus_per_actor": 0.5, "cpus_per_decoder": 0.5, "max_attempts": 2}
+    return ScoreConfig(
+        engine=f"tests.pipelines.light_engines:{engine}", **{**defaults, **values}
+    )  # fmt: skip
+
+
+class Store:
+    """An S3 protocol server that can be told to refuse writes."""
+
+    def __init__(self) -> None:
+        self.refusals: list[int] = []  # the status codes of the next PUTs of predictions
+        self.refuse_always: int | None = None
+        self.moto = DomainDispatcherApplication(create_backend_app)
+        self.server = make_server("127.0.0.1", 0, self, threaded=True)
+        self.address = f"http://127.0.0.1:{self.server.port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Any:
+        if environ["REQUEST_METHOD"] == "PUT" and "/predictions/" in environ["PATH_INFO"]:
+            status = self.refuse_always or (self.refusals.pop() if self.refusals else None)
+            if status is not None:
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start(f"{status} Refused", [("Content-Length", "0")])
+                return [b""]
+        return self.moto(environ, start)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    store = Store()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", store.address)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield store
+    store.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def local_ray(store: Store) -> Iterator[None]:
+    """Ray on this machine, with the store's address in its workers' environment."""
+    connect()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("archive") / "archive"
+    write_archive(root, ArchiveSpec(1, 1, 1, questions=1, max_seconds=10))
+    return sorted(root.rglob("*.mp4"))
+
+
+@pytest.fixture(scope="module")
+def member(tmp_path_factory: pytest.TempPathFactory) -> Member:
+    """A member whose checkpoint no light engine loads."""
+    folder = tmp_path_factory.mktemp("members") / "m"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    card = MemberCard(
+        name="m", weights="full", task="cue_conflict", prompt="short",
+        model=ModelConfig(path=str(folder)),
+        media=MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192),
+        segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
+    )  # fmt: skip
+    return Member(str(folder), card)
+
+
+def write_manifest(run: RunDirectory, videos: list[Path], kinds: list[str]) -> None:
+    """Three clips of each video; those of the first are of ``kinds``."""
+    rows = []
+    for number, video in enumerate(videos):
+        for index in range(3):
+            seconds = SECONDS[kinds[index] if number == 0 and index < len(kinds) else "normal"]
+            rows.append(
+                {
+                    "clip_id": f"{number}-{index}", "video_id": str(number),
+                    "source_uri": str(video), "start_s": 0.1 * index,
+                    "end_s": 0.1 * index + seconds, "bucket": "2x64x64",
+                }
+            )  # fmt: skip
+    path = storage.join(run.clips_path("scoring"), "part-0.parquet")
+    storage.write_rows(rows, schemas.CLIPS, path)
+
+
+def predictions(run: RunDirectory) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = run.predictions().to_pylist()
+    return sorted(rows, key=operator.itemgetter("member", "clip_id"))
+
+
+def without(rows: list[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in columns} for row in rows]
+
+
+@pytest.fixture
+def run(tmp_path: Path, videos: list[Path]) -> RunDirectory:
+    directory = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(directory, videos, [])
+    return directory
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    local_ray: None, member: Member, videos: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    directory = RunDirectory.at(str(tmp_path_factory.mktemp("undisturbed")))
+    write_manifest(directory, videos, [])
+    score(directory, [member], settings())
+    rows = predictions(directory)
+    assert len(rows) == 3 * len(videos)
+    assert {row["status"] for row in rows} == {"ok"}
+    assert len({row["p_yes"] for row in rows}) == len(rows)
+    return rows
+
+
+def test_a_second_run_has_nothing_to_do(
+    run: RunDirectory, member: Member, undisturbed: list[dict[str, Any]]
+) -> None:
+    score(run, [member], settings())
+    files = storage.list_files(run.path("predictions"))
+    assert predictions(run) == undisturbed
+    # Would fail if it loaded an engine.
+    score(run, [member], settings("StillbornEngine"))
+    assert storage.list_files(run.path("predictions")) == files
+
+
+def test_clips_that_kill_or_hang_the_engine_are_given_up_and_the_others_are_scored(
+    local_ray: None, tmp_path: Path, member: Member, videos: list[Path]
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, ["deadly", "hanging"])
+    score(run, [member], settings("FatalEngine", batch_timeout_s=6, max_attempts=2))
+    rows = {row["clip_id"]: row for row in predictions(run)}
+    assert len(rows) == 3 * len(videos)
+    for clip_id, row in rows.items():
+        if clip_id in ("0-0", "0-1"):
+            assert (row["status"], row["error_kind"]) == ("error", "engine_died")
+            assert row["attempts"] == 2
+        else:
+            assert row["status"] == "ok"
+
+
+def test_a_clip_on_which_the_engine_fails_costs_only_itself(
+    local_ray: None, tmp_path: Path, member: Member, videos: list[Path]
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, ["deadly"])
+    score(run, [member], settings("NervousEngine"))
+    failed = [row for row in predictions(run) if row["status"] != "ok"]
+    assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", "engine_failed")]
+    assert "too short" in failed[0]["error"]
+
+
+def test_an_engine_that_dies_while_loading_ends_the_stage(
+    local_ray: None, run: RunDirectory, member: Member
+) -> None:
+    with pytest.raises(StageError, match="died 2 times while loading"):
+        score(run, [member], settings("StillbornEngine"))
+    assert not storage.exists(run.path("predictions"))
+
+
+def test_a_setting_that_only_the_engine_can_check_is_a_setting_error(
+    local_ray: None, run: RunDirectory, member: Member
+) -> None:
+    with pytest.raises(ConfigError, match="ask for less"):
+        score(run, [member], settings("ChoosyEngine"))
+
+
+def test_a_model_that_is_not_there_fails_before_anything_is_decoded(
+    run: RunDirectory, member: Member, tmp_path: Path
+) -> None:
+    card = member.card.model_copy(
+        update={"weights": "adapter", "model": ModelConfig(path=str(tmp_path / "none"))}
+    )
+    broken = Member(str(tmp_path / "z"), card.model_copy(update={"name": "z"}))
+    with pytest.raises(ConfigError, match=r"none[^$]*fix: name a folder"):
+        score(run, [member, broken], settings())
+    assert not storage.exists(run.path("predictions"))
+
+
+def test_a_killed_engine_comes_back_with_the_same_batch(
+    run: RunDirectory, member: Member, undisturbed: list[dict[str, Any]]
+) -> None:
+    killed = []
+
+    def kill_once() -> None:
+        while not killed:
+            for process in psutil.process_iter(["cmdline"]):
+                name = (process.info["cmdline"] or [""])[0]
+                if name.startswith("ray::MapWorker(MapBatches(Scorer)"):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+                        killed.append(process.pid)
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill_once, daemon=True)
+    killer.start()
+    score(run, [member], settings(max_attempts=3))
+    killer.join(timeout=10)
+    assert killed
+    assert without(predictions(run), "attempts") == without(undisturbed, "attempts")
+
+
+def test_a_video_that_is_gone_is_an_error_row_until_it_is_back(
+    tmp_path: Path, member: Member, videos: list[Path], undisturbed: list[dict[str, Any]]
+) -> None:
+    copies = [tmp_path / f"{number}.mp4" for number in range(len(videos))]
+    for video, copy in zip(videos, copies, strict=True):
+        copy.write_bytes(video.read_bytes())
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, copies, [])
+    copies[1].unlink()
+    score(run, [member], settings())
+    rows = predictions(run)
+    for row, expected in zip(rows, undisturbed, strict=True):
+        if row["video_id"] == "1":
+            assert (row["status"], row["error_kind"]) == ("error", "missing")
+        else:
+            assert row == expected
+    copies[1].write_bytes(videos[1].read_bytes())
+    score(run, [member], settings())
+    assert predictions(run) == rows  # an error is a result, until one asks for another try
+    score(run, [member], settings(retry_errors=True))
+    assert predictions(run) == undisturbed
+
+
+def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
+    store: Store, member: Member, videos: list[Path], undisturbed: list[dict[str, Any]]
+) -> None:
+    bucket = f"s3://run-{uuid.uuid4().hex}"
+    filesystem, path = url_to_fs(bucket)
+    filesystem.mkdir(path)
+    run = RunDirectory.at(f"{bucket}/run")
+    write_manifest(run, videos, [])
+    store.refuse_always = 507  # no space left
+    with pytest.raises(StageError):
+        score(run, [member], settings())
+    store.refuse_always = None
+    assert not storage.list_files(run.path("predictions"))
+    store.refusals = [503, 500, 503]  # passes by itself
+    score(run, [member], settings())
+    assert not store.refusals
+    assert predictions(run) == undisturbed
+
+
+def test_members_without_a_model_look_at_no_video(
+    local_ray: None, tmp_path: Path, member: Member, videos: list[Path]
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, [tmp_path / f"gone{n}.mp4" for n in range(len(videos))], [])
+    card = member.card.model_copy(update={"name": "prior", "weights": "prior"})
+    chances = {str(number): number / 10 for number in range(len(videos))}
+    prior = write_prior(str(tmp_path / "prior"), card, chances)
+    score(run, [prior], settings())
+    rows = predictions(run)
+    assert {row["clip_id"]: row["p_yes"] for row in rows} == {
+        f"{number}-{index}": number / 10 for number in range(len(videos)) for index in range(3)
+    }
+
+
+CLIP_ROWS = st.lists(
+    st.builds(
+        lambda video, number, bucket: {
+            "clip_id": f"{video}-{number}", "video_id": str(video), "source_uri": f"{video}.mp4",
+            "start_s": number * 5.0, "end_s": number * 5.0 + 5, "bucket": bucket,
+        },
+        st.integers(0, 6),
+        st.integers(0, 40),
+        st.sampled_from(["2x64x64", "4x64x96", None]),
+    ),
+    unique_by=lambda row: row["clip_id"],
+    max_size=80,
+)  # fmt: skip
+
+
+@given(CLIP_ROWS, st.integers(1, 20), st.randoms())
+def test_the_plan_holds_every_clip_once_and_depends_on_no_order(rows, size, random) -> None:
+    plan = plan_batches(pa.Table.from_pylist(rows, schema=schemas.CLIPS), size)
+    planned = [clip for batch in plan for clip in clip_ids(batch)]
+    assert sorted(planned) == sorted(row["clip_id"] for row in rows)
+    assert all(0 < len(clip_ids(batch)) <= size for batch in plan)
+    random.shuffle(rows)
+    assert plan_batches(pa.Table.from_pylist(rows, schema=schemas.CLIPS), size) == plan
