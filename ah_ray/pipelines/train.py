@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 from rich.table import Table
 
 from ah_ray import schemas, storage
@@ -101,8 +102,12 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         try:
             for task in tasks:
                 task.result()
-        except BaseException:
+        except Exception:
             pool.shutdown(cancel_futures=True)  # those under way end, the others do not begin
+            raise
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            ray.shutdown()  # ends those under way too
             raise
     console.print(f"  {len(missing)} members in {time.monotonic() - started:.1f} s")
     _print_summary(run, config)

@@ -248,10 +248,10 @@ def progress_lines(record: Mapping[str, Any]) -> list[str]:
     """What people read of the newest record: notes, the step and its loss, the last validation."""
     lines = [str(note) for note in record.get("notes", [])]
     if "loss" in record:
+        speed = f"{record['tokens_per_s']:.0f} tokens/s, " if record.get("tokens_per_s") else ""
         lines.append(
             f"step {record['global_step/max_steps']}, loss {record['loss']:.4f}, "
-            f"lr {record['learning_rate']:.2e}, {record['tokens_per_s']:.0f} tokens/s, "
-            f"{record['remaining_time']} left"
+            f"lr {record['learning_rate']:.2e}, {speed}{record['remaining_time']} left"
         )
     if "eval_loss" in record:
         lines.append(f"validation loss {record['eval_loss']:.4f}")
