@@ -28,7 +28,7 @@ from ah_ray.config import TrainConfig
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
-from ah_ray.training.process import SwiftError, last_lines, run_swift
+from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
 from ah_ray.training.swift import (
     Node,
     Paths,
@@ -250,7 +250,7 @@ def progress_lines(record: Mapping[str, Any]) -> list[str]:
     if "loss" in record:
         speed = f"{record['tokens_per_s']:.0f} tokens/s, " if record.get("tokens_per_s") else ""
         lines.append(
-            f"step {record['global_step/max_steps']}, loss {record['loss']:.4f}, "
+            f"step {record[STEP]}, loss {record['loss']:.4f}, "
             f"lr {record['learning_rate']:.2e}, {speed}{record['remaining_time']} left"
         )
     if "eval_loss" in record:

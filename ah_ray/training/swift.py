@@ -171,7 +171,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "dataloader_num_workers": node.loaders,
-        "logging_steps": 10,
+        "logging_steps": recipe.log_every_steps,
         "include_num_input_tokens_seen": True,
         "report_to": "tensorboard",
         "logging_dir": paths.tensorboard,
