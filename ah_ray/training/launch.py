@@ -83,10 +83,12 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
         with _watched(job):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise SwiftError(_failure(job, settings, error)) from None
+        raise SwiftError(failure_message(job, settings, error)) from None
 
 
-def _failure(job: SwiftJob, settings: TrainConfig, error: ray.train.TrainingFailedError) -> str:
+def failure_message(
+    job: SwiftJob, settings: TrainConfig, error: ray.train.TrainingFailedError
+) -> str:
     """What people read of a training that is given up: the child's words, not Ray's stack."""
     causes = [
         str(getattr(cause, "_base_exc", cause))
