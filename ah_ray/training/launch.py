@@ -100,6 +100,7 @@ def failure_message(
         f"training of {job.name} failed {settings.max_failures + 1} times; newest complete "
         f"checkpoint: {kept}; the same command goes on from there\n"
         + "\n".join(dict.fromkeys(causes or [str(error)]))
+        + f"\nall that it wrote: {job.logs}"
     )
 
 
@@ -186,6 +187,8 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
                 raise SwiftError(f"swift left no checkpoint:\n{words}")
             report.end(kernel, time.monotonic() - started)
     finally:
+        if (log := scratch / "swift.log").exists():
+            storage.write_bytes(storage.join(job.logs, f"node-{rank}.log"), log.read_bytes())
         shutil.rmtree(scratch, ignore_errors=True)
     ray.train.report({"done": 1})
 

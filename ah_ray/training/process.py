@@ -85,8 +85,8 @@ def _report(records: Path, seen: int, on_progress: Callable[[Mapping[str, object
     return seen + len(whole) + len(newline)
 
 
-def last_lines(log: Path, count: int = 20) -> str:
-    """The end of a log, without progress bars."""
+def last_lines(log: Path, count: int = 40) -> str:
+    """The end of a log, without progress bars; torchrun's own words alone are 25 lines."""
     lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
     return "\n".join(deque((line for line in lines if "it/s]" not in line), maxlen=count))
 

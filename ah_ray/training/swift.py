@@ -69,6 +69,11 @@ class SwiftJob:
         return storage.join(self.store, "finished.json")
 
     @property
+    def logs(self) -> str:
+        """The folder for what ``swift`` wrote on each node in the last try."""
+        return storage.join(self.store, "logs")
+
+    @property
     def progress(self) -> str:
         """The file with its newest record, as JSON."""
         return storage.join(self.store, "progress.json")

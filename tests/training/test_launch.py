@@ -94,7 +94,8 @@ def test_a_failure_is_told_in_the_childs_words(tmp_path):
     error = WorkerGroupError(stack, {0: cause, 1: cause, 2: RuntimeError("the node is gone")})
     assert failure_message(training, TrainConfig(max_failures=2), error) == (
         "training of v1 failed 3 times; newest complete checkpoint: step 40; the same command "
-        "goes on from there\nswift exited with 1:\nno such clip\nthe node is gone"
+        "goes on from there\nswift exited with 1:\nno such clip\nthe node is gone\n"
+        f"all that it wrote: {tmp_path}/logs"
     )
 
 

@@ -102,7 +102,7 @@ def test_a_record_that_is_half_written_waits_for_its_other_half(child):
 
 def test_a_failure_shows_the_last_lines(child):
     program = (
-        "for n in range(50): print('line', n)\n"
+        "for n in range(70): print('line', n)\n"
         "print(' 10%|#   | 1/10 [00:01<00:09, 1.00it/s]', end='\\r')\n"
         "raise SystemExit('bad argument: --lr')\n"
     )
@@ -110,7 +110,7 @@ def test_a_failure_shows_the_last_lines(child):
         child(program)
     text = str(caught.value)
     assert text.endswith("bad argument: --lr")
-    assert "line 49" in text
+    assert "line 69" in text
     assert "line 5\n" not in text
     assert "it/s" not in text
 
