@@ -151,6 +151,7 @@ class RecipeConfig(Frozen):
         packing: put several conversations into one sequence of ``max_length`` (FlashAttention).
         deepspeed: ZeRO preset of MS-Swift such as ``zero3``; null for none.
         balance: ``oversample`` repeats clips of the rarer label until both are as many.
+        log_every_steps: optimizer steps between reports of loss and speed.
         save_every_steps: optimizer steps between checkpoints, each of which is validated; null
             for once an epoch.
         save_total_limit: checkpoints that are kept at a time, besides the best.
@@ -185,6 +186,7 @@ class RecipeConfig(Frozen):
     packing: bool = False
     deepspeed: str | None = None
     balance: Literal["none", "oversample"] = "none"
+    log_every_steps: Count = 1
     save_every_steps: Count | None = None
     save_total_limit: Count = 2
     best_by: Literal["loss", "macro_f1"] = "loss"

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 from rich.table import Table
 
 from ah_ray import schemas, storage
@@ -88,21 +89,28 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         return
     connect()
     clips, findings = _training_clips(run, config)
-    _write_findings(run, findings)
     validation = validation_run(run, config)
+    seen: list[Row] | None = None
     if validation is None:
         console.print("  no validation participants: the last checkpoints become the members")
     else:
         prepare_validation(run, validation, config)
-    plans = [plan_member(run, config, name, clips, validation) for name in missing]
+        seen, lost = _usable(validation.clips(TRAINING))
+        findings += lost
+    _write_findings(run, findings)
+    plans = [plan_member(run, config, name, clips, seen) for name in missing]
     started = time.monotonic()
     with ThreadPoolExecutor(config.train.parallel_members) as pool:
         tasks = [pool.submit(_train_member, run, config, plan, validation) for plan in plans]
         try:
             for task in tasks:
                 task.result()
-        except BaseException:
+        except Exception:
             pool.shutdown(cancel_futures=True)  # those under way end, the others do not begin
+            raise
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            ray.shutdown()  # ends those under way too
             raise
     console.print(f"  {len(missing)} members in {time.monotonic() - started:.1f} s")
     _print_summary(run, config)
@@ -123,9 +131,10 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
     from ah_ray.training.swift import attention_kernel
 
     clips, _ = _training_clips(run, config)
-    validation = validation_run(run, config)
+    # They may not be cut yet; which there are does not change the command.
+    seen: list[Row] | None = None if validation_run(run, config) is None else []
     for name in missing:
-        job = plan_member(run, config, name, clips, validation).job
+        job = plan_member(run, config, name, clips, seen).job
         done = complete_checkpoints(job.checkpoints)
         model = storage.local_path(job.model.path)
         if model is None or is_hub_id(job.model.path):
@@ -194,23 +203,27 @@ def plan_member(
     config: RunConfig,
     name: str,
     clips: Sequence[Row],
-    validation: RunDirectory | None,
+    seen: Sequence[Row] | None,
 ) -> Plan:
     """State the training of a member; nothing is written.
 
     Its folder is called after everything that its checkpoints depend on, so that a training with
     other settings never goes on from them.
+
+    Args:
+        run: where it goes.
+        config: the recipe and its resources.
+        name: of the member.
+        clips: the training clips.
+        seen: the validation clips; None without validation participants.
     """
     recipe, settings = config.recipe(name), config.members[name]
     task = load_task(config.task)
     prompt = task.prompt(settings.prompt, f"members.{name}.prompt")
     rows = training_rows(balanced(clips, recipe), task, prompt, recipe)
     # A reward has no loss on given replies: such members are chosen by what they answer.
-    with_loss = validation is not None and recipe.algorithm == "sft"
-    validation_rows = None
-    if validation is not None and with_loss:
-        seen, _ = _usable(validation.clips(TRAINING))
-        validation_rows = training_rows(seen, task, prompt, recipe)
+    with_loss = seen is not None and recipe.algorithm == "sft"
+    validation_rows = training_rows(seen or [], task, prompt, recipe) if with_loss else None
     training = stable_id(
         rows.decode(),
         config.model.model_dump_json(),

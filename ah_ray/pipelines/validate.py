@@ -72,10 +72,11 @@ def choose(
         Candidate(checkpoint, _video_metrics(validation, card, store, checkpoint, config))
         for checkpoint in tried
     ]
-    return sorted(candidates, key=_better_first)
+    return sorted(candidates, key=better_first)
 
 
-def _better_first(candidate: Candidate) -> tuple[float, float, int]:
+def better_first(candidate: Candidate) -> tuple[float, float, int]:
+    """Sorts the best candidate first: by macro F1, then by loss, then the earlier."""
     checkpoint, metrics = candidate
     macro_f1, loss = metrics["macro_f1"], checkpoint.eval_loss
     return -(macro_f1 or 0.0), loss if loss is not None else 0.0, checkpoint.step

@@ -43,6 +43,7 @@ RECIPE = RecipeConfig(
     train_vision=True,
     train_aligner=True,
     gradient_checkpointing=False,
+    log_every_steps=10,
 )
 
 

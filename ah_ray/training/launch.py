@@ -29,7 +29,7 @@ from ah_ray.media.fragment import split_times, with_times
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
-from ah_ray.training.process import SwiftError, last_lines, run_swift
+from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
 from ah_ray.training.swift import (
     Node,
     Paths,
@@ -84,10 +84,12 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
         with _watched(job):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise SwiftError(_failure(job, settings, error)) from None
+        raise SwiftError(failure_message(job, settings, error)) from None
 
 
-def _failure(job: SwiftJob, settings: TrainConfig, error: ray.train.TrainingFailedError) -> str:
+def failure_message(
+    job: SwiftJob, settings: TrainConfig, error: ray.train.TrainingFailedError
+) -> str:
     """What people read of a training that is given up: the child's words, not Ray's stack."""
     causes = [
         str(getattr(cause, "_base_exc", cause))
@@ -99,6 +101,7 @@ def _failure(job: SwiftJob, settings: TrainConfig, error: ray.train.TrainingFail
         f"training of {job.name} failed {settings.max_failures + 1} times; newest complete "
         f"checkpoint: {kept}; the same command goes on from there\n"
         + "\n".join(dict.fromkeys(causes or [str(error)]))
+        + f"\nall that it wrote: {job.logs}"
     )
 
 
@@ -185,6 +188,8 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
                 raise SwiftError(f"swift left no checkpoint:\n{words}")
             report.end(kernel, time.monotonic() - started)
     finally:
+        if (log := scratch / "swift.log").exists():
+            storage.write_bytes(storage.join(job.logs, f"node-{rank}.log"), log.read_bytes())
         shutil.rmtree(scratch, ignore_errors=True)
     ray.train.report({"done": 1})
 
@@ -249,10 +254,10 @@ def progress_lines(record: Mapping[str, Any]) -> list[str]:
     """What people read of the newest record: notes, the step and its loss, the last validation."""
     lines = [str(note) for note in record.get("notes", [])]
     if "loss" in record:
+        speed = f"{record['tokens_per_s']:.0f} tokens/s, " if record.get("tokens_per_s") else ""
         lines.append(
-            f"step {record['global_step/max_steps']}, loss {record['loss']:.4f}, "
-            f"lr {record['learning_rate']:.2e}, {record['tokens_per_s']:.0f} tokens/s, "
-            f"{record['remaining_time']} left"
+            f"step {record[STEP]}, loss {record['loss']:.4f}, "
+            f"lr {record['learning_rate']:.2e}, {speed}{record['remaining_time']} left"
         )
     if "eval_loss" in record:
         lines.append(f"validation loss {record['eval_loss']:.4f}")

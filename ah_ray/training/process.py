@@ -12,6 +12,8 @@ from pathlib import Path
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
+STEP = "global_step/max_steps"  # the key by which MS-Swift's records have their step
+
 # Ray binds a worker to its device and threads with these; torchrun and MS-Swift set their own.
 _RAY_SETS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
@@ -34,7 +36,7 @@ def run_swift(
         extra_environment: from ``swift.environment``.
         log: the file that gets what it prints.
         records: the ``logging.jsonl`` that it appends to; what is there before is not reported.
-        on_progress: called with each record of a loss, on training or on validation clips.
+        on_progress: called with each record that names its step.
 
     Raises:
         SwiftError: it exited with an error.
@@ -78,13 +80,13 @@ def _report(records: Path, seen: int, on_progress: Callable[[Mapping[str, object
         whole, newline, _ = file.read().rpartition(b"\n")
     for line in whole.splitlines():
         record = json.loads(line)
-        if "loss" in record or "eval_loss" in record:
+        if STEP in record:
             on_progress(record)
     return seen + len(whole) + len(newline)
 
 
-def last_lines(log: Path, count: int = 20) -> str:
-    """The end of a log, without progress bars."""
+def last_lines(log: Path, count: int = 40) -> str:
+    """The end of a log, without progress bars; torchrun's own words alone are 25 lines."""
     lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
     return "\n".join(deque((line for line in lines if "it/s]" not in line), maxlen=count))
 

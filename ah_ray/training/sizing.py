@@ -62,7 +62,7 @@ class Parameters(NamedTuple):
         return self.embeddings + self.attention + self.experts
 
 
-def parameters(thinker: Mapping[str, Any]) -> Parameters:
+def parameters(thinker: Mapping[str, Mapping[str, Any]]) -> Parameters:
     """The parameters of a Qwen3-Omni thinker.
 
     Args:
@@ -90,7 +90,7 @@ def parameters(thinker: Mapping[str, Any]) -> Parameters:
     )
 
 
-def _vision_tower(vision: Mapping[str, Any]) -> int:
+def _vision_tower(vision: Mapping[str, int]) -> int:
     hidden, inner = vision["hidden_size"], vision["intermediate_size"]
     patch = vision["in_channels"] * vision["temporal_patch_size"] * vision["patch_size"] ** 2
     block = _linear(hidden, 3 * hidden) + _linear(hidden, hidden) + 4 * hidden
@@ -99,7 +99,7 @@ def _vision_tower(vision: Mapping[str, Any]) -> int:
     return _linear(patch, hidden) + positions + int(vision["depth"]) * block
 
 
-def _audio_tower(audio: Mapping[str, Any]) -> int:
+def _audio_tower(audio: Mapping[str, int]) -> int:
     model, inner, small = (
         audio["d_model"],
         audio["encoder_ffn_dim"],

@@ -69,6 +69,11 @@ class SwiftJob:
         return storage.join(self.store, "finished.json")
 
     @property
+    def logs(self) -> str:
+        """The folder for what ``swift`` wrote on each node in the last try."""
+        return storage.join(self.store, "logs")
+
+    @property
     def progress(self) -> str:
         """The file with its newest record, as JSON."""
         return storage.join(self.store, "progress.json")
@@ -171,7 +176,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "dataloader_num_workers": node.loaders,
-        "logging_steps": 10,
+        "logging_steps": recipe.log_every_steps,
         "include_num_input_tokens_seen": True,
         "report_to": "tensorboard",
         "logging_dir": paths.tensorboard,

@@ -3,10 +3,22 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from ah_ray import storage
+from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, TrainConfig
 from ah_ray.tasks import Prompt, swift_row
-from ah_ray.training.launch import localize_rows
+from ah_ray.training.checkpoints import Checkpoint, mark_complete
+from ah_ray.training.launch import (
+    failure_message,
+    localize_rows,
+    node_paths,
+    node_scratch,
+    progress_lines,
+)
+from ah_ray.training.process import STEP, SwiftError
+from ah_ray.training.swift import SwiftJob
 
 PROMPT = Prompt(system="größer", user="?")
 
@@ -63,3 +75,67 @@ def test_a_line_separator_inside_a_text_does_not_end_its_row(tmp_path):
     storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row]))
     localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl")
     assert [json.loads(line) for line in (tmp_path / "local.jsonl").open()] == [row]
+
+
+# What people read
+
+
+def job(store: str) -> SwiftJob:
+    recipe = RecipeConfig(tuner="full", learning_rate=1)
+    return SwiftJob("v1", ModelConfig(path="base"), recipe, MediaConfig(), "rows", store)
+
+
+def test_a_failure_is_told_in_the_childs_words(tmp_path):
+    training = job(str(tmp_path))
+    mark_complete(Checkpoint(f"{training.checkpoints}/checkpoint-40", 40, 1.0, None, None))
+    stack = "Traceback (most recent call last): ray/train/thread_runner.py"
+    cause = UserExceptionWithTraceback(SwiftError("swift exited with 1:\nno such clip"), stack)
+    # Both nodes say the same; a node that is gone has no words of its own.
+    error = WorkerGroupError(stack, {0: cause, 1: cause, 2: RuntimeError("the node is gone")})
+    assert failure_message(training, TrainConfig(max_failures=2), error) == (
+        "training of v1 failed 3 times; newest complete checkpoint: step 40; the same command "
+        "goes on from there\nswift exited with 1:\nno such clip\nthe node is gone\n"
+        f"all that it wrote: {tmp_path}/logs"
+    )
+
+
+def test_progress_says_what_is_known():
+    assert progress_lines({"notes": ["goes on from step 5"]}) == ["goes on from step 5"]
+    record = {STEP: "6/9", "loss": 0.25, "learning_rate": 1e-3, "remaining_time": "3s"}
+    (line,) = progress_lines(record)
+    assert line == "step 6/9, loss 0.2500, lr 1.00e-03, 3s left"
+    first, second = progress_lines(record | {"tokens_per_s": 1234.5, "eval_loss": 0.5})
+    assert "1234 tokens/s" in first
+    assert second == "validation loss 0.5000"
+
+
+# Where a node has its files
+
+
+def test_a_run_on_a_disk_has_its_checkpoints_in_place(tmp_path):
+    training = job(str(tmp_path / "store"))
+    newest = Checkpoint(f"{training.checkpoints}/checkpoint-5", 5, 1.0, None, None)
+    paths = node_paths(training, Path("/scratch"), "/model", newest)
+    assert paths.output == training.checkpoints
+    assert paths.resume == newest.uri
+    assert paths.rows == "/scratch/rows.jsonl"
+
+
+def test_a_run_in_an_object_store_has_them_on_the_nodes():
+    training = job("s3://bucket/run")
+    newest = Checkpoint(f"{training.checkpoints}/checkpoint-5", 5, 1.0, None, None)
+    paths = node_paths(training, Path("/scratch"), "/model", newest)
+    assert paths.output == "/scratch/output"
+    assert paths.resume == "/scratch/checkpoint-5"
+    assert node_paths(training, Path("/scratch"), "/model", None).resume is None
+
+
+def test_nodes_of_one_machine_do_not_share_their_folders():
+    settings = TrainConfig(scratch="/disk")
+    folders = {
+        node_scratch(job(store), settings, rank)
+        for store in ("s3://a/1", "s3://a/2")
+        for rank in (0, 1)
+    }
+    assert len(folders) == 4
+    assert {folder.parent for folder in folders} == {Path("/disk")}

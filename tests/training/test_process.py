@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from ah_ray.training import process
-from ah_ray.training.process import SwiftError, last_lines, run_swift
+from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
 
 # The child process: a small program stands in for MS-Swift
 
@@ -23,7 +23,8 @@ def child(tmp_path, monkeypatch):
     (package / "__init__.py").touch()
 
     def run(program: str, on_progress=lambda record: None, **extra: str):
-        lines = ["import json, os, sys, time", "from pathlib import Path", program]
+        lines = ["import json, os, sys, time", "from pathlib import Path", f"STEP = {STEP!r}"]
+        lines.append(program)
         (package / "main.py").write_text("\n".join(lines))
         output = tmp_path / "output"
         variables = {"PYTHONPATH": str(tmp_path / "fake"), **extra}
@@ -63,22 +64,22 @@ def wait_for(condition, timeout_s=60) -> None:
         time.sleep(0.05)
 
 
-def test_every_record_with_a_loss_is_reported_in_order(child):
+def test_every_record_with_a_step_is_reported_in_order(child):
     program = OUT + (
         "with open(out / 'logging.jsonl', 'w') as file:\n"
         "    for n in range(20):\n"
-        "        file.write(json.dumps({'loss': n} if n % 5 else {'eval_loss': n}) + '\\n')\n"
+        "        file.write(json.dumps({STEP: f'{n}/20'} if n % 5 else {'model': n}) + '\\n')\n"
         "        file.flush(); time.sleep(0.01)\n"
     )
     records: list = []
     child(program, records.append)
-    assert records == [{"loss": n} if n % 5 else {"eval_loss": n} for n in range(20)]
+    assert records == [{STEP: f"{n}/20"} for n in range(20) if n % 5]
 
 
 def test_records_of_an_earlier_try_are_not_reported_again(child):
     program = OUT + (
         "with open(out / 'logging.jsonl', 'a') as file:\n"
-        "    file.write(json.dumps({'loss': os.getpid()}) + '\\n')\n"
+        "    file.write(json.dumps({STEP: os.getpid()}) + '\\n')\n"
     )
     first: list = []
     second: list = []
@@ -92,16 +93,16 @@ def test_a_record_that_is_half_written_waits_for_its_other_half(child):
     program = OUT + (
         "with open(out / 'logging.jsonl', 'w') as file:\n"
         "    file.write('{\"loss\": 1.5, '); file.flush(); time.sleep(0.5)\n"
-        "    file.write('\"step\": 1}\\n'); file.flush()\n"
+        "    file.write('\"global_step/max_steps\": 1}\\n'); file.flush()\n"
     )
     records: list = []
     child(program, records.append)
-    assert records == [{"loss": 1.5, "step": 1}]
+    assert records == [{"loss": 1.5, STEP: 1}]
 
 
 def test_a_failure_shows_the_last_lines(child):
     program = (
-        "for n in range(50): print('line', n)\n"
+        "for n in range(70): print('line', n)\n"
         "print(' 10%|#   | 1/10 [00:01<00:09, 1.00it/s]', end='\\r')\n"
         "raise SystemExit('bad argument: --lr')\n"
     )
@@ -109,7 +110,7 @@ def test_a_failure_shows_the_last_lines(child):
         child(program)
     text = str(caught.value)
     assert text.endswith("bad argument: --lr")
-    assert "line 49" in text
+    assert "line 69" in text
     assert "line 5\n" not in text
     assert "it/s" not in text
 
@@ -120,7 +121,10 @@ def test_a_killed_child_is_a_failure(child):
 
 
 def test_every_process_ends_when_the_watcher_fails(child):
-    program = TORCHRUN + "(out / 'logging.jsonl').write_text('{\"loss\": 1}\\n'); time.sleep(600)"
+    program = (
+        TORCHRUN
+        + "(out / 'logging.jsonl').write_text(json.dumps({STEP: 1}) + '\\n'); time.sleep(600)"
+    )
     alive: list = []
 
     def fail(record):
