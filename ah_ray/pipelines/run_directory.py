@@ -51,7 +51,7 @@ class RunDirectory:
         back their consent, are not in it.
         """
         table = storage.read_table(self.clips_path(segmentation), schemas.CLIPS)
-        if len(table):
+        if storage.exists(self.path("videos")):
             table = table.filter(pc.is_in(table["video_id"], self.videos()["video_id"]))
         return _unique(table, "clip_id").sort_by(
             [("video_id", "ascending"), ("start_s", "ascending")]

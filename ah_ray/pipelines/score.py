@@ -36,7 +36,10 @@ _BATCHES_PER_DECODER = 1000
 
 
 def score(
-    run: RunDirectory, members: Sequence[Member], settings: ScoreConfig, limits: LimitsConfig
+    run: RunDirectory,
+    members: Sequence[Member],
+    settings: ScoreConfig,
+    limits: LimitsConfig = LimitsConfig(),
 ) -> None:
     """Write the predictions that are missing, one pass per engine group.
 
