@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+import os
 import threading
 import time
 import uuid
@@ -261,6 +262,21 @@ def test_a_video_that_is_gone_is_an_error_row_until_it_is_back(
     assert predictions(run) == rows  # an error is a result, until one asks for another try
     score(run, [member], settings(retry_errors=True))
     assert predictions(run) == undisturbed
+
+
+def test_a_video_on_which_decoding_hangs_is_given_up(
+    tmp_path: Path, member: Member, videos: list[Path], undisturbed: list[dict[str, Any]]
+) -> None:
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)  # opening it waits for somebody to write
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, [videos[0], pipe, *videos[2:]], [])
+    score(run, [member], settings(batch_timeout_s=4))
+    for row, expected in zip(predictions(run), undisturbed, strict=True):
+        if row["video_id"] == "1":
+            assert (row["status"], row["error_kind"]) == ("error", "decoder_died")
+        else:
+            assert row == expected
 
 
 def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
