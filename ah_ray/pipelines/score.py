@@ -226,13 +226,28 @@ def make_decode(
                 died = ItemError("decoder_died", message)
                 rows += [_decoded(clip_id, source["video_id"], died) for clip_id in ids]
                 continue
-            spans = [Span(clip["start_s"], clip["end_s"]) for clip in source["clips"]]
             with attempts.trying([key], settings.batch_timeout_s):
-                for index, result in decode(source["source_uri"], spans, media, limits):
-                    rows.append(_decoded(ids[index], source["video_id"], result))
+                results = _decode_source(source, media, limits)
+            rows += [_decoded(ids[index], source["video_id"], r) for index, r in results.items()]
         return pa.Table.from_pylist(rows, schema=DECODED)
 
     return decode_batch
+
+
+def _decode_source(
+    source: Row, media: MediaConfig, limits: LimitsConfig
+) -> dict[int, DecodedClip | ItemError]:
+    """The clips of one source by their place in it; whatever goes wrong stays with the source."""
+    spans = [Span(clip["start_s"], clip["end_s"]) for clip in source["clips"]]
+    results: dict[int, DecodedClip | ItemError] = {}
+    try:
+        for index, result in decode(source["source_uri"], spans, media, limits):
+            results[index] = result
+    except Exception as error:
+        message = f"{source['source_uri']}: {type(error).__name__}: {error}"
+        for index in range(len(spans)):
+            results.setdefault(index, ItemError("decode_failed", message))
+    return results
 
 
 _NOTHING = DecodedClip(np.zeros((0, 0, 0, 3), np.uint8), 0.0, np.zeros(0, np.float32))

@@ -8,6 +8,7 @@ from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.prior import base_rates, write_prior
+from ah_ray.errors import ConfigError
 from ah_ray.members import read_ensemble
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
@@ -87,6 +88,10 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
         ensemble: the folder of the members; how to cut and what to ask is theirs.
         settings: resources, and what absent answers and ties count as.
     """
+    if settings.score.prior is not None:
+        raise ConfigError(
+            "score.prior", "an unlabelled archive has no training videos", "leave it out"
+        )
     members = read_ensemble(ensemble)
     catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
     card, splits = members[0].card, settings.score.splits

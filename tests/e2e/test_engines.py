@@ -1,5 +1,7 @@
 """Engines and ways of decoding give the same answers, on the trained members of the demo."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,13 +70,13 @@ def test_vllm_answers_as_transformers_does(
 ) -> None:
     group = next(group for group in groups if group.members[0].card.weights == "adapter")
     assert len(clips) >= 50
-    by_engine = {
-        engine: answers(group, clips, engine, ["generate", "answer"])
-        for engine in ("transformers", "vllm")
-    }
-    for mode in ("generate", "answer"):
-        ours, theirs = (by_engine[engine][mode] for engine in ("transformers", "vllm"))
-        assert largest_difference(ours, theirs) < 1e-2
+    modes = ["generate", "answer"]
+    ours = answers(group, clips, "transformers", modes)
+    # In a process of its own, as in an actor: vLLM looks into every module that is loaded.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        theirs = process.submit(answers, group, clips, "vllm", modes).result()
+    for mode in modes:
+        assert largest_difference(ours[mode], theirs[mode]) < 1e-2
 
 
 def test_adapters_on_one_base_answer_as_they_do_alone(

@@ -7,7 +7,13 @@ import torch
 
 from ah_ray.config import ScoreConfig
 from ah_ray.engines import Clip, load_engine
-from ah_ray.engines.transformers_engine import encode, load_processor, reword
+from ah_ray.engines.transformers_engine import (
+    encode,
+    load_model,
+    load_processor,
+    reword,
+    to_model,
+)
 from ah_ray.engines.wording import media_kinds, wording
 from ah_ray.members import EngineGroup
 from tests.engines.tiny_models import member, random_clips
@@ -82,6 +88,17 @@ def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:
     assert sorted(seen) == ["picture", "sound"]
     engine.answer(members, random_clips(3, seed=1))
     assert sorted(seen) == ["picture", "picture", "sound", "sound"]
+
+
+def test_times_stay_exact_in_a_model_of_few_digits(omni: Path) -> None:
+    one = member(omni, "omni")
+    processor = load_processor(str(omni))
+    clips = random_clips(4)
+    model = load_model(str(omni), one.card.model.model_copy(update={"dtype": "bfloat16"}))
+    inputs = to_model(encode(processor, wording(processor, one), clips), model)
+    assert inputs["pixel_values_videos"].dtype == inputs["input_features"].dtype == torch.bfloat16
+    expected = [processor.video_processor.temporal_patch_size / clip.fps for clip in clips]
+    assert inputs["video_second_per_grid"].tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_padding_does_not_change_an_answer(omni: Path) -> None:

@@ -56,3 +56,11 @@ class StillbornEngine(LightEngine):
 class ChoosyEngine(LightEngine):
     def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
         raise ConfigError("score.engine_args", "cannot be had", "ask for less")
+
+
+class SlowEngine(LightEngine):
+    """Takes its time, so that there is time to kill something."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        time.sleep(0.5)
+        return super().answer(members, clips)

@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+import os
 import threading
 import time
 import uuid
@@ -28,6 +29,9 @@ from ah_ray.members import Member, MemberCard
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import clip_ids, plan_batches, score
 from ah_ray.toy.archive import ArchiveSpec, write_archive
+from ah_ray.toy.model import write_tiny_checkpoint
+from tests.engines.tiny_models import member as a_member
+from tests.engines.tiny_models import write_tiny_qwen2_5_vl
 
 SECONDS = {"normal": 2.5, "deadly": 1.7, "hanging": 2.2}
 
@@ -260,6 +264,21 @@ def test_a_video_that_is_gone_is_an_error_row_until_it_is_back(
     assert predictions(run) == undisturbed
 
 
+def test_a_video_on_which_decoding_hangs_is_given_up(
+    tmp_path: Path, member: Member, videos: list[Path], undisturbed: list[dict[str, Any]]
+) -> None:
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)  # opening it waits for somebody to write
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, [videos[0], pipe, *videos[2:]], [])
+    score(run, [member], settings(batch_timeout_s=4))
+    for row, expected in zip(predictions(run), undisturbed, strict=True):
+        if row["video_id"] == "1":
+            assert (row["status"], row["error_kind"]) == ("error", "decoder_died")
+        else:
+            assert row == expected
+
+
 def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
     store: Store, member: Member, videos: list[Path], undisturbed: list[dict[str, Any]]
 ) -> None:
@@ -292,6 +311,24 @@ def test_members_without_a_model_look_at_no_video(
     assert {row["clip_id"]: row["p_yes"] for row in rows} == {
         f"{number}-{index}": number / 10 for number in range(len(videos)) for index in range(3)
     }
+
+
+def test_a_member_of_another_architecture_that_does_not_hear(
+    local_ray: None, tmp_path: Path, videos: list[Path]
+) -> None:
+    write_tiny_checkpoint(tmp_path / "omni")
+    write_tiny_qwen2_5_vl(tmp_path / "m", tmp_path / "omni")
+    media = MediaConfig(
+        fps=1, min_frames=2, max_frames=4, min_pixels=784, max_pixels=7840, size_multiple=28
+    )
+    member = a_member(tmp_path / "m", "m", media=media)
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, [])
+    score(run, [member], ScoreConfig(cpus_per_actor=0.5, cpus_per_decoder=0.5))
+    rows = predictions(run)
+    assert len(rows) == 3 * len(videos)
+    assert {row["status"] for row in rows} == {"ok"}
+    assert len({row["p_yes"] for row in rows}) > 1
 
 
 CLIP_ROWS = st.lists(

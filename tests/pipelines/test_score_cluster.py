@@ -1,0 +1,64 @@
+"""A node of a cluster that loses power while it scores."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from ah_ray import storage
+from ah_ray.config import ScoreConfig
+from ah_ray.members import Member
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.score import score
+from tests.pipelines.test_score import member, predictions, videos, without, write_manifest
+
+__all__ = ["member", "videos"]  # fixtures
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head and one more node; an engine's actor fits once on each."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster.add_node(num_cpus=2)
+    ray.init(cluster.address, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_a_node_that_is_gone_costs_what_it_had_under_way(
+    cluster: Cluster, member: Member, videos: list[Path], tmp_path: Path
+) -> None:
+    def scored(name: str, during: Any = None) -> list[dict[str, Any]]:
+        run = RunDirectory.at(str(tmp_path / name))
+        write_manifest(run, videos * 6, [])
+        helper = threading.Thread(target=during, args=(run,), daemon=True) if during else None
+        if helper:
+            helper.start()
+        score(
+            run,
+            [member],
+            ScoreConfig(
+                engine="tests.pipelines.light_engines:SlowEngine", batch_size=3, max_actors=2,
+                cpus_per_actor=1.2, cpus_per_decoder=0.5,
+            ),
+        )  # fmt: skip
+        if helper:
+            helper.join(timeout=60)
+        return predictions(run)
+
+    def pull_the_plug(run: RunDirectory) -> None:
+        while len(storage.list_files(run.path("predictions"))) < 2:
+            time.sleep(0.05)
+        (node,) = cluster.worker_nodes
+        cluster.remove_node(node, allow_graceful=False)  # kill -9 of its raylet
+
+    undisturbed = scored("undisturbed")
+    disturbed = scored("disturbed", during=pull_the_plug)
+    assert not cluster.worker_nodes
+    assert without(disturbed, "attempts") == without(undisturbed, "attempts")
