@@ -135,12 +135,11 @@ def list_files(uri: str) -> list[str]:
     if any(character in path for character in "*?[") and not filesystem.exists(path):
         listed = filesystem.glob(path, detail=True).items()
         found = [p for p, info in listed if info.get("type") != "directory"]
-    elif filesystem.isfile(path):
-        found = [path]
-    elif filesystem.exists(path):
-        found = filesystem.find(path)
     else:
-        found = []
+        try:  # at once, for s3fs's ``isfile``, and ``exists`` of a bucket, take any fault for a no
+            found = filesystem.find(path)
+        except FileNotFoundError:
+            found = []
     visible = (p for p in found if not PurePosixPath(p).name.startswith(_TEMPORARY))
     return sorted(_full_uri(filesystem, p) for p in visible)
 

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ah_ray import storage
+from tests.e2e.faulty_s3 import Fault, faulty_s3, healthy
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32())])
 BUCKET = "bucket"
+FAILING = "s3://failing"
 
 
 def rows(*ids: str) -> pa.Table:
@@ -317,9 +320,7 @@ def seen_before(bucket):
     return run
 
 
-# Three of the four below fail today: workers write, and s3fs answers the driver from its cache of
-# listings. Right with `filesystem.invalidate_cache()` before each question (read_table asks
-# `exists` before it does so), or with `use_listings_cache=False`.
+# Workers write, and s3fs would answer the driver from its cache of listings.
 
 
 def test_a_file_that_others_wrote_exists(seen_before):
@@ -384,3 +385,75 @@ def test_whoever_downloads_second_keeps_the_first_copy(bucket, monkeypatch, tmp_
 
     monkeypatch.setattr(os, "replace", late)
     assert (storage.localize(uri) / "a.bin").read_bytes() == b"one"
+
+
+# Object store: it fails
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A server whose plan may be set, with a file on it, and a client without much patience."""
+    with faulty_s3() as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        settings = {"config_kwargs": {"read_timeout": 0.3}}
+        monkeypatch.setitem(fsspec.config.conf, "s3", settings)
+        filesystem = fsspec.core.url_to_fs(FAILING)[0]
+        filesystem.makedirs(FAILING.removeprefix("s3://"), exist_ok=True)
+        storage.write_table(rows("a"), f"{FAILING}/t/part-0.parquet")
+        yield s3
+        s3.plan = healthy
+        storage.remove(f"{FAILING}/t")
+        filesystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET])
+def test_a_storage_that_fails_is_no_empty_storage(failing, fault):
+    part = f"{FAILING}/t/part-0.parquet"
+    failing.plan = lambda method, path, nth: fault
+    for uri, ask in {
+        f"{FAILING}/t": storage.exists,
+        FAILING: storage.list_files,
+        f"{FAILING}/t/*.parquet": storage.list_files,
+        part: storage.list_files,
+    }.items():
+        with pytest.raises(storage.StorageError, match=re.escape(uri)):
+            ask(uri)
+    with pytest.raises(storage.StorageError, match=r"new\.bin"):
+        storage.write_bytes(f"{FAILING}/t/new.bin", b"x")
+    failing.plan = healthy
+    assert part in storage.list_files(FAILING)
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_IN_BODY, Fault.STALL])
+def test_a_body_that_never_ends_well_is_given_up(failing, fault, tmp_path):
+    part = f"{FAILING}/t/part-0.parquet"
+    failing.plan = lambda method, path, nth: fault if "part-0" in path and method == "GET" else None
+    with pytest.raises(storage.StorageError, match=re.escape(part)):
+        storage.read_bytes(part)
+    assert failing.requests["GET", "/failing/t/part-0.parquet"] == 5
+    with pytest.raises(storage.StorageError, match=f"{FAILING}/t"):
+        storage.read_table(f"{FAILING}/t", SCHEMA)
+    with pytest.raises(storage.StorageError, match=re.escape(part)):
+        storage.download(part, tmp_path / "part")
+
+
+def test_what_is_not_there_is_no_failure(failing):
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes(f"{FAILING}/none")
+    assert storage.list_files("s3://no-such-bucket") == []
+
+
+def test_settings_of_the_user_win(bucket):
+    assert fsspec.core.url_to_fs(f"s3://{BUCKET}")[0].default_block_size == 5 * 2**20
+    script = (
+        "import fsspec; from ah_ray import storage\n"
+        "print(fsspec.core.url_to_fs('s3://b')[0].default_block_size)"
+    )
+    environment = {**os.environ, "FSSPEC_S3": '{"default_block_size": 7000000}'}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    assert int(done.stdout) == 7_000_000

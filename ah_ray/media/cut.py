@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
+import signal
 import subprocess
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +21,17 @@ from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.frames import AUDIO_HZ, DEINTERLACE
-from ah_ray.media.probe import SAFE_OPTIONS, MediaInfo, open_media, pick_streams, start_of
+from ah_ray.media.probe import (
+    SAFE_OPTIONS,
+    MediaInfo,
+    open_media,
+    pick_streams,
+    start_of,
+    time_left,
+)
 from ah_ray.media.segment import Span
+
+_LIBC = ctypes.CDLL(None)  # here: a forked process must not load anything
 
 # One uniform encode for every class of video, visually lossless, so that no clip carries a trace
 # of its label in how it was encoded.
@@ -41,8 +52,8 @@ _ONE_THREAD = {"threads": 1}
 # An ffmpeg run holds an encoder per clip to its end, with some 60 bytes per pixel of the picture,
 # and looks at each of its clips for every frame.
 _BYTES_PER_PIXEL, _BYTES_PER_RUN, _CLIPS_PER_RUN = 60, 6 * 10**8, 64
-# A run that starts later than this seeks to where its first clip starts.
-_SEEK_FROM_S = 30.0
+# A run that starts later than this seeks to so much before the key picture of its first clip.
+_SEEK_FROM_S, _BEFORE_S = 30.0, 1.0
 # A frame is where its clip starts if it appears less than this after it.
 _SAME_S = 0.0005
 # What of the picture is looked at to count damage does not matter, so it is as small as can be.
@@ -93,30 +104,60 @@ def cut(
     with tempfile.TemporaryDirectory(prefix="ah_ray_cut_") as name:
         scratch = Path(name)
         source = storage.local_path(uri) or _download(uri, scratch / "source")
-        shown_s = _picture_times(source, limits)
+        left = time_left(uri, limits)
+        times = _picture_times(source, limits, left)
+
+        def run(group: Mapping[str, Span]) -> str:
+            command = _command(source, info, group, times, scratch, limits)
+            return _ffmpeg(command, uri, limits, left)
+
         said = ""
         for group in _runs(spans, info):
-            said += _ffmpeg(_command(source, info, group, shown_s, scratch), uri, limits)
+            try:
+                said += run(group)
+            except ItemError as error:
+                if error.kind != "cut_failed":
+                    raise
+                # A clip that gets no picture ends ffmpeg for all of them.
+                found = _damage(source, group, limits)
+                shown = {name: group[name] for name in group if isinstance(found[name], int)}
+                if not 0 < len(shown) < len(group):
+                    raise
+                said += f"{error}\n{run(shown)}"
         for clip_id, span in spans.items():
             try:
-                _verify(scratch / f"{clip_id}.mp4", span, shown_s)
+                _verify(scratch / f"{clip_id}.mp4", span)
             except ItemError as error:
                 message = f"{uri} from {span.start_s:.3f} to {span.end_s:.3f} s: {error}"
                 result.failed[clip_id] = ItemError("cut_failed", message)
                 continue
             result.damage[clip_id] = 0
+        if said:
+            # ffmpeg does not say where it met an error, so the few sources that have some are
+            # decoded once more to count them in each clip.
+            kept = {clip_id: spans[clip_id] for clip_id in result.damage}
+            for clip_id, damage in _damage(source, kept, limits).items():
+                if isinstance(damage, int):
+                    result.damage[clip_id] = damage
+                else:
+                    del result.damage[clip_id]
+                    result.failed[clip_id] = ItemError("cut_failed", damage.message)
+        for clip_id in result.damage:
             for suffix in (".mp4", ".wav"):
                 _publish(scratch / f"{clip_id}{suffix}", folder)
-        if not said:
-            return result
-        # ffmpeg does not say where it met an error, so the few sources that have some are
-        # decoded once more to count them in each clip.
-        kept = list(result.damage)
-        again = [spans[clip_id] for clip_id in kept]
-        for index, clip in decode(str(source), again, _TINY, limits, every_picture=True):
-            if isinstance(clip, DecodedClip):
-                result.damage[kept[index]] = clip.damage
-        return result._replace(warning=said.strip().splitlines()[0])
+        return result._replace(warning=next(iter(said.strip().splitlines()), ""))
+
+
+def _damage(
+    source: Path, spans: Mapping[str, Span], limits: LimitsConfig
+) -> dict[str, int | ItemError]:
+    """How damaged each clip is, or why nothing of it can be shown."""
+    names = list(spans)
+    clips = decode(str(source), list(spans.values()), _TINY, limits, every_picture=True)
+    return {
+        names[index]: clip.damage if isinstance(clip, DecodedClip) else clip
+        for index, clip in clips
+    }
 
 
 def _download(uri: str, target: Path) -> Path:
@@ -138,17 +179,32 @@ def _publish(file: Path, folder: str) -> None:
         raise ItemError("storage_error", message) from error
 
 
-def _picture_times(path: Path, limits: LimitsConfig) -> list[float]:
-    """When each picture of a file appears, in seconds; nothing is decoded for that."""
+class _Times(NamedTuple):
+    """When the pictures of a file appear, in seconds.
+
+    Attributes:
+        shown: of every picture, sorted.
+        keys: of those that decoding can start with and ffmpeg can seek to, sorted.
+    """
+
+    shown: list[float]
+    keys: list[float]
+
+
+def _picture_times(path: Path, limits: LimitsConfig, left: Callable[[], float]) -> _Times:
+    """Read from the packets; nothing is decoded for that."""
+    times = _Times([], [])
     with open_media(str(path), limits) as container:
         video, _ = pick_streams(container, str(path), limits)
         start = start_of(container)
-        times = [
-            float(packet.pts * packet.time_base) - start
-            for packet in container.demux(video)
-            if packet.pts is not None
-        ]
-    return sorted(times)
+        sought = container.format.name != "avi"  # ffmpeg loses count of AVI's empty packets
+        for packet in container.demux(video):
+            left()
+            if packet.pts is not None:
+                times.shown.append(float(packet.pts * packet.time_base) - start)
+                if sought and packet.is_keyframe:
+                    times.keys.append(times.shown[-1])
+    return _Times(sorted(times.shown), sorted(times.keys))
 
 
 def _runs(spans: Mapping[str, Span], info: MediaInfo) -> Iterator[dict[str, Span]]:
@@ -163,15 +219,19 @@ def _command(
     source: Path,
     info: MediaInfo,
     spans: Mapping[str, Span],
-    shown_s: Sequence[float],
+    times: _Times,
     scratch: Path,
+    limits: LimitsConfig,
 ) -> list[str]:
-    """The ffmpeg command that writes ``spans``; ``shown_s`` says when pictures appear."""
-    firsts = {clip_id: _shown_at(span.start_s, shown_s) for clip_id, span in spans.items()}
-    begin_s = min(firsts.values()) - 1.0
+    """The ffmpeg command that writes ``spans`` of a source whose pictures appear at ``times``."""
+    firsts = {clip_id: _shown_at(span.start_s, times.shown) for clip_id, span in spans.items()}
+    # Not every container finds the key picture by itself.
+    index = bisect_right(times.keys, min(firsts.values()))
+    begin_s = times.keys[index - 1] - _BEFORE_S if index else 0.0
     seek = {"ss": f"{begin_s:.6f}"} if begin_s > _SEEK_FROM_S else {}
     offset_s = begin_s if seek else 0.0
-    picture = ffmpeg.input(str(source), **SAFE_OPTIONS, **_ONE_THREAD, **seek)
+    bounds = {"max_pixels": limits.max_pixels}  # of later pictures too
+    picture = ffmpeg.input(str(source), **SAFE_OPTIONS, **_ONE_THREAD, **bounds, **seek)
     sound = picture[str(info.audio_stream)]
     if info.audio_stream is None:
         sound = ffmpeg.input(f"anullsrc=r={AUDIO_HZ}:cl=mono", f="lavfi")
@@ -216,15 +276,21 @@ def _command(
     return command
 
 
-def _ffmpeg(command: Sequence[str], uri: str, limits: LimitsConfig) -> str:
+def _ffmpeg(
+    command: Sequence[str], uri: str, limits: LimitsConfig, left: Callable[[], float]
+) -> str:
     """Run ffmpeg within the limits; the errors it spoke of although it went on."""
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=_die_with_parent,
     ) as child:
         memory = limits.max_memory_mb * 2**20
         resource.prlimit(child.pid, resource.RLIMIT_AS, (memory, memory))
         try:
-            _, output = child.communicate(timeout=limits.timeout_s)
+            _, output = child.communicate(timeout=left())
         except subprocess.TimeoutExpired as error:
             child.kill()
             message = f"{uri}: not cut within {limits.timeout_s:.0f} s"
@@ -240,13 +306,18 @@ def _ffmpeg(command: Sequence[str], uri: str, limits: LimitsConfig) -> str:
     return said
 
 
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent is gone, even by SIGKILL."""
+    _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _shown_at(moment_s: float, shown_s: Sequence[float]) -> float:
     """When the picture appears that is shown at a moment; the moment itself if none is yet."""
     index = bisect_right(shown_s, moment_s + _SAME_S)
     return min(shown_s[index - 1], moment_s) if index else moment_s
 
 
-def _verify(path: Path, span: Span, shown_s: Sequence[float]) -> None:
+def _verify(path: Path, span: Span) -> None:
     """Check that a clip file has its streams, two pictures and its length within one picture.
 
     ffmpeg exits with 0 and writes a file without streams for a span past the end of a source.

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from bisect import bisect_left
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import av
 import av.filter
+import av.logging
 import numpy as np
 import numpy.typing as npt
 
 from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
 from ah_ray.media.frames import AUDIO_HZ, DEINTERLACE, audio_samples, fit_size, frame_times
-from ah_ray.media.probe import open_media, pick_streams, shown_size, start_of
+from ah_ray.media.probe import open_media, pick_streams, shown_size, start_of, time_left
 from ah_ray.media.segment import Span
+
+av.logging.set_level(av.logging.PANIC)  # what libav calls errors is counted, but not printed
 
 # The first frame may come this late, and the last one stand this long, before a clip that asks
 # for a frame beyond it counts as having no picture.
@@ -48,8 +50,8 @@ class DecodedClip:
         frames: uint8, frames x height x width x RGB.
         fps: the rate at which the frames were taken, in Hz.
         audio: float32 in [-1, 1), mono at 16 kHz; silence where the source has none.
-        damage: pictures that could not be decoded whole and packets that could not be decoded,
-            as far as they had to be.
+        damage: of how many pictures and pieces of sound libav says that they are broken, as far
+            as they had to be decoded.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -83,6 +85,7 @@ def decode(
     """
     upcoming = deque(sorted(range(len(spans)), key=lambda index: spans[index]))
     open_clips: dict[int, _Draft] = {}
+    marks = _Marks()
     failure: ItemError | None = None
     try:
         with open_media(uri, limits) as container:
@@ -93,11 +96,14 @@ def decode(
             latest: _Picture | None = None
             times = sorted(moment for span in spans for moment in frame_times(span, media))
             packets = _packets(container, video, audio, None if every_picture else times)
-            for item in _read(packets, container, video, media, _deadline(uri, limits)):
+            for item in _read(packets, container, video, media, time_left(uri, limits)):
                 if isinstance(item, _Picture):
                     seen = item.time_s
                 elif isinstance(item, _Sound):
                     heard = item.time_s + len(item.samples) / AUDIO_HZ
+                else:  # of a clip that may not have begun: packets are ahead of their pictures
+                    marks.add(item)
+                    continue
                 while upcoming and spans[upcoming[0]].start_s <= max(seen, heard):
                     index = upcoming.popleft()
                     open_clips[index] = _Draft(spans[index], media, latest)
@@ -111,13 +117,13 @@ def decode(
                     if draft.is_complete(seen, heard, has_audio=audio is not None)
                 ]
                 for index in complete:
-                    yield index, open_clips.pop(index).finish(uri)
+                    yield index, open_clips.pop(index).finish(uri, marks)
                 if not upcoming and not open_clips:
                     break
     except ItemError as error:
         failure = error
     for index, draft in open_clips.items():
-        clip = draft.finish(uri)
+        clip = draft.finish(uri, marks)
         yield index, failure if failure and isinstance(clip, ItemError) else clip
     for index in upcoming:
         start = f"{uri}: ends before {spans[index].start_s:.3f} s"
@@ -157,10 +163,28 @@ class _Sound:
 
 
 @dataclass(frozen=True)
-class _Damage:
-    """Something that could not be decoded, in seconds from the start of the file."""
+class _Mark:
+    """What is known of a moment of a file, in seconds from its start."""
 
     time_s: float
+    what: Literal["packet", "broken picture", "broken sound"]  # packet: one of the picture
+
+
+class _Marks:
+    """The marks of a file; those of one kind and moment count once."""
+
+    def __init__(self) -> None:
+        self.times: defaultdict[str, list[float]] = defaultdict(list)  # each sorted
+
+    def add(self, mark: _Mark) -> None:
+        times = self.times[mark.what]
+        place = bisect_left(times, mark.time_s)
+        if times[place : place + 1] != [mark.time_s]:
+            times.insert(place, mark.time_s)
+
+    def count(self, span: Span, what: str) -> int:
+        times = self.times[what]
+        return bisect_left(times, span.end_s) - bisect_left(times, span.start_s)
 
 
 class _Draft:
@@ -173,12 +197,9 @@ class _Draft:
         self.latest = latest
         self.audio = np.zeros(audio_samples(span.duration_s), np.float32)
         self.gap_s: float | None = None  # a time for which there is no picture
-        self.damage = 0
+        self.pictures = 0  # that appear in it
 
-    def add(self, item: _Picture | _Sound | _Damage) -> None:
-        if isinstance(item, _Damage):
-            self.damage += self.span.start_s <= item.time_s < self.span.end_s
-            return
+    def add(self, item: _Picture | _Sound) -> None:
         if isinstance(item, _Sound):
             start = round((item.time_s - self.span.start_s) * AUDIO_HZ)
             first, last = max(start, 0), min(start + len(item.samples), len(self.audio))
@@ -189,6 +210,7 @@ class _Draft:
         while len(self.frames) < len(self.times) and self.times[len(self.frames)] < item.time_s:
             self._take(self.latest or item, still_s=_STILL_S if self.latest is None else None)
         self.latest = item
+        self.pictures += self.span.start_s <= item.time_s < self.span.end_s
 
     def _take(self, picture: _Picture, still_s: float | None) -> None:
         time = self.times[len(self.frames)]
@@ -200,17 +222,21 @@ class _Draft:
 
     def is_complete(self, seen: float, heard: float, has_audio: bool) -> bool:
         sound_in = not has_audio or heard >= self.span.end_s or seen > self.span.end_s + _LAG_S
-        picture_in = len(self.frames) == len(self.times) or heard > self.span.end_s + _LAG_S
+        picture_in = seen >= self.span.end_s or heard > self.span.end_s + _LAG_S
         return sound_in and picture_in
 
-    def finish(self, uri: str) -> DecodedClip | ItemError:
+    def finish(self, uri: str, marks: _Marks) -> DecodedClip | ItemError:
+        if not self.pictures and marks.count(self.span, "packet"):  # nothing stands still: it broke
+            message = f"{uri}: no picture can be decoded from {self.span.start_s:.3f} s on"
+            return ItemError("no_picture", message)
         while self.latest and len(self.frames) < len(self.times):
             self._take(self.latest, still_s=_STILL_S)
         if not self.frames or self.gap_s is not None:
             time = self.span.start_s if self.gap_s is None else self.gap_s
             return ItemError("no_picture", f"{uri}: there is no picture at {time:.3f} s")
         fps = len(self.times) / self.span.duration_s
-        return DecodedClip(np.stack(self.frames), fps, self.audio, self.damage)
+        damage = sum(marks.count(self.span, what) for what in ("broken picture", "broken sound"))
+        return DecodedClip(np.stack(self.frames), fps, self.audio, damage)
 
 
 def _seek(container: Any, video: Any, first_s: float) -> None:
@@ -229,17 +255,6 @@ def _seek(container: Any, video: Any, first_s: float) -> None:
                 container.seek(position)
                 return
     container.seek(round(start * av.time_base))
-
-
-def _deadline(uri: str, limits: LimitsConfig) -> Callable[[], None]:
-    """A function that raises ``ItemError`` (``timeout``) when the time for a source is over."""
-    end = time.monotonic() + limits.timeout_s
-
-    def check() -> None:
-        if time.monotonic() > end:
-            raise ItemError("timeout", f"{uri}: not decoded within {limits.timeout_s:.0f} s")
-
-    return check
 
 
 def _packets(
@@ -297,9 +312,9 @@ def _read(
     container: Any,
     video: Any,
     media: MediaConfig,
-    check_time: Callable[[], None],
-) -> Iterator[_Picture | _Sound | _Damage]:
-    """The frames, the resampled sound and the damage of a file, in file order."""
+    check_time: Callable[[], float],
+) -> Iterator[_Picture | _Sound | _Mark]:
+    """The frames, the resampled sound and the marks of a file, in file order."""
     start = start_of(container)
     pictures = _Pictures(video, media, start)
     sounds = _Sounds(start)
@@ -308,13 +323,19 @@ def _read(
         if packet.stream is video:  # deinterlacing looks at the pictures before and after
             spare = not needed and pictures.filter is None
             video.codec_context.skip_frame = "NONREF" if spare else "DEFAULT"
-        try:
+        errors, _ = av.logging.get_last_error()
+        frames = None
+        with contextlib.suppress(av.FFmpegError):
             frames = packet.decode()
-        except (av.InvalidDataError, av.ArgumentError):
-            if packet.pts is not None:
-                yield _Damage(float(packet.pts * packet.time_base) - start)
-            continue
-        for frame in frames:
+        broken = frames is None or av.logging.get_last_error()[0] > errors
+        moment = packet.dts if packet.pts is None else packet.pts
+        if moment is not None:
+            time_s = float(moment * packet.time_base) - start
+            if packet.stream is video and needed and packet.pts is not None:
+                yield _Mark(time_s, "packet")
+            if broken:
+                yield _Mark(time_s, "broken picture" if packet.stream is video else "broken sound")
+        for frame in frames or ():
             if frame.time is not None:
                 yield from (pictures if isinstance(frame, av.VideoFrame) else sounds).take(frame)
     yield from pictures.rest()
@@ -329,11 +350,11 @@ class _Pictures:
         self.size: tuple[int, int] | None = None
         self.filter: av.filter.Graph | None = None  # from the first interlaced picture on
 
-    def take(self, frame: av.VideoFrame) -> Iterator[_Picture | _Damage]:
+    def take(self, frame: av.VideoFrame) -> Iterator[_Picture | _Mark]:
         if self.size is None:
             self.size = fit_size(*shown_size(frame, self.video), self.media)
         if frame.is_corrupt:
-            yield _Damage(frame.time - self.start)
+            yield _Mark(frame.time - self.start, "broken picture")
         if self.filter is None and frame.interlaced_frame:
             self.filter = _deinterlacer(self.video)
         if self.filter is None:

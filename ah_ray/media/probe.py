@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,22 @@ def open_media(
             source.close()
 
 
+def time_left(uri: str, limits: LimitsConfig) -> Callable[[], float]:
+    """A function that tells the seconds left for a source.
+
+    It raises ``ItemError`` (``timeout``) when there are none.
+    """
+    end = time.monotonic() + limits.timeout_s
+
+    def left() -> float:
+        seconds = end - time.monotonic()
+        if seconds <= 0:
+            raise ItemError("timeout", f"{uri}: not done within {limits.timeout_s:.0f} s")
+        return seconds
+
+    return left
+
+
 def pick_streams(
     container: av.container.InputContainer, uri: str, limits: LimitsConfig = LimitsConfig()
 ) -> tuple[Any, Any]:
@@ -145,7 +162,7 @@ def probe(uri: str, limits: LimitsConfig = LimitsConfig()) -> MediaInfo:
     """
     with open_media(uri, limits) as container:
         video, audio = pick_streams(container, uri, limits)
-        first = next(container.decode(video), None)
+        first = _first_frame(container, video, time_left(uri, limits))
         if first is None:
             raise ItemError("unreadable", f"{uri}: the video stream holds no frame")
         duration_s = _duration_s(container, video)
@@ -163,6 +180,16 @@ def probe(uri: str, limits: LimitsConfig = LimitsConfig()) -> MediaInfo:
             video_stream=video.index,
             audio_stream=None if audio is None else audio.index,
         )
+
+
+def _first_frame(container: Any, video: Any, left: Callable[[], float]) -> av.VideoFrame | None:
+    """The first frame that can be decoded; a broken start does not cost the whole file."""
+    for packet in container.demux(video):
+        left()
+        with suppress(av.FFmpegError):
+            for frame in packet.decode():
+                return frame
+    return None
 
 
 def _duration_s(container: Any, video: Any) -> float | None:

@@ -25,6 +25,7 @@ from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split, training_spans
+from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import StageProgress
 
@@ -32,6 +33,10 @@ Row = dict[str, Any]
 
 # Faults of the moment: the next run tries these videos again.
 PASSING = "storage_error"
+# A video that a worker did not survive so often is left out; all but the first time it was alone.
+_MAX_TRIES = 3
+
+Told = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
             ray.data.from_arrow(todo)
             .repartition(target_num_rows_per_block=_part_size(len(todo), manifest.writes_files))
             .map_batches(
-                make_prepare_videos(run, manifest, lengths),
+                guarded(make_prepare_videos(run, manifest, lengths), run, manifest, Attempts()),
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=manifest.settings.cpus_per_video,
@@ -173,9 +178,47 @@ def forget_passing_faults(run: RunDirectory, segmentation: str) -> None:
         storage.replace_table(lasting, path)
 
 
+def guarded(
+    prepare_videos: Callable[[pa.Table], Told],
+    run: RunDirectory,
+    manifest: Manifest,
+    attempts: Attempts,
+) -> Callable[[pa.Table], Told]:
+    """``prepare_videos`` for batches with videos that may take their worker down.
+
+    Ray starts such a batch again, and would do so for ever. From the second time on its videos go
+    one by one, and one that did not come back ``_MAX_TRIES`` times is left out.
+    """
+
+    def prepare_batch(batch: pa.Table) -> Told:
+        ids = batch["video_id"].to_pylist()
+        tries = attempts.unfinished(ids)
+        # Time limits end what is slow; this one ends what does not even notice that.
+        hang_s = 2 * manifest.limits.timeout_s
+        if not any(tries):
+            with attempts.trying(ids, hang_s * len(ids)):
+                return prepare_videos(batch)
+        told: Told = {"videos": [0], "errors": [0], "failure": [""]}
+        for index, (video_id, tried) in enumerate(zip(ids, tries, strict=True)):
+            video = batch.slice(index, 1)
+            if tried >= _MAX_TRIES:
+                message = f"{video['uri'][0]}: the worker's process died {tried} times on it"
+                finding = note(video_id, "worker_died", message)
+                found = _write_part(run, manifest, video, [], [finding])
+            elif tried:
+                with attempts.trying([video_id], hang_s):
+                    found = prepare_videos(video)
+            else:  # it came back the last time, alone
+                found = {"videos": [1], "errors": [0], "failure": [""]}
+            told = {name: [told[name][0] + found[name][0]] for name in told}
+        return told
+
+    return prepare_batch
+
+
 def make_prepare_videos(
     run: RunDirectory, manifest: Manifest, lengths: Sequence[float]
-) -> Callable[[pa.Table], dict[str, list[Any]]]:
+) -> Callable[[pa.Table], Told]:
     """A function that prepares a batch of videos and writes it as one part of the manifest.
 
     Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts, and
@@ -183,7 +226,7 @@ def make_prepare_videos(
     for Ray would make a stack trace of it.
     """
 
-    def prepare_videos(batch: pa.Table) -> dict[str, list[Any]]:
+    def prepare_videos(batch: pa.Table) -> Told:
         clips: list[Row] = []
         findings: list[Row] = []
         for video in batch.to_pylist():
@@ -191,21 +234,35 @@ def make_prepare_videos(
                 clips += _prepare_video(run, manifest, lengths, video, findings)
             except ItemError as error:
                 findings.append(note(video["video_id"], error.kind, error.message))
-        part = f"part-{schemas.stable_id(*sorted(batch['video_id'].to_pylist()))}.parquet"
-        tables = (  # findings first: a video counts as done by its clips or by being left out
-            (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
-            (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
-        )
-        try:
-            for rows, schema, folder in tables:
-                if rows:
-                    storage.write_rows(rows, schema, storage.join(folder, part))
-        except storage.StorageError as error:
-            return {"videos": [0], "errors": [0], "failure": [str(error)]}
-        errors = sum(row["severity"] == "error" for row in findings)
-        return {"videos": [len(batch)], "errors": [errors], "failure": [""]}
+            except Exception as error:  # of ours; one video more or less does not end a job
+                message = f"{video['uri']}: {type(error).__name__}: {error}"
+                findings.append(note(video["video_id"], "unexpected", message))
+        return _write_part(run, manifest, batch, clips, findings)
 
     return prepare_videos
+
+
+def _write_part(
+    run: RunDirectory,
+    manifest: Manifest,
+    batch: pa.Table,
+    clips: Sequence[Row],
+    findings: Sequence[Row],
+) -> Told:
+    """Write what became of a batch of videos; see ``make_prepare_videos`` for what is told."""
+    part = f"part-{schemas.stable_id(*sorted(batch['video_id'].to_pylist()))}.parquet"
+    tables = (  # findings first: a video counts as done by its clips or by being left out
+        (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
+        (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
+    )
+    try:
+        for rows, schema, folder in tables:
+            if rows:
+                storage.write_rows(rows, schema, storage.join(folder, part))
+    except storage.StorageError as error:
+        return {"videos": [0], "errors": [0], "failure": [str(error)]}
+    errors = sum(row["severity"] == "error" for row in findings)
+    return {"videos": [len(batch)], "errors": [errors], "failure": [""]}
 
 
 def _prepare_video(

@@ -1,8 +1,11 @@
 """What prepare writes about a batch of videos; the same function runs on every worker."""
 
+import contextlib
 import random
+import threading
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -17,6 +20,7 @@ from ah_ray.pipelines.prepare import (
     lost_videos,
     make_prepare_videos,
     positive_lengths,
+    prepare,
     prepared_videos,
 )
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
@@ -260,3 +264,42 @@ def test_clips_of_videos_that_the_catalog_no_longer_has_are_not_used(tmp_path, s
     assert set(done.run.clips(SCORING)["video_id"].to_pylist()) == {"stays", "withdrawn"}
     storage.write_rows(videos[:1], schemas.VIDEOS, done.run.path("videos", "part-0.parquet"))
     assert set(done.run.clips(SCORING)["video_id"].to_pylist()) == {"stays"}
+
+
+def test_a_video_that_takes_its_worker_down_is_left_out_and_the_others_are_not(tmp_path, sounding):
+    deadly = tmp_path / "deadly.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30:d=20,noise=alls=20", str(deadly))
+    videos = [video(sounding) | {"video_id": f"good {n}"} for n in range(3)]
+    videos.insert(1, video(deadly) | {"video_id": "deadly"})
+    run = RunDirectory.at(str(tmp_path / "run"))
+    storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    ended = threading.Event()
+    killed = set()
+
+    def kill_its_workers() -> None:
+        while not ended.wait(0.02):
+            for process in psutil.process_iter(["name"]):
+                if "ffmpeg" not in process.info["name"]:
+                    continue
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker = process.parent()
+                    mine = str(deadly) in process.cmdline() and worker.name().startswith("ray")
+                    if mine and worker.pid not in killed:
+                        worker.kill()
+                        killed.add(worker.pid)
+
+    killer = threading.Thread(target=kill_its_workers, daemon=True)
+    killer.start()
+    try:
+        prepare(run, manifest(cpus_per_video=0.5))
+    finally:
+        ended.set()
+        killer.join()
+    assert len(killed) == 3
+    assert not [p for p in psutil.process_iter(["name"]) if "ffmpeg" in p.info["name"]]
+    findings = run.findings().to_pylist()
+    assert [(row["item_id"], row["kind"]) for row in findings] == [("deadly", "worker_died")]
+    assert set(run.clips(TRAINING)["video_id"].to_pylist()) == {"good 0", "good 1", "good 2"}
+    assert len(run.clips(TRAINING)) == 6
+    prepare(run, manifest(cpus_per_video=0.5))
+    assert run.findings().to_pylist() == findings
