@@ -9,7 +9,7 @@ from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.prior import base_rates, write_prior
 from ah_ray.errors import ConfigError
-from ah_ray.members import read_ensemble
+from ah_ray.members import read_ensemble, require_settings
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
 from ah_ray.pipelines.prepare import Manifest, prepare
@@ -38,8 +38,14 @@ def train_stage(run: RunDirectory, config: RunConfig) -> None:
 
 
 def score_stage(run: RunDirectory, config: RunConfig) -> None:
-    """Let every member answer every clip, and the prior if it is asked for."""
+    """Let every member answer every clip, and the prior if it is asked for.
+
+    Raises:
+        ConfigError: also when a member was trained with other settings than the config has.
+    """
     members = read_ensemble(run.path("members"), list(config.members))
+    for member in members:
+        require_settings(member, config)
     if config.score.prior is not None:
         rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
         first = members[0].card
