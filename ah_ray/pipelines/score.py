@@ -84,8 +84,8 @@ def _run_pass(
     attempts = Attempts()
     media = group.members[0].card.media if engine_of(group, settings).needs_model else None
     parts = (
-        ray.data.from_items(list(batches))
-        .repartition(target_num_rows_per_block=1)
+        # One block per batch from the start: a step that splits blocks would reserve a CPU.
+        ray.data.from_items(list(batches), override_num_blocks=len(batches))
         .map_batches(
             make_decode(media, settings, limits, attempts),
             batch_size=None,
