@@ -118,7 +118,8 @@ def test_clips_of_several_runs_are_those_of_one(long, tmp_path, monkeypatch):
 
 
 DECODE_ALL = """
-import json, resource, sys
+import json, re, sys
+from pathlib import Path
 from ah_ray.config import MediaConfig, SegmentationConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.probe import probe
@@ -126,7 +127,9 @@ from ah_ray.media.segment import scoring_spans
 (spans,) = scoring_spans(probe(sys.argv[1]).duration_s, SegmentationConfig())
 media = MediaConfig(min_frames=4, max_frames=16, min_pixels=131072, max_pixels=262144)
 good = sum(isinstance(clip, DecodedClip) for _, clip in decode(sys.argv[1], spans, media))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+# Not ru_maxrss, which begins with what the parent (a whole test run) has in memory.
+status = Path("/proc/self/status").read_text()
+peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", status)[1]) * 1024 / 1e6
 print(json.dumps({"clips": len(spans), "good": good, "peak_mb": peak}))
 """
 

@@ -1,0 +1,198 @@
+"""Prepare over object storage that fails: nothing lost, nothing tried for ever, runs resume."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import boto3
+import fsspec
+import pytest
+from fsspec.core import url_to_fs
+
+from ah_ray import storage
+from ah_ray.catalog import CatalogEntry
+from ah_ray.config import RunConfig, load_config
+from ah_ray.errors import ItemError
+from ah_ray.media.probe import probe
+from ah_ray.pipelines.catalog import read_into
+from ah_ray.pipelines.prepare import Manifest, in_scope, make_prepare_videos
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from tests.e2e.faulty_s3 import Fault, FaultyS3, faulty_s3, healthy
+from tests.e2e.helpers import ROOT, ah_ray
+from tests.media.coded_video import steady, tone, write_video
+
+ARCHIVE = "s3://archive"
+VIDEOS = 6  # the even ones to train on, the odd ones to score
+CUT_OFF = f"{ARCHIVE}/videos/3.mp4"
+
+# What the requests for one path meet, one after the other; where it starts depends on the path.
+READS = (
+    Fault.SLOW_DOWN, None, None, Fault.RESET_IN_BODY, None, None, Fault.DRIBBLE,
+    Fault.RESET, None, None, None, Fault.STALL, None, None, None,
+)  # fmt: skip
+WRITES = (Fault.SLOW_DOWN, None, Fault.RESET, None, None, None)
+
+
+def many_faults(method: str, path: str, nth: int) -> Fault | None:
+    sequence = WRITES if method == "PUT" else READS
+    return sequence[(crc32(f"{method}{path}".encode()) + nth) % len(sequence)]
+
+
+def never(part: str, *methods: str):
+    """A plan: what has ``part`` in its path is never answered but with 503."""
+
+    def plan(method: str, path: str, nth: int) -> Fault | None:
+        return Fault.SLOW_DOWN if part in path and method in methods else None
+
+    return plan
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyS3]:
+    """A server with an archive of small videos in a bucket."""
+    with faulty_s3() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            # What a user may have set; nobody has the patience of the defaults in a test.
+            "FSSPEC_S3": json.dumps({"config_kwargs": {"read_timeout": 1}}),
+            "AWS_MAX_ATTEMPTS": "2",
+        }.items():
+            patch.setenv(name, value)
+        url_to_fs(ARCHIVE)[0].clear_instance_cache()
+        boto3.client("s3").create_bucket(Bucket="archive")
+        local = tmp_path_factory.mktemp("videos")
+        table = []
+        for number in range(VIDEOS):
+            seconds = 4 + number
+            video = write_video(
+                local / f"{number}.mp4", steady(seconds, 10), tone(seconds), sound_codec="aac"
+            )
+            storage.write_bytes(f"{ARCHIVE}/videos/{number}.mp4", video.read_bytes())
+            split, label = ("test", None) if number % 2 else ("train", number % 4 // 2)
+            table.append(
+                {"uri": f"videos/{number}.mp4", "split": split, "label": label}
+                | {"intervals": [[1, 3.5]] if label else []}
+            )
+        lines = "\n".join(json.dumps(row) for row in table)
+        storage.write_bytes(f"{ARCHIVE}/videos.jsonl", lines.encode())
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_faults_at_first(s3: FaultyS3) -> None:
+    s3.plan = healthy
+    s3.injected.clear()
+    s3.requests.clear()
+
+
+class Job:
+    """A run in the bucket with its catalog, ready to be prepared."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.run = RunDirectory.at(f"{ARCHIVE}/runs/{name}")
+        entry = CatalogEntry(title="videos", reader="table")
+        read_into(self.run, entry, f"{ARCHIVE}/videos.jsonl")
+        (folder / "entry.yaml").write_text("title: videos\nreader: table\n")
+        self.settings = [f"catalog.entry={folder}/entry.yaml"]
+        self.settings.append(f"catalog.root={ARCHIVE}/videos.jsonl")
+
+    @property
+    def config(self) -> RunConfig:
+        return load_config(str(ROOT / "jobs" / "demo.yaml"), self.run.uri, self.settings)
+
+    def prepare(self, check: bool = True) -> Any:
+        """`ah-ray prepare`."""
+        options = ["--config", "jobs/demo.yaml", "--run", self.run.uri]
+        for setting in self.settings:
+            options += ["--set", setting]
+        return ah_ray("prepare", *options, check=check, env=dict(os.environ))
+
+    def prepare_here(self) -> None:
+        """The same work in this process, without Ray."""
+        config = self.config
+        for name, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+            videos = in_scope(self.run, splits, unlabelled=name == SCORING)
+            make_prepare_videos(self.run, Manifest.of(config, name, splits), ())(videos)
+
+    def clips(self) -> list[dict[str, Any]]:
+        """The rows of both manifests, files named relative to the run."""
+        found = [row for name in (TRAINING, SCORING) for row in self.run.clips(name).to_pylist()]
+        for row in found:
+            for column in ("media_uri", "audio_uri"):
+                if row[column] is not None:
+                    row[column] = row[column].removeprefix(self.run.uri)
+        return found
+
+    def findings(self) -> list[dict[str, Any]]:
+        return [row for row in self.run.findings().to_pylist() if row["stage"] != "catalog"]
+
+    def media(self) -> dict[str, int]:
+        """The size of every file of clips."""
+        names = storage.list_files(self.run.path("media"))
+        return {name.removeprefix(self.run.uri): len(storage.read_bytes(name)) for name in names}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(s3: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """What comes out when nothing fails."""
+    s3.plan = healthy
+    job = Job("undisturbed", tmp_path_factory.mktemp("undisturbed"))
+    job.prepare_here()
+    assert len({clip["video_id"] for clip in job.clips()}) == VIDEOS
+    return job
+
+
+def test_nothing_is_lost_and_nothing_is_tried_for_ever(
+    s3: FaultyS3, undisturbed: Job, tmp_path: Path
+) -> None:
+    job = Job("disturbed", tmp_path)
+
+    # Faults that pass cost nothing; a video that cannot be read costs itself alone.
+    cut_off = never("videos/3.mp4", "GET", "HEAD")
+    s3.plan = lambda *request: cut_off(*request) or many_faults(*request)
+    first = job.prepare()
+    assert {fault for _, fault in s3.injected} == set(Fault)
+    assert {m for m, fault in s3.injected if fault is Fault.SLOW_DOWN} >= {"GET", "PUT", "HEAD"}
+    assert any("list-type" in path and count > 1 for (_, path), count in s3.requests.items())
+    assert s3.requests["HEAD", "/archive/videos/3.mp4"] == 2  # as often as the user wants
+    s3.plan = healthy
+    assert "1 with errors" in first.stdout
+    (finding,) = job.findings()
+    assert finding["kind"] == "storage_error"
+    assert finding["message"].startswith(CUT_OFF)
+    assert job.clips() == [c for c in undisturbed.clips() if c["source_uri"] != CUT_OFF]
+    assert job.media() == undisturbed.media()  # the video that is cut off has virtual clips
+
+    # A manifest that cannot be written ends the job, with one message.
+    s3.plan = never("/clips/", "PUT")
+    second = job.prepare(check=False)
+    s3.plan = healthy
+    assert second.returncode == 1
+    assert f"error {job.run.uri}/clips/segmentation=scoring/part-" in second.stdout
+    assert "give the same command again" in second.stdout
+    assert "Traceback" not in second.stdout
+
+    # The next run does what is missing.
+    third = job.prepare()
+    assert "1 videos to do, 2 were done before" in third.stdout
+    assert job.findings() == []
+    assert job.clips() == undisturbed.clips()
+    assert job.media() == undisturbed.media()
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_IN_BODY, Fault.STALL])
+def test_a_video_that_always_breaks_off_is_an_item_error(
+    s3: FaultyS3, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 0.3}})
+    s3.plan = lambda method, path, nth: fault if method == "GET" else None
+    with pytest.raises(ItemError, match=CUT_OFF) as caught:
+        probe(CUT_OFF)
+    assert caught.value.kind == "storage_error"
+    assert s3.requests["GET", "/archive/videos/3.mp4"] == 5
