@@ -47,7 +47,7 @@ class StorageError(OSError):
     """A storage cannot be reached, or does not do what it is asked; the message names the URI."""
 
 
-def failures() -> tuple[type[Exception], ...]:
+def _failures() -> tuple[type[Exception], ...]:
     """What a storage raises when it cannot be reached or read, its own retries included."""
     from aiohttp import ClientError  # these two are s3fs's; imported where they are asked for
     from botocore.exceptions import BotoCoreError
@@ -67,7 +67,7 @@ def _asking(uri: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, StorageError):
         raise
-    except failures() as error:
+    except _failures() as error:
         raise _failed(uri, error) from error
     except IndexError as error:  # s3fs stumbles over a read that timed out for good
         if not isinstance(error.__context__, TimeoutError):

@@ -51,7 +51,7 @@ def read_catalog(entry: CatalogEntry, root: str) -> Catalog:
         ) from None
     try:
         catalog = READERS[entry.reader](entry, root)
-    except storage.failures() as error:
+    except storage.StorageError as error:
         raise ConfigError(
             f"catalog.root: {root}",
             f"cannot be read: {error}",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics
 
 Metrics = dict[str, float | int | None]
 
@@ -29,6 +28,8 @@ def binary_metrics(
         (the mean of both classes' F1, which the ABAW challenge ranks by), average_precision (see
         there), n, undecided.
     """
+    from sklearn import metrics  # takes seconds, which every command would wait for
+
     decided = [
         (label, answer, float(answer) if score is None else score)
         for label, answer, score in zip(labels, answers, scores, strict=True)
@@ -65,6 +66,8 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
         labels: 1 or 0 per video.
         scores: P(positive) per video.
     """
+    from sklearn import metrics
+
     truth = np.asarray(labels, dtype=bool)
     said = np.asarray(scores, dtype=float)[None, :] >= np.arange(1000)[:, None] / 1000
     hits = (said & truth).sum(axis=1)

@@ -166,17 +166,16 @@ def _download(uri: str, target: Path) -> Path:
         storage.download(uri, target)
     except FileNotFoundError as error:
         raise ItemError("missing", f"{uri}: there is no such file") from error
-    except storage.failures() as error:
-        raise ItemError("storage_error", f"{uri}: {type(error).__name__}: {error}") from error
+    except storage.StorageError as error:
+        raise ItemError("storage_error", str(error)) from error
     return target
 
 
 def _publish(file: Path, folder: str) -> None:
     try:
         storage.write_bytes(storage.join(folder, file.name), file.read_bytes())
-    except storage.failures() as error:
-        message = f"{folder}: {type(error).__name__}: {error}"
-        raise ItemError("storage_error", message) from error
+    except storage.StorageError as error:
+        raise ItemError("storage_error", str(error)) from error
 
 
 class _Times(NamedTuple):

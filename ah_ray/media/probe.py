@@ -79,9 +79,10 @@ def open_media(
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ItemError("unreadable", f"{uri}: {reason}") from error
-    except storage.failures() as error:
-        kind = "unreadable" if path else "storage_error"
-        raise ItemError(kind, f"{uri}: {type(error).__name__}: {error}") from error
+    except storage.StorageError as error:
+        raise ItemError("storage_error", str(error)) from error
+    except OSError as error:
+        raise ItemError("unreadable", f"{uri}: {error.strerror or error}") from error
     finally:
         if path is None and source is not None:
             source.close()
