@@ -389,10 +389,8 @@ def main() -> None:
         )
         result["two_plain_ffmpeg_speedup"] = plain_seconds(short, 1) / plain_seconds(short, 2)
 
-        peaks = {
-            f"peak_{way}_mb": max(peak_of(way, source.path) for source in sources)
-            for way in ("decode", "cut")
-        }
+        largest = max(sources, key=lambda source: source.info.width * source.info.height)
+        peaks = {f"peak_{way}_mb": peak_of(way, largest.path) for way in ("decode", "cut")}
         two_hours = make_two_hours(Path(folder, "two_hours.mp4"))
         peaks["peak_decode_two_hours_mb"] = peak_of("decode", two_hours)
         result |= {"peak_worker_mb": max(peaks.values())} | peaks
