@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from ah_ray.config import ArchiveConfig, RunConfig, build, load_config, with_overrides
+from ah_ray.config import ArchiveConfig, RunConfig, load_config
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
 from ah_ray.storage import StorageError
+from ah_ray.yaml_objects import build, with_overrides
 
 app = typer.Typer(
     help="Find ambivalence and hesitancy in video archives with ensembles of multimodal LLMs.\n\n"

@@ -15,17 +15,9 @@ import yaml
 from pydantic import Field
 
 from ah_ray import storage
-from ah_ray.config import (
-    Frozen,
-    MediaConfig,
-    ModelConfig,
-    Name,
-    RunConfig,
-    SegmentationConfig,
-    build,
-    parse_yaml,
-)
+from ah_ray.config import MediaConfig, ModelConfig, Name, RunConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
+from ah_ray.yaml_objects import Frozen, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
 

@@ -4,16 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ah_ray.config import (
-    MediaConfig,
-    RecipeConfig,
-    RunConfig,
-    SegmentationConfig,
-    load_config,
-    load_yaml,
-    with_overrides,
-)
+from ah_ray.config import MediaConfig, RecipeConfig, RunConfig, SegmentationConfig, load_config
 from ah_ray.errors import ConfigError
+from ah_ray.yaml_objects import load_yaml, with_overrides
 
 ROOT = Path(__file__).parents[1]
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))

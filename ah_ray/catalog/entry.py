@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ah_ray.config import Frozen, build, load_yaml, parse_yaml
+from ah_ray.yaml_objects import Frozen, build, load_yaml, parse_yaml
 
 
 class Counts(Frozen):

@@ -12,8 +12,8 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from ah_ray.config import Frozen, load_yaml
 from ah_ray.errors import ConfigError
+from ah_ray.yaml_objects import Frozen, load_yaml
 
 BUILT_IN = Path(__file__).parent
 

@@ -1,0 +1,142 @@
+"""YAML as frozen, typed objects: the one loader for every YAML file that is ours.
+
+A wrong key, a missing file or a bad value is a ``ConfigError`` that names the file, the key and
+the fix.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ah_ray.errors import ConfigError
+
+
+class Frozen(BaseModel):
+    """Base of every config object: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_yaml(path: str | Path, model: type[Model]) -> Model:
+    """Read one YAML file as ``model``.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or does not fit ``model``.
+    """
+    return build(model, read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read with the safe loader.
+
+    Raises:
+        ConfigError: the file is missing or is no YAML mapping.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(str(path), "there is no such file", "check the path") from None
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}", "name a file") from None
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(content: bytes, where: str) -> dict[str, Any]:
+    """The mapping in a YAML text, read with the safe loader.
+
+    Raises:
+        ConfigError: the text is no YAML mapping; ``where`` names it.
+    """
+    try:
+        values = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(where, f"is no YAML: {error}", "correct the syntax") from None
+    if not isinstance(values, dict):
+        raise ConfigError(where, "holds no mapping", "write `key: value` lines")
+    return values
+
+
+def build(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """``model`` from plain values.
+
+    Raises:
+        ConfigError: with one line per wrong key or value, the nearest valid name included.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(model, item) for item in error.errors()]
+    keys = ", ".join(key for key, _, _ in problems)
+    raise ConfigError(
+        f"{where}: {keys}",
+        "; ".join(
+            f"{key}: {problem}" if len(problems) > 1 else problem for key, problem, _ in problems
+        ),
+        "; ".join(dict.fromkeys(fix for _, _, fix in problems)),
+    )
+
+
+def _explain(model: type[BaseModel], item: Any) -> tuple[str, str, str]:
+    """Key, problem and fix of one validation error of pydantic."""
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location) or "(whole file)"
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+        return key, "unknown key", fix
+    if item["type"] == "missing":
+        return key, "is missing", f"add {key}"
+    problem = item["msg"].removeprefix("Value error, ")
+    return key, f"{problem}, got {item['input']!r}", f"correct {key}"
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The keys that are valid at ``location`` below ``model``."""
+    current: Any = model
+    for part in location:
+        # A part is either a key of a model or a name in a mapping of models.
+        current = (
+            current.model_fields[part].annotation if _is_model(current) else get_args(current)[-1]
+        )
+    return sorted(current.model_fields) if _is_model(current) else []
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """``values`` with settings of the form ``a.b=value`` (value in YAML syntax) put into them.
+
+    Raises:
+        ConfigError: an override is no ``key=value``, or its key leads into a plain value.
+    """
+    result = copy.deepcopy(dict(values))
+    for override in overrides:
+        if not re.match(r"^[\w.-]+=", override):
+            raise ConfigError("--set", f"{override!r} is no key=value", "--set score.batch_size=8")
+        key, _, text = override.partition("=")
+        *parents, last = key.split(".")
+        section = result
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError("--set", f"{parent} in {key} holds no keys", "check the key")
+        try:
+            section[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            fix = "put quotation marks around it"
+            raise ConfigError("--set", f"the value in {override!r} is no YAML", fix) from None
+    return result
