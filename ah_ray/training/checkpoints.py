@@ -36,6 +36,7 @@ class Checkpoint(NamedTuple):
         epoch: the same in passes over the training clips.
         loss: on the training clips since the last report; None when none was made.
         eval_loss: mean over the validation clips; None without such.
+        steps: how many the whole training has; None when that was not noted.
     """
 
     uri: str
@@ -43,6 +44,12 @@ class Checkpoint(NamedTuple):
     epoch: float
     loss: float | None
     eval_loss: float | None
+    steps: int | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the training has nothing left to do after it."""
+        return self.steps is not None and self.step >= self.steps
 
 
 def complete_checkpoints(store: str) -> list[Checkpoint]:

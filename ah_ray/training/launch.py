@@ -175,13 +175,14 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
         Path(paths.output).mkdir(parents=True, exist_ok=True)
         kernel, note = attention_kernel(job.model.attention, node.use_gpu)
         report = _Report(job, paths, note, newest) if rank == 0 else None
-        run_swift(
-            command(job, node, paths),
-            environment(job, node, paths),
-            scratch / "swift.log",
-            Path(paths.output, "logging.jsonl"),
-            report or (lambda record: None),
-        )
+        if newest is None or not newest.is_last:  # the trainer would make one step too many
+            run_swift(
+                command(job, node, paths),
+                environment(job, node, paths),
+                scratch / "swift.log",
+                Path(paths.output, "logging.jsonl"),
+                report or (lambda record: None),
+            )
         if report is not None:
             if not complete_checkpoints(job.checkpoints):
                 words = last_lines(scratch / "swift.log")

@@ -90,6 +90,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
                     epoch=round(state.epoch, 4),
                     loss=_newest(state.log_history, "loss"),
                     eval_loss=_newest(state.log_history, "eval_loss"),
+                    steps=state.max_steps,
                 )
             )
             done = complete_checkpoints(self._store)
