@@ -15,6 +15,7 @@ import av.filter
 import av.logging
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
 from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
@@ -137,6 +138,7 @@ class _Picture:
     time_s: float
     frame: av.VideoFrame
     size: tuple[int, int]
+    scaler: Any  # one for all pictures of a source, for setting one up is not free
 
     @property
     def end_s(self) -> float:
@@ -148,9 +150,10 @@ class _Picture:
         """The frame as it is shown, at ``size`` (width, height)."""
         turns = self.frame.rotation // 90
         width, height = self.size[::-1] if turns % 2 else self.size
-        pixels = self.frame.to_ndarray(
-            format="rgb24", width=width, height=height, interpolation="BICUBIC"
+        scaled = self.scaler.reformat(
+            self.frame, width=width, height=height, format="rgb24", interpolation="BICUBIC"
         )
+        pixels = scaled.to_ndarray()
         return np.rot90(pixels, turns) if turns else pixels
 
 
@@ -348,6 +351,7 @@ class _Pictures:
     def __init__(self, video: Any, media: MediaConfig, start: float) -> None:
         self.video, self.media, self.start = video, media, start
         self.size: tuple[int, int] | None = None
+        self.scaler = VideoReformatter()
         self.filter: av.filter.Graph | None = None  # from the first interlaced picture on
 
     def take(self, frame: av.VideoFrame) -> Iterator[_Picture | _Mark]:
@@ -358,7 +362,7 @@ class _Pictures:
         if self.filter is None and frame.interlaced_frame:
             self.filter = _deinterlacer(self.video)
         if self.filter is None:
-            yield _Picture(frame.time - self.start, frame, self.size)
+            yield _Picture(frame.time - self.start, frame, self.size, self.scaler)
         else:
             self.filter.push(frame)
             yield from self._filtered()
@@ -374,7 +378,7 @@ class _Pictures:
         with contextlib.suppress(av.BlockingIOError, av.EOFError):  # wants more, or had its last
             while True:
                 frame = self.filter.pull()
-                yield _Picture(frame.time - self.start, frame, self.size)
+                yield _Picture(frame.time - self.start, frame, self.size, self.scaler)
 
 
 def _deinterlacer(video: Any) -> av.filter.Graph:
