@@ -297,18 +297,13 @@ def localize(uri: str) -> Path:
     if not listing:
         raise FileNotFoundError(f"{uri} does not exist")
     state = [f"{p}:{info.get('size')}:{info.get('ETag')}" for p, info in sorted(listing.items())]
-    folder = cache_folder() / stable_id(uri, *state)
-    target = folder / PurePosixPath(remote).name
-    if not folder.exists():
-        with temporary_sibling(folder) as temporary:
-            temporary.mkdir(parents=True)
-            filesystem.get(remote, str(temporary / target.name), recursive=True)
-            try:
-                os.replace(temporary, folder)
-            except OSError:
-                if not folder.exists():  # else another process was faster, with the same content
-                    raise
-    return target
+    name = PurePosixPath(remote).name
+
+    def fetch(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        filesystem.get(remote, str(folder / name), recursive=True)
+
+    return cached_folder(stable_id(uri, *state), fetch) / name
 
 
 @_asks
@@ -320,6 +315,25 @@ def download(uri: str, target: Path) -> None:
     """
     filesystem, path = _fresh(uri)
     filesystem.get_file(path, str(target))
+
+
+def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder of the cache; whole, or not there.
+
+    Args:
+        name: of the folder; stands for its content.
+        make: writes it at the path that it is given, once per machine.
+    """
+    folder = cache_folder() / name
+    if not folder.exists():
+        with temporary_sibling(folder) as temporary:
+            make(temporary)
+            try:
+                os.replace(temporary, folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster, with the same content
+                    raise
+    return folder
 
 
 def cache_folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ah_ray import storage
@@ -25,15 +24,10 @@ def merged_checkpoint(member: Member) -> Path:
     content = (adapter / "adapter_model.safetensors").read_bytes().hex()
     settings = (adapter / "adapter_config.json").read_text()
     base = str(local_checkpoint(member.checkpoint))
-    folder = storage.cache_folder() / f"merged-{stable_id(base, settings, content)}"
-    if not folder.exists():
-        with storage.temporary_sibling(folder) as temporary:
-            model = PeftModel.from_pretrained(load_model(base, member.card.model), str(adapter))
-            model.merge_and_unload().save_pretrained(temporary)
-            load_processor(base).save_pretrained(temporary)
-            try:
-                os.replace(temporary, folder)
-            except OSError:
-                if not folder.exists():  # else another process was faster, with the same content
-                    raise
-    return folder
+
+    def merge(folder: Path) -> None:
+        model = PeftModel.from_pretrained(load_model(base, member.card.model), str(adapter))
+        model.merge_and_unload().save_pretrained(folder)
+        load_processor(base).save_pretrained(folder)
+
+    return storage.cached_folder(f"merged-{stable_id(base, settings, content)}", merge)
