@@ -2,6 +2,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import ray
 import s3fs
 
 # Machines differ and share their cores: an example may take its time.
@@ -10,9 +11,11 @@ hypothesis.settings.load_profile("no_deadline")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_clients_of_servers_that_are_gone():
-    """s3fs keeps its clients, and they keep the address that the environment had."""
+def nothing_kept_of_another_module():
+    """s3fs keeps its clients and Ray its workers, and both keep the environment that they saw."""
     s3fs.S3FileSystem.clear_instance_cache()
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from ah_ray.progress import StageProgress
 def metrics_address():
     connect()
     yield f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
-    ray.shutdown()
 
 
 def test_progress_is_served_to_prometheus_and_quiet_elsewhere(metrics_address, capsys) -> None:
