@@ -14,7 +14,7 @@ from ah_ray.progress import StageProgress
 @pytest.fixture
 def metrics_address():
     connect()
-    yield f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
+    return f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
 
 
 def test_progress_is_served_to_prometheus_and_quiet_elsewhere(metrics_address, capsys) -> None:
