@@ -20,15 +20,20 @@ from ah_ray.progress import console
 ENSEMBLE = "ensemble"
 
 
-def evaluate(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
+def evaluate(
+    run: RunDirectory, splits: tuple[str, ...], baseline: pa.Table | None = None
+) -> dict[str, Any]:
     """Compare the verdicts with the labels and write ``metrics.json``.
 
     Args:
         run: the run directory.
         splits: the splits that were scored.
+        baseline: what something that looks at no video says of the same videos
+            (``schemas.VERDICTS``).
 
     Returns:
-        What was written: ``video_level.<member or ensemble>.<metric>`` and ``counts.<what>``.
+        What was written: ``video_level.<member or ensemble>.<metric>``, the same below
+        ``baseline`` if there is one, and ``counts.<what>``.
 
     Raises:
         LeakError: a participant or file is in several splits.
@@ -38,10 +43,11 @@ def evaluate(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     # A labelled video outside the splits may show somebody who was trained on: it has a verdict
     # but does not count here.
     labelled = in_splits(videos, splits, unlabelled=False)
-    report = {
-        "video_level": video_level(labelled, run.verdicts()),
-        "counts": counts(run, splits),
-    }
+    report: dict[str, Any] = {"video_level": video_level(labelled, run.verdicts())}
+    if baseline is not None:
+        by_member = video_level(labelled, baseline)
+        report["baseline"] = {name: by_member[name] for name in by_member if name != ENSEMBLE}
+    report["counts"] = counts(run, splits)
     storage.write_bytes(run.path("metrics.json"), (json.dumps(report, indent=2) + "\n").encode())
     return report
 
@@ -117,16 +123,15 @@ def print_metrics(report: dict[str, Any]) -> None:
     """A table of members and ensemble for people."""
     shown = ("accuracy", "precision", "recall", "f1", "n")
     table = Table("", *shown, title="video level")
-    for name, values in report["video_level"].items():
-        cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
-                 for v in (values[key] for key in shown)]  # fmt: skip
-        table.add_row(name, *cells, end_section=name != ENSEMBLE and _is_last(report, name))
+    ensemble = {ENSEMBLE: report["video_level"][ENSEMBLE]}
+    members = {k: v for k, v in report["video_level"].items() if k != ENSEMBLE}
+    for section in (report.get("baseline", {}), members, ensemble):
+        for name, values in section.items():
+            cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
+                     for v in (values[key] for key in shown)]  # fmt: skip
+            table.add_row(name, *cells)
+        table.add_section()
     console.print(table)
-
-
-def _is_last(report: dict[str, Any], name: str) -> bool:
-    members = [key for key in report["video_level"] if key != ENSEMBLE]
-    return bool(members) and members[-1] == name
 
 
 def print_counts(run: RunDirectory, totals: dict[str, Any]) -> None:

@@ -13,10 +13,13 @@ from ah_ray.members import read_ensemble, require_settings
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
 from ah_ray.pipelines.prepare import Manifest, prepare
-from ah_ray.pipelines.reduce import reduce
+from ah_ray.pipelines.reduce import make_verdicts, reduce
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.train import train
+from ah_ray.tasks import load_task
+
+PRIOR = "prior"  # the name under which base rates predict
 
 Stage = Callable[[RunDirectory, RunConfig], None]
 
@@ -50,7 +53,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
         rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
         first = members[0].card
         card = first.model_copy(
-            update={"name": "prior", "weights": "prior", "trained": {"rate_of": config.score.prior}}
+            update={"name": PRIOR, "weights": "prior", "trained": {"rate_of": config.score.prior}}
         )
         members.append(write_prior(run.path("baselines", card.name), card, rates))
     score(run, members, config.score, config.limits)
@@ -62,8 +65,13 @@ def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
 
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
-    """Compare the verdicts with the labels."""
-    report = evaluate(run, config.score.splits)
+    """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
+    baseline = None
+    if config.score.prior is not None:
+        task, names = load_task(config.task), [PRIOR]
+        tables = (run.videos(), run.clips(SCORING), run.predictions())
+        baseline = make_verdicts(*tables, names, task, config.reduce)
+    report = evaluate(run, config.score.splits, baseline)
     print_metrics(report)
     print_counts(run, report["counts"])
 

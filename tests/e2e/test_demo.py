@@ -19,6 +19,7 @@ def test_ensemble_learns_and_counts_add_up(demo: Path) -> None:
     for values in level.values():
         assert {"accuracy", "precision", "recall", "f1", "n"} <= set(values)
     assert level["ensemble"]["accuracy"] >= 0.95
+    assert 0.35 <= report["baseline"]["prior"]["accuracy"] <= 0.65  # it looks at nothing
     assert level["ensemble"]["n"] == counts["videos"] >= 40
     assert counts["videos"] == counts["verdicts"] + counts["videos_in_findings"]
     for ends in counts["predictions"].values():

@@ -6,7 +6,7 @@ import pytest
 from ah_ray import schemas, storage
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError
-from ah_ray.pipelines.evaluate import counts, evaluate, video_level
+from ah_ray.pipelines.evaluate import counts, evaluate, print_metrics, video_level
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 
 LABELS = {"a": 1, "b": 1, "c": 0, "d": 0, "e": None, "f": 1}
@@ -157,6 +157,18 @@ def test_the_report_is_written_as_it_is_returned(run):
     report = evaluate(run, ("test",))
     assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
     assert set(report) == {"video_level", "counts"}
+
+
+def test_a_baseline_stands_beside_the_members_over_the_same_videos(run, capsys):
+    baseline = verdicts(**dict.fromkeys(ANSWERS, (1, 1, 1)))
+    report = evaluate(run, ("test",), baseline)
+    assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
+    assert list(report["baseline"]) == ["v1", "v2"]
+    assert report["baseline"]["v1"]["accuracy"] == 0.6
+    assert report["baseline"]["v1"]["n"] == 5
+    print_metrics(report)
+    names = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "." in line]
+    assert names == ["v1", "v2", "v1", "v2", "ensemble"]
 
 
 def test_a_leak_stops_the_evaluation(run):
