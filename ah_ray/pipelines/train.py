@@ -42,7 +42,7 @@ from ah_ray.schemas import stable_id
 from ah_ray.tasks import load_task
 from ah_ray.training.arguments import require_known
 from ah_ray.training.checkpoints import complete_checkpoints, publish
-from ah_ray.training.rows import balanced, training_rows, usable_clips
+from ah_ray.training.rows import balanced, evened, training_rows, usable_clips
 from ah_ray.training.swift import SwiftJob, shell_text
 from ah_ray.training.versions import git_commit, package_versions
 
@@ -220,10 +220,13 @@ def plan_member(
     recipe, settings = config.recipe(name), config.members[name]
     task = load_task(config.task)
     prompt = task.prompt(settings.prompt, f"members.{name}.prompt")
-    rows = training_rows(balanced(clips, recipe), task, prompt, recipe)
+    processes = config.train.nodes * config.train.processes_per_node
+    taught = evened(balanced(clips, recipe), processes)
+    rows = training_rows(taught, task, prompt, recipe)
     # A reward has no loss on given replies: such members are chosen by what they answer.
     with_loss = seen is not None and recipe.algorithm == "sft"
-    validation_rows = training_rows(seen or [], task, prompt, recipe) if with_loss else None
+    asked = evened(seen or [], processes)
+    validation_rows = training_rows(asked, task, prompt, recipe) if with_loss else None
     training = stable_id(
         rows.decode(),
         config.model.model_dump_json(),
@@ -244,11 +247,11 @@ def plan_member(
             "recipe": recipe.model_dump(mode="json"),
             "clips": len(clips),
             "clips_by_label": _by_label(clips),
-            "rows": len(rows.splitlines()),
+            "rows": len(taught),
             "videos": len({clip["video_id"] for clip in clips}),
             "participants": len({clip["participant_id"] for clip in clips} - {None}),
             "nodes": config.train.nodes,
-            "processes": config.train.nodes * config.train.processes_per_node,
+            "processes": processes,
             "versions": package_versions(),
             "git_commit": git_commit(),
         },

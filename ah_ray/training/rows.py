@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,15 @@ def balanced(clips: Sequence[Row], recipe: RecipeConfig) -> list[Row]:
     times, rest = divmod(common - len(of_rare), len(of_rare))
     extra = np.random.default_rng(recipe.seed).choice(len(of_rare), rest, replace=False)
     return [*clips, *(of_rare * times), *(of_rare[index] for index in sorted(extra.tolist()))]
+
+
+def evened(clips: Sequence[Row], processes: int) -> list[Row]:
+    """The clips, with the first of them again so that each process gets the same number.
+
+    MS-Swift leaves out the last ones of a data set that does not divide evenly, in every epoch.
+    """
+    count = -(-len(clips) // processes) * processes
+    return list(islice(cycle(clips), count))
 
 
 def training_rows(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ah_ray.config import RecipeConfig
 from ah_ray.tasks import load_task
 from ah_ray.training.reward import answer_reward
-from ah_ray.training.rows import balanced, training_rows, usable_clips
+from ah_ray.training.rows import balanced, evened, training_rows, usable_clips
 
 TASK = load_task("cue_conflict")
 
@@ -91,3 +91,13 @@ def test_a_reward_agrees_with_the_parser():
     )
     assert right > wrong > unclear == none == 0
     assert answer_reward(TASK, f"Let me see. {TASK.reply(0).upper()}", 0) == right
+
+
+@given(st.integers(0, 40), st.integers(1, 16))
+def test_processes_get_equally_many_rows_and_every_clip_is_among_them(count, processes):
+    clips = [clip(number) for number in range(count)]
+    shared = evened(clips, processes)
+    assert len(shared) % processes == 0
+    assert count <= len(shared) < count + processes
+    assert shared[:count] == clips
+    assert all(extra in clips for extra in shared)
