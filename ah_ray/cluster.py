@@ -18,7 +18,14 @@ def connect() -> None:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         # Without an address Ray would join whatever cluster was last started on this machine.
         address = os.environ.get("RAY_ADDRESS", "local")
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        # The dashboard takes seconds to start: whoever wants it starts Ray with it.
+        dashboard = False if address == "local" else None
+        ray.init(
+            address,
+            include_dashboard=dashboard,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # StageProgress counts items, not blocks
     context.print_on_execution_start = False

@@ -13,7 +13,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from ah_ray import storage
-from tests.e2e.faulty_s3 import Fault, faulty_s3, healthy
+from tests.faulty_s3 import Fault, faulty_s3, healthy
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32())])
 BUCKET = "bucket"

@@ -9,6 +9,11 @@ import numpy.typing as npt
 
 Metrics = dict[str, float | int | None]
 
+_NAMES = (
+    *("accuracy", "precision", "recall", "f1", "macro_f1"),
+    *("average_precision", "bah_average_precision"),
+)
+
 
 def binary_metrics(
     labels: Sequence[int], answers: Sequence[int | None], scores: Sequence[float | None]
@@ -25,8 +30,8 @@ def binary_metrics(
 
     Returns:
         accuracy, precision, recall and f1 of the positive class (0 where undefined), macro_f1
-        (the mean of both classes' F1, which the ABAW challenge ranks by), average_precision (see
-        there), n, undecided.
+        (the mean of both classes' F1, which the ABAW challenge ranks by), average_precision
+        (scikit-learn's; 0 without a positive), bah_average_precision (see there), n, undecided.
     """
     from sklearn import metrics  # takes seconds, which every command would wait for
 
@@ -36,9 +41,8 @@ def binary_metrics(
         if answer is not None
     ]
     result: Metrics = {"n": len(decided), "undecided": len(labels) - len(decided)}
-    names = ("accuracy", "precision", "recall", "f1", "macro_f1", "average_precision")
     if not decided:
-        return dict.fromkeys(names) | result
+        return dict.fromkeys(_NAMES) | result
     truth, said, chance = (np.array(column) for column in zip(*decided, strict=True))
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         truth, said, average="binary", zero_division=0
@@ -50,17 +54,21 @@ def binary_metrics(
         recall,
         f1,
         macro_f1,
-        average_precision(truth, chance),
+        # It warns where there is no positive, and is 0 then.
+        metrics.average_precision_score(truth, chance) if truth.any() else 0.0,
+        bah_average_precision(truth, chance),
     )
-    return dict(zip(names, map(float, values), strict=True)) | result
+    return dict(zip(_NAMES, map(float, values), strict=True)) | result
 
 
-def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+def bah_average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Average precision of the positive class as the BAH benchmark defines it.
 
     The area, by the trapezoid rule, under precision over recall at the 1,000 thresholds 0, 0.001,
     ... 0.999; precision is 0 where nothing is predicted positive (``bah_metrics.py`` of the data
-    set's repository). It differs from scikit-learn's ``average_precision_score``.
+    set's repository). It stands for comparison with published figures alone: the area to the left
+    of the recall that threshold 0.999 still has is not in it, so it falls towards 0 for a model
+    that is right and sure of it.
 
     Args:
         labels: 1 or 0 per video.

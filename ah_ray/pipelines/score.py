@@ -30,7 +30,7 @@ from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import DECODED, Row, Scorer
-from ah_ray.progress import StageProgress
+from ah_ray.progress import StageProgress, console
 
 _BATCHES_PER_DECODER = 1000
 
@@ -107,9 +107,13 @@ def _run_pass(
             num_gpus=settings.gpus_per_actor,
         )
     )
+    redone = 0
     with attempts.listening():
         for part in parts.iter_batches(batch_size=None):
             progress.advance(int(part["clips"].sum()), int(part["errors"].sum()))
+            redone += int(part["redone"].sum())
+    if redone:
+        console.print(f"  {redone} clips were answered again: the engine's process had ended")
 
 
 def note_damage(run: RunDirectory, clips: pa.Table) -> None:

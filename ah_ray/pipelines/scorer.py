@@ -72,7 +72,8 @@ class Scorer:
     def __call__(self, batch: pa.Table) -> dict[str, list[int]]:
         """Answer a batch and write one part per member.
 
-        Columns in: ``DECODED``. Columns out: ``clips`` and ``errors``, counts.
+        Columns in: ``DECODED``. Columns out, counts: ``clips``, ``errors``, and ``redone``, the
+        clips that an engine had before and did not come back with.
         """
         rows = batch.drop_columns(["frames", "audio"]).to_pylist()
         clips = {
@@ -104,7 +105,8 @@ class Scorer:
             path = storage.join(self.run.predictions_path(member.name), part)
             with self.attempts.telling():
                 storage.write_rows(predictions, schemas.PREDICTIONS, path)
-        return {"clips": [len(rows)], "errors": [errors]}
+        redone = sum(tries > 0 for tries in tried.values())
+        return {"clips": [len(rows)], "errors": [errors], "redone": [redone]}
 
     def _try(self, clips: dict[str, Clip]) -> dict[tuple[str, str], Answer | ItemError]:
         """Answers by member and clip; the engine may take the process down."""

@@ -144,8 +144,12 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     recipe = job.recipe
     every = "steps" if recipe.save_every_steps else "epoch"
     attention, _ = attention_kernel(job.model.attention, node.use_gpu)
+    # The trainer that goes on from a checkpoint of a mixture of experts looks for the experts under
+    # the names that they have in memory, does not find them and says no more than a warning. Taken
+    # as the model to start from, a checkpoint is loaded whole.
+    whole = paths.resume if recipe.tuner == "full" else None
     stated: dict[str, str | int | float | bool | list[str]] = {
-        "model": paths.model,
+        "model": whole or paths.model,
         "model_type": job.model.model_type,
         "template": job.model.template,
         "use_hf": True,  # and with check_model off: never ask a hub about a local folder

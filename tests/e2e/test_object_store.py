@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from fsspec.core import url_to_fs
 from moto.server import ThreadedMotoServer
 
 from ah_ray import schemas, storage
+from ah_ray.config import load_config
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.stages import catalog_stage
 from tests.e2e.helpers import ah_ray
 
 
@@ -50,15 +54,11 @@ def test_an_archive_in_a_bucket_is_scored_into_the_bucket(bucket: str, demo: Pat
     assert "score v3: 0 clips to do" in again.stdout
 
 
-def test_training_clips_are_written_to_the_bucket(bucket: str, demo: Path) -> None:
-    root, run = f"{bucket}/archive", f"{bucket}/run"
+def test_an_archive_in_a_bucket_is_read_as_on_a_disk(bucket: str, demo: Path) -> None:
+    root, run = f"{bucket}/archive", RunDirectory.at(f"{bucket}/run")
     storage.upload_folder(demo / "archive", root, last="meta_data.yml")
-    options = ["--config", "jobs/demo.yaml", "--run", run]
-    for setting in (f"catalog.root={root}", "train.splits=[val]", "score.splits=[]"):
-        options += ["--set", setting]
-    for stage in ("catalog", "prepare"):
-        ah_ray(stage, *options, env=dict(os.environ))
-    clips = storage.read_table(f"{run}/clips", schemas.CLIPS).to_pylist()
-    assert len({clip["video_id"] for clip in clips}) == 16
-    media = set(storage.list_files(f"{run}/media"))
-    assert media == {clip[column] for clip in clips for column in ("media_uri", "audio_uri")}
+    catalog_stage(run, load_config("jobs/demo.yaml", run.uri, [f"catalog.root={root}"]))
+    found = run.videos().to_pylist()
+    assert all(row.pop("uri").startswith(f"{root}/Videos/") for row in found)
+    expected = RunDirectory.at(str(demo)).videos().drop_columns(["uri"]).to_pylist()
+    assert sorted(found, key=itemgetter("video_id")) == sorted(expected, key=itemgetter("video_id"))

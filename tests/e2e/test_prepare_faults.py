@@ -20,8 +20,9 @@ from ah_ray.media.probe import probe
 from ah_ray.pipelines.catalog import read_into
 from ah_ray.pipelines.prepare import Manifest, in_scope, make_prepare_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
-from tests.e2e.faulty_s3 import Fault, FaultyS3, faulty_s3, healthy
+from ah_ray.pipelines.stages import prepare_stage
 from tests.e2e.helpers import ROOT, ah_ray
+from tests.faulty_s3 import Fault, FaultyS3, faulty_s3, healthy
 from tests.media.coded_video import steady, tone, write_video
 
 ARCHIVE = "s3://archive"
@@ -106,12 +107,16 @@ class Job:
     def config(self) -> RunConfig:
         return load_config(str(ROOT / "jobs" / "demo.yaml"), self.run.uri, self.settings)
 
-    def prepare(self, check: bool = True) -> Any:
-        """`ah-ray prepare`."""
+    def prepare(self) -> None:
+        """The stage, on a Ray whose workers have this server's address."""
+        prepare_stage(self.run, self.config)
+
+    def command(self) -> Any:
+        """The same from a shell: `ah-ray prepare`."""
         options = ["--config", "jobs/demo.yaml", "--run", self.run.uri]
         for setting in self.settings:
             options += ["--set", setting]
-        return ah_ray("prepare", *options, check=check, env=dict(os.environ))
+        return ah_ray("prepare", *options, check=False, env=dict(os.environ))
 
     def prepare_here(self) -> None:
         """The same work in this process, without Ray."""
@@ -149,20 +154,20 @@ def undisturbed(s3: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 def test_nothing_is_lost_and_nothing_is_tried_for_ever(
-    s3: FaultyS3, undisturbed: Job, tmp_path: Path
+    s3: FaultyS3, undisturbed: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = Job("disturbed", tmp_path)
 
     # Faults that pass cost nothing; a video that cannot be read costs itself alone.
     cut_off = never("videos/3.mp4", "GET", "HEAD")
     s3.plan = lambda *request: cut_off(*request) or many_faults(*request)
-    first = job.prepare()
+    job.prepare()
     assert {fault for _, fault in s3.injected} == set(Fault)
     assert {m for m, fault in s3.injected if fault is Fault.SLOW_DOWN} >= {"GET", "PUT", "HEAD"}
     assert any("list-type" in path and count > 1 for (_, path), count in s3.requests.items())
     assert s3.requests["HEAD", "/archive/videos/3.mp4"] == 2  # as often as the user wants
     s3.plan = healthy
-    assert "1 with errors" in first.stdout
+    assert "1 with errors" in capsys.readouterr().out
     (finding,) = job.findings()
     assert finding["kind"] == "storage_error"
     assert finding["message"].startswith(CUT_OFF)
@@ -171,7 +176,7 @@ def test_nothing_is_lost_and_nothing_is_tried_for_ever(
 
     # A manifest that cannot be written ends the job, with one message.
     s3.plan = never("/clips/", "PUT")
-    second = job.prepare(check=False)
+    second = job.command()
     s3.plan = healthy
     assert second.returncode == 1
     assert f"error {job.run.uri}/clips/segmentation=scoring/part-" in second.stdout
@@ -179,8 +184,8 @@ def test_nothing_is_lost_and_nothing_is_tried_for_ever(
     assert "Traceback" not in second.stdout
 
     # The next run does what is missing.
-    third = job.prepare()
-    assert "1 videos to do, 2 were done before" in third.stdout
+    job.prepare()
+    assert "1 videos to do, 2 were done before" in capsys.readouterr().out
     assert job.findings() == []
     assert job.clips() == undisturbed.clips()
     assert job.media() == undisturbed.media()

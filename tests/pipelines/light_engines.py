@@ -59,8 +59,13 @@ class ChoosyEngine(LightEngine):
 
 
 class SlowEngine(LightEngine):
-    """Takes its time, so that there is time to kill something."""
+    """Takes its time, so that there is time to kill something, and notes what it begins."""
+
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        self.begun = settings.engine_args["begun"]  # a file with a line for each clip
 
     def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        with open(self.begun, "a") as file:
+            file.write("".join(f"{clip.video_id}\n" for clip in clips))
         time.sleep(0.5)
         return super().answer(members, clips)

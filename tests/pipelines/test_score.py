@@ -1,11 +1,14 @@
 """Scoring on a real Ray with engines that load at once; every failure is a real one."""
 
 import contextlib
+import itertools
 import operator
+import shutil
+import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,6 @@ import ray
 from fsspec.core import url_to_fs
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
 
 from ah_ray import schemas, storage
 from ah_ray.cluster import connect
@@ -31,6 +32,7 @@ from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
 from tests.engines.tiny_models import write_tiny_qwen2_5_vl
+from tests.faulty_s3 import Fault, FaultyS3, faulty_s3, healthy
 
 SECONDS = {"normal": 2.5, "deadly": 1.7, "hanging": 2.2}
 
@@ -42,44 +44,31 @@ def settings(engine: str = "LightEngine", **values: Any) -> ScoreConfig:
     )  # fmt: skip
 
 
-class Store:
-    """An S3 protocol server that can be told to refuse writes."""
-
-    def __init__(self) -> None:
-        self.refusals: list[int] = []  # the status codes of the next PUTs of predictions
-        self.refuse_always: int | None = None
-        self.moto = DomainDispatcherApplication(create_backend_app)
-        self.server = make_server("127.0.0.1", 0, self, threaded=True)
-        self.address = f"http://127.0.0.1:{self.server.port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Any:
-        if environ["PATH_INFO"].startswith("/stalls/"):
-            time.sleep(60)
-        if environ["REQUEST_METHOD"] == "PUT" and "/predictions/" in environ["PATH_INFO"]:
-            status = self.refuse_always or (self.refusals.pop() if self.refusals else None)
-            if status is not None:
-                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                start(f"{status} Refused", [("Content-Length", "0")])
-                return [b""]
-        return self.moto(environ, start)
-
-
 @pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    store = Store()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", store.address)
+def s3() -> Iterator[FaultyS3]:
+    """A server whose faults are over at the end of a test."""
+    with faulty_s3() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", server.url)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        yield store
-    store.server.shutdown()
+        patch.setenv("AWS_MAX_ATTEMPTS", "2")
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: FaultyS3) -> Iterator[str]:
+    """A new bucket."""
+    uri = f"s3://run-{uuid.uuid4().hex}"
+    filesystem, path = url_to_fs(uri)
+    filesystem.mkdir(path)
+    yield uri
+    s3.plan = healthy
 
 
 @pytest.fixture(scope="module")
-def local_ray(store: Store) -> Iterator[None]:
-    """Ray on this machine, with the store's address in its workers' environment."""
+def local_ray(s3: FaultyS3) -> Iterator[None]:
+    """Ray on this machine, with the server's address in its workers' environment."""
     connect()
     yield
     ray.shutdown()
@@ -220,11 +209,18 @@ def test_a_model_that_is_not_there_fails_before_anything_is_decoded(
 
 
 def test_a_killed_engine_comes_back_with_the_same_batch(
-    run: RunDirectory, member: Member, undisturbed: list[dict[str, Any]]
+    run: RunDirectory,
+    member: Member,
+    undisturbed: list[dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     killed = []
+    begun = tmp_path / "begun"
 
     def kill_once() -> None:
+        while not begun.exists():
+            time.sleep(0.01)
         while not killed:
             for process in psutil.process_iter(["cmdline"]):
                 name = (process.info["cmdline"] or [""])[0]
@@ -236,10 +232,14 @@ def test_a_killed_engine_comes_back_with_the_same_batch(
 
     killer = threading.Thread(target=kill_once, daemon=True)
     killer.start()
-    score(run, [member], settings(max_attempts=3))
+    score(run, [member], settings("SlowEngine", max_attempts=3, engine_args={"begun": str(begun)}))
     killer.join(timeout=10)
     assert killed
     assert without(predictions(run), "attempts") == without(undisturbed, "attempts")
+    redone = len(begun.read_text().splitlines()) - len(undisturbed)
+    assert redone == 3, "the batch that it had begun"
+    assert f"{redone} clips were answered again" in capsys.readouterr().out
+    assert sum(row["attempts"] == 2 for row in predictions(run)) == redone
 
 
 def test_a_video_that_is_gone_is_an_error_row_until_it_is_back(
@@ -266,10 +266,19 @@ def test_a_video_that_is_gone_is_an_error_row_until_it_is_back(
 
 
 def test_a_video_on_which_decoding_hangs_is_given_up(
-    tmp_path: Path, member: Member, videos: list[Path], undisturbed: list[dict[str, Any]]
+    s3: FaultyS3,
+    bucket: str,
+    tmp_path: Path,
+    member: Member,
+    videos: list[Path],
+    undisturbed: list[dict[str, Any]],
 ) -> None:
     run = RunDirectory.at(str(tmp_path / "run"))
-    write_manifest(run, [videos[0], "s3://stalls/v.mp4", *videos[2:]], [])
+    stalls = f"{bucket}/v.mp4"
+    storage.write_bytes(stalls, videos[1].read_bytes())
+    write_manifest(run, [videos[0], stalls, *videos[2:]], [])
+    s3.stall_s = 60
+    s3.plan = lambda method, path, nth: Fault.STALL if "v.mp4" in path else None
     score(run, [member], settings(batch_timeout_s=4))
     for row, expected in zip(predictions(run), undisturbed, strict=True):
         if row["video_id"] == "1":
@@ -278,23 +287,90 @@ def test_a_video_on_which_decoding_hangs_is_given_up(
             assert row == expected
 
 
-def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
-    store: Store, member: Member, videos: list[Path], undisturbed: list[dict[str, Any]]
+def test_videos_behind_a_bad_connection_are_scored_as_others(
+    s3: FaultyS3,
+    bucket: str,
+    tmp_path: Path,
+    member: Member,
+    videos: list[Path],
+    undisturbed: list[dict[str, Any]],
 ) -> None:
-    bucket = f"s3://run-{uuid.uuid4().hex}"
-    filesystem, path = url_to_fs(bucket)
-    filesystem.mkdir(path)
+    uris = [f"{bucket}/{number}.mp4" for number in range(len(videos))]
+    for uri, video in zip(uris, videos, strict=True):
+        storage.write_bytes(uri, video.read_bytes())
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, uris, [])
+    faults = itertools.cycle(Fault)
+
+    def every_first_request(method: str, path: str, nth: int) -> Fault | None:
+        return next(faults) if ".mp4" in path and nth == 0 else None
+
+    s3.stall_s = 1
+    s3.injected.clear()
+    s3.plan = every_first_request
+    score(run, [member], settings())
+    assert s3.injected.total() >= len(videos)
+    assert predictions(run) == undisturbed
+
+
+def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
+    s3: FaultyS3,
+    bucket: str,
+    member: Member,
+    videos: list[Path],
+    undisturbed: list[dict[str, Any]],
+) -> None:
     run = RunDirectory.at(f"{bucket}/run")
     write_manifest(run, videos, [])
-    store.refuse_always = 507  # no space left
-    with pytest.raises(StageError):
+
+    def refused(method: str, path: str, nth: int) -> Fault | None:
+        return Fault.SLOW_DOWN if method == "PUT" and "/predictions/" in path else None
+
+    s3.plan = refused
+    with pytest.raises(StageError, match="predictions"):
         score(run, [member], settings())
-    store.refuse_always = None
+    s3.plan = healthy
     assert not storage.list_files(run.path("predictions"))
-    store.refusals = [503, 500, 503]  # passes by itself
-    score(run, [member], settings())
-    assert not store.refusals
+    s3.requests.clear()
+    s3.injected.clear()
+    s3.plan = lambda method, path, nth: refused(method, path, nth) if nth == 0 else None
+    score(run, [member], settings())  # passes by itself
+    assert s3.injected["PUT", Fault.SLOW_DOWN] == len(storage.list_files(run.path("predictions")))
     assert predictions(run) == undisturbed
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own with room for little more than a manifest."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount a disk here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_the_stage_and_the_next_run_completes_it(
+    local_ray: None,
+    small_disk: Path,
+    member: Member,
+    videos: list[Path],
+    undisturbed: list[dict[str, Any]],
+) -> None:
+    run = RunDirectory.at(str(small_disk / "run"))
+    write_manifest(run, videos, [])
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with pytest.raises(StageError, match="No space left on device"):
+        score(run, [member], settings())
+    assert not storage.exists(run.path("predictions")) or not predictions(run)
+    filler.unlink()
+    score(run, [member], settings())
+    assert predictions(run) == undisturbed
+    left = [path.name for path in (small_disk / "run" / "predictions").rglob("*") if path.is_file()]
+    assert all(name.startswith("part-") for name in left)
 
 
 def test_members_without_a_model_look_at_no_video(

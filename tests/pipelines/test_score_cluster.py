@@ -36,7 +36,7 @@ def test_a_node_that_is_gone_costs_what_it_had_under_way(
 ) -> None:
     def scored(name: str, during: Any = None) -> list[dict[str, Any]]:
         run = RunDirectory.at(str(tmp_path / name))
-        write_manifest(run, videos * 6, [])
+        write_manifest(run, videos * 4, [])
         helper = threading.Thread(target=during, args=(run,), daemon=True) if during else None
         if helper:
             helper.start()
@@ -46,6 +46,7 @@ def test_a_node_that_is_gone_costs_what_it_had_under_way(
             ScoreConfig(
                 engine="tests.pipelines.light_engines:SlowEngine", batch_size=3, max_actors=2,
                 cpus_per_actor=1.2, cpus_per_decoder=0.5,
+                engine_args={"begun": str(tmp_path / f"begun-{name}")},
             ),
         )  # fmt: skip
         if helper:
@@ -62,3 +63,5 @@ def test_a_node_that_is_gone_costs_what_it_had_under_way(
     disturbed = scored("disturbed", during=pull_the_plug)
     assert not cluster.worker_nodes
     assert without(disturbed, "attempts") == without(undisturbed, "attempts")
+    redone = len((tmp_path / "begun-disturbed").read_text().splitlines()) - len(disturbed)
+    assert redone <= 3, "more than the batch that its one actor had"

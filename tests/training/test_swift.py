@@ -99,6 +99,15 @@ def test_an_adapter_states_its_modules_by_their_full_names(checkpoint):
     assert stated["target_modules"] == sorted(LAYERS)
 
 
+def test_weights_of_a_checkpoint_to_go_on_from_are_loaded_whole(checkpoint):
+    """An adapter is put on its base; a full checkpoint takes the place of its base."""
+    resumed = {"model": str(checkpoint), "resume": "/output/checkpoint-5"}
+    for tuner, model in (("full", "/output/checkpoint-5"), ("lora", str(checkpoint))):
+        stated = options(job(tuner=tuner), **resumed)
+        assert stated["model"] == [model]
+        assert stated["resume_from_checkpoint"] == ["/output/checkpoint-5"]
+
+
 def test_towers_are_trained_when_the_recipe_says_so():
     stated = options(job(train_vision=True, train_aligner=True, gradient_checkpointing=False))
     assert stated["freeze_vit"] == stated["freeze_aligner"] == ["false"]
