@@ -222,10 +222,9 @@ def test_a_killed_engine_comes_back_with_the_same_batch(
         while not begun.exists():
             time.sleep(0.01)
         while not killed:
-            for process in psutil.process_iter(["cmdline"]):
-                name = (process.info["cmdline"] or [""])[0]
-                if name.startswith("ray::MapWorker(MapBatches(Scorer)"):
-                    with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "ray::MapWorker(MapBatches(Scorer)" in " ".join(process.cmdline()):
                         process.kill()
                         killed.append(process.pid)
             time.sleep(0.01)

@@ -1,5 +1,6 @@
 """Trainings for real: MS-Swift under Ray Train, on two nodes that break."""
 
+import contextlib
 import json
 import threading
 import time
@@ -92,8 +93,7 @@ def job(data: Path, store: str, **recipe) -> SwiftJob:
 def break_things(training: SwiftJob, cluster: Cluster, broken: list[str]) -> None:
     """Kill the second node's rank after the first checkpoint, and that node after the third."""
     wait_for_step(training, 5)
-    ranks = [p for p in psutil.process_iter(["cmdline", "environ"]) if is_rank(p, "1")]
-    ranks[0].kill()
+    next(p for p in psutil.Process().children(recursive=True) if is_rank(p, "1")).kill()
     broken.append("rank")
     wait_for_step(training, 10)
     (node,) = cluster.worker_nodes
@@ -108,9 +108,10 @@ def wait_for_step(training: SwiftJob, step: int) -> None:
 
 
 def is_rank(process: psutil.Process, rank: str) -> bool:
-    command = process.info["cmdline"] or []
-    parts = [Path(part).name for part in command[:4]]
-    return "sft.py" in parts and (process.info["environ"] or {}).get("RANK") == rank
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parts = [Path(part).name for part in process.cmdline()[:4]]
+        return "sft.py" in parts and process.environ().get("RANK") == rank
+    return False
 
 
 def test_two_nodes_that_break_train_as_one_process_does(
