@@ -18,7 +18,9 @@ def connect() -> None:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         # Without an address Ray would join whatever cluster was last started on this machine.
         address = os.environ.get("RAY_ADDRESS", "local")
-        # The dashboard takes seconds to start: whoever wants it starts Ray with it.
+        # The dashboard takes seconds to start: whoever wants it starts Ray with it. Besides, Ray
+        # Train asks the dashboard of the machine's newest Ray whether its trainings are alive, and
+        # ends those that this one does not know (PlacementGroupCleaner).
         dashboard = False if address == "local" else None
         ray.init(
             address,

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -56,8 +57,9 @@ def complete_checkpoints(store: str) -> list[Checkpoint]:
     """The complete checkpoints in the folder ``store``, in order of steps."""
     found = []
     for file in storage.list_files(f"{store}/checkpoint-*/{MARKER}"):
-        values = json.loads(storage.read_bytes(file))
-        found.append(Checkpoint(uri=file.rsplit("/", 1)[0], **values))
+        with suppress(FileNotFoundError):  # a training under way has deleted it since
+            values = json.loads(storage.read_bytes(file))
+            found.append(Checkpoint(uri=file.rsplit("/", 1)[0], **values))
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.fs
+import ray
 import ray.train
 import ray.util
 from fsspec.core import url_to_fs
@@ -40,6 +41,7 @@ from ah_ray.training.swift import (
 )
 
 _PROGRESS_EVERY_S = 5.0
+_PATIENCE_S = 60.0  # within which nodes that are free have begun
 
 
 def fit(job: SwiftJob, settings: TrainConfig) -> None:
@@ -81,7 +83,7 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
         ),
     )
     try:
-        with _watched(job):
+        with _watched(job, settings.nodes, resources):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise SwiftError(failure_message(job, settings, error)) from None
@@ -228,19 +230,25 @@ class _Report:
 
 
 @contextmanager
-def _watched(job: SwiftJob) -> Iterator[None]:
-    """Print a training's progress as its first node writes it."""
+def _watched(job: SwiftJob, nodes: int, resources: Mapping[str, float]) -> Iterator[None]:
+    """Print a training's progress as its first node writes it, and what it waits for."""
     storage.remove(job.progress)
     ended = threading.Event()
+    started = time.monotonic()
 
     def watch() -> None:
         said: set[str] = set()
         while not ended.wait(_PROGRESS_EVERY_S):
-            if storage.exists(job.progress):
-                for line in progress_lines(json.loads(storage.read_bytes(job.progress))):
-                    if line not in said:
-                        console.print(f"  {job.name}: {line}", markup=False)
-                        said.add(line)
+            begun = storage.exists(job.progress)
+            lines = progress_lines(json.loads(storage.read_bytes(job.progress))) if begun else []
+            there = sum(node["Alive"] for node in ray.nodes())
+            if there < nodes or not (begun or time.monotonic() - started < _PATIENCE_S):
+                each = " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
+                lines.append(f"waits for {nodes} nodes with {each} free; {there} are there")
+            for line in lines:
+                if line not in said:
+                    console.print(f"  {job.name}: {line}", markup=False)
+                    said.add(line)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -23,7 +23,8 @@ __all__ = ["member", "videos"]  # fixtures
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head and one more node; an engine's actor fits once on each."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    head = {"num_cpus": 2, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=2)
     ray.init(cluster.address, log_to_driver=False)
     yield cluster
