@@ -113,7 +113,8 @@ def train(run: RunDirectory, config: RunConfig) -> None:
             ray.shutdown()  # ends those under way too
             raise
     console.print(f"  {len(missing)} members in {time.monotonic() - started:.1f} s")
-    _print_summary(run, config)
+    if validation is not None:
+        _print_summary(run, config)
 
 
 def dry_run(run: RunDirectory, config: RunConfig) -> None:
