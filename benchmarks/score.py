@@ -44,7 +44,7 @@ from ah_ray.pipelines.score import missing_batches, plan_batches, score
 from ah_ray.progress import console
 
 # One core for the engine, one for decoding.
-SETTINGS = ScoreConfig(batch_size=16, cpus_per_actor=1, cpus_per_decoder=1)
+SETTINGS = ScoreConfig(batch_size=64, cpus_per_actor=1, cpus_per_decoder=1)
 
 
 def new_run(folder: Path, clips: pa.Table) -> RunDirectory:
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", default="runs/demo", help="a finished run of the demo")
     parser.add_argument("--engines", nargs="*", default=["transformers", "vllm"])
-    parser.add_argument("--clips", type=int, default=2088, help="of a pass with a model")
+    parser.add_argument("--clips", type=int, default=4176, help="of a pass with a model")
     parser.add_argument("--overhead-clips", type=int, default=100_000)
     parser.add_argument("--planning", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     options = parser.parse_args()

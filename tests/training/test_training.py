@@ -26,7 +26,7 @@ from ah_ray.training.launch import fit
 from ah_ray.training.swift import SwiftJob
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
-STEPS, ROWS = 18, 24  # three epochs of batches of 4
+STEPS, ROWS = 72, 24  # twelve epochs of batches of 4
 
 
 @pytest.fixture
@@ -50,9 +50,11 @@ def bucket(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def cluster(bucket: str) -> Iterator[Cluster]:
-    """Two nodes with one CPU each."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
+    """Three nodes with one CPU each, of which a training on two can lose one."""
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
     ray.init(cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()
@@ -72,7 +74,7 @@ def data(tmp_path: Path) -> Path:
 
 def job(data: Path, store: str, **recipe) -> SwiftJob:
     values = {
-        **{"tuner": "full", "learning_rate": 1e-3, "accumulation": 1, "epochs": 3},
+        **{"tuner": "full", "learning_rate": 1e-3, "accumulation": 1, "epochs": 12},
         **{
             "train_vision": True,
             "train_aligner": True,
@@ -91,14 +93,14 @@ def job(data: Path, store: str, **recipe) -> SwiftJob:
 
 
 def break_things(training: SwiftJob, cluster: Cluster, broken: list[str]) -> None:
-    """Kill the second node's rank after the first checkpoint, and that node after the third."""
+    """Kill a rank after the first checkpoint, and a node after another."""
     wait_for_step(training, 5)
-    next(p for p in psutil.Process().children(recursive=True) if is_rank(p, "1")).kill()
+    _, rank = node_with_a_rank(cluster)
+    rank.kill()
     broken.append("rank")
-    wait_for_step(training, 10)
-    (node,) = cluster.worker_nodes
-    cluster.remove_node(node, allow_graceful=False)  # kill -9 of its raylet
-    cluster.add_node(num_cpus=1)
+    raylet, _ = node_with_a_rank(cluster, since=time.time())  # before it trains: it is fast
+    wait_for_step(training, 15)
+    raylet.kill()
     broken.append("node")
 
 
@@ -107,11 +109,23 @@ def wait_for_step(training: SwiftJob, step: int) -> None:
         time.sleep(0.05)
 
 
-def is_rank(process: psutil.Process, rank: str) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parts = [Path(part).name for part in process.cmdline()[:4]]
-        return "sft.py" in parts and process.environ().get("RANK") == rank
-    return False
+def node_with_a_rank(cluster: Cluster, since: float = 0) -> tuple[psutil.Process, psutil.Process]:
+    """Wait for a node besides the head that trains: its raylet, and its process that trains.
+
+    Args:
+        cluster: has the nodes.
+        since: the process began after this time.
+    """
+    while True:
+        for node in cluster.worker_nodes:
+            raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+            for process in raylet.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    parts = [Path(part).name for part in process.cmdline()[:4]]
+                    trains = "sft.py" in parts and "RANK" in process.environ()
+                    if trains and process.create_time() > since:
+                        return raylet, process
+        time.sleep(0.1)
 
 
 def test_two_nodes_that_break_train_as_one_process_does(
@@ -122,14 +136,16 @@ def test_two_nodes_that_break_train_as_one_process_does(
 
     shared = job(data, f"{bucket}/shared", batch_size=2, save_every_steps=5, save_total_limit=1)
     broken: list[str] = []
-    breaker = threading.Thread(target=break_things, args=(shared, cluster, broken), daemon=True)
-    breaker.start()
+    arguments = (shared, cluster, broken)
+    threading.Thread(target=break_things, args=arguments, daemon=True).start()
     scratch = tmp_path / "scratch"
-    fit(shared, TrainConfig(nodes=2, loaders_per_process=1, max_failures=3, scratch=str(scratch)))
+    settings = TrainConfig(nodes=2, loaders_per_process=1, max_failures=3, scratch=str(scratch))
+    fit(shared, settings)
 
     assert broken == ["rank", "node"]
     progress = json.loads(storage.read_bytes(shared.progress))
-    assert any(note.startswith("goes on from step 1") for note in progress["notes"])
+    (note,) = progress["notes"]
+    assert int(note.removeprefix("goes on from step ")) >= 15
     assert progress["global_step/max_steps"] == f"{STEPS}/{STEPS}"
     assert progress["tokens_per_s"] > 0
     assert not list(scratch.iterdir())  # nothing stays on the nodes
@@ -138,7 +154,7 @@ def test_two_nodes_that_break_train_as_one_process_does(
     one = complete_checkpoints(alone.checkpoints)[-1]
     (two,) = complete_checkpoints(shared.checkpoints)  # save_total_limit
     assert one.step == two.step == STEPS
-    assert one.loss == pytest.approx(two.loss, rel=1e-4)
+    assert one.loss == pytest.approx(two.loss, rel=1e-3)
     weights = []
     for checkpoint, uri in ((one, str(tmp_path / "one")), (two, f"{bucket}/two")):
         publish(checkpoint, uri, {"card": b"x"}, marker="card")
@@ -149,6 +165,6 @@ def test_two_nodes_that_break_train_as_one_process_does(
     untrained = load_file(data / "model" / "model.safetensors")
     moved = 0.0
     for name, value in weights[0].items():
-        np.testing.assert_allclose(value, weights[1][name], rtol=0, atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(value, weights[1][name], rtol=0, atol=5e-4, err_msg=name)
         moved = max(moved, float(np.abs(value - untrained[name]).max()))
-    assert moved > 1e-3
+    assert moved > 1e-2
