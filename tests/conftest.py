@@ -4,16 +4,24 @@ import hypothesis
 import pytest
 import ray
 import s3fs
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # Machines differ and share their cores: an example may take its time.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
+class ByModule(LoadScopeScheduling):
     """One process runs all tests of a module, and one all of those that share the demo's run."""
-    group = item.path.parent if item.path.parent.name == "e2e" else item.path
-    item.add_marker(pytest.mark.xdist_group(str(group)))
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.split("::")[0]
+        return "tests/e2e" if module.startswith("tests/e2e/") else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:
+    return ByModule(config, log)
 
 
 @pytest.fixture(autouse=True, scope="module")
