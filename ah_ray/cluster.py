@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 
 import ray
 import ray.data
@@ -28,6 +30,9 @@ def connect() -> None:
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
+        # Who is told to end, by a batch system for instance, ends as on Ctrl-C; Ray would abort.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # StageProgress counts items, not blocks
     context.print_on_execution_start = False

@@ -10,10 +10,9 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ah_ray import storage
-from tests.faulty_s3 import Fault, faulty_s3, healthy
+from tests.s3 import Fault, healthy, s3_server
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32())])
 BUCKET = "bucket"
@@ -30,24 +29,15 @@ def contents(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def server():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture
 def bucket(server, monkeypatch, tmp_path):
     """An empty bucket, and a client that is not ours."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setenv("AH_RAY_CACHE", str(tmp_path / "cache"))
-    client = boto3.client("s3", endpoint_url=server)
+    client = boto3.client("s3", endpoint_url=server.url)
     client.create_bucket(Bucket=BUCKET)
     fsspec.filesystem("s3").invalidate_cache()
     yield client
@@ -393,12 +383,7 @@ def test_whoever_downloads_second_keeps_the_first_copy(bucket, monkeypatch, tmp_
 @pytest.fixture
 def failing(monkeypatch):
     """A server whose plan may be set, with a file on it, and a client without much patience."""
-    with faulty_s3() as s3:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with s3_server(AWS_MAX_ATTEMPTS="1") as s3:
         settings = {"config_kwargs": {"read_timeout": 0.3}}
         monkeypatch.setitem(fsspec.config.conf, "s3", settings)
         filesystem = fsspec.core.url_to_fs(FAILING)[0]

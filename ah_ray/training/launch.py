@@ -238,7 +238,7 @@ def _watched(job: SwiftJob, nodes: int, resources: Mapping[str, float]) -> Itera
 
     def watch() -> None:
         said: set[str] = set()
-        while not ended.wait(_PROGRESS_EVERY_S):
+        while not ended.wait(_PROGRESS_EVERY_S) and ray.is_initialized():
             begun = storage.exists(job.progress)
             lines = progress_lines(json.loads(storage.read_bytes(job.progress))) if begun else []
             there = sum(node["Alive"] for node in ray.nodes())
@@ -264,8 +264,9 @@ def progress_lines(record: Mapping[str, Any]) -> list[str]:
     lines = [str(note) for note in record.get("notes", [])]
     if "loss" in record:
         speed = f"{record['tokens_per_s']:.0f} tokens/s, " if record.get("tokens_per_s") else ""
+        reward = f"reward {record['reward']:.3f}, " if "reward" in record else ""
         lines.append(
-            f"step {record[STEP]}, loss {record['loss']:.4f}, "
+            f"step {record[STEP]}, loss {record['loss']:.4f}, {reward}"
             f"lr {record['learning_rate']:.2e}, {speed}{record['remaining_time']} left"
         )
     if "eval_loss" in record:

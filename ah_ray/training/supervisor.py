@@ -6,6 +6,9 @@
 killing a process or a process group reaches only some of them. This process adopts every orphan
 below it, and when its command ends, or whoever holds the other end of its standard input is gone
 (even by SIGKILL), it kills all that is left.
+
+A worker of Ray that ends kills its children itself, without asking, but not theirs. So it has a
+child that only waits, and the supervisor is below that.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ _POLL_S = 0.2
 
 def main() -> None:
     """Run the command of the arguments; exit as it does."""
+    if supervisor := os.fork():
+        os._exit(_as_shells_tell(os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])))
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     gone = threading.Event()
 
@@ -37,9 +42,13 @@ def main() -> None:
     while child.poll() is None and not gone.wait(_POLL_S):
         pass
     _kill_all()
-    code = child.wait()
-    # Not sys.exit: the listening thread still reads. A signal's number as shells tell it.
-    os._exit(code if code >= 0 else 128 - code)
+    # Not sys.exit: the listening thread still reads.
+    os._exit(_as_shells_tell(child.wait()))
+
+
+def _as_shells_tell(code: int) -> int:
+    """An exit code of Python's, where a signal's number is negative, in the range of exit codes."""
+    return code if code >= 0 else 128 - code
 
 
 def _kill_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -38,8 +39,9 @@ def kill_when(
     ready: Callable[[], bool],
     with_workers: bool = True,
     timeout_s: float = 300,
+    how: signal.Signals = signal.SIGKILL,
 ) -> None:
-    """Start ``command`` and kill -9 it as soon as ``ready``.
+    """Start ``command`` and kill it as soon as ``ready``.
 
     With its workers it goes as when a machine loses power; without them, Ray has to notice.
     """
@@ -56,7 +58,7 @@ def kill_when(
         doomed = [child, *(child.children(recursive=True) if with_workers else [])]
         for process in doomed:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+                process.send_signal(how)
         psutil.wait_procs(doomed, timeout=30)
 
 

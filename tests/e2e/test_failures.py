@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,19 +21,23 @@ def test_killed_while_training_goes_on_from_the_last_checkpoint(
     shutil.rmtree(copy_of_demo / "train", ignore_errors=True)
     arguments = ["train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs]
     arguments += ["--set", "recipes.lora.epochs=0.12", "--set", "train.validation_splits=[]"]
-    arguments += ["--set", "recipes.lora.save_every_steps=10"]
+    arguments += ["--set", "recipes.lora.save_every_steps=4"]
     command = [sys.executable, "-m", "ah_ray.cli", *arguments]
     markers = copy_of_demo / "train"
-    kill_when(
-        command,
-        lambda: any(markers.glob("v1/*/checkpoints/checkpoint-*/complete.json")),
-        with_workers=False,
-    )
-    assert not (copy_of_demo / "members" / "v1").exists()
-    deadline = time.monotonic() + 60
-    while processes_of(copy_of_demo):
-        assert time.monotonic() < deadline, "a part of swift outlives the job that started it"
-        time.sleep(0.5)
+
+    def newest_step() -> int:
+        complete = markers.glob("v1/*/checkpoints/checkpoint-*/complete.json")
+        return max((json.loads(path.read_text())["step"] for path in complete), default=0)
+
+    # Told to stop, as by a batch system; then killed.
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        before = newest_step()
+        kill_when(command, lambda: newest_step() > before, with_workers=False, how=how)  # noqa: B023
+        assert not (copy_of_demo / "members" / "v1").exists()
+        deadline = time.monotonic() + 60
+        while processes_of(copy_of_demo):
+            assert time.monotonic() < deadline, "a part of swift outlives the job that started it"
+            time.sleep(0.5)
     done = ah_ray(*arguments)
     assert "1 members to do, 2 were trained before" in done.stdout
     assert "v1: goes on from step " in done.stdout

@@ -1,39 +1,27 @@
 """Videos, members and the run directory in object storage, behind a real S3 protocol server."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 
 import pytest
-from fsspec.core import url_to_fs
-from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from ah_ray import schemas, storage
 from ah_ray.config import load_config
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.stages import catalog_stage
 from tests.e2e.helpers import ah_ray
+from tests.s3 import new_bucket, s3_server
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+def bucket(tmp_path: Path) -> Iterator[str]:
     """An empty bucket on a server of its own."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AH_RAY_CACHE", str(tmp_path / "cache"))
-    uri = f"s3://archive-{uuid.uuid4().hex}"  # servers of one process share their buckets
-    filesystem, path = url_to_fs(uri)
-    filesystem.mkdir(path)
-    yield uri
-    filesystem.clear_instance_cache()
-    server.stop()
+    with s3_server(AH_RAY_CACHE=str(tmp_path / "cache")):
+        yield new_bucket()
+        S3FileSystem.clear_instance_cache()
 
 
 def test_an_archive_in_a_bucket_is_scored_into_the_bucket(bucket: str, demo: Path) -> None:

@@ -22,8 +22,8 @@ from ah_ray.pipelines.prepare import Manifest, in_scope, make_prepare_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.stages import prepare_stage
 from tests.e2e.helpers import ROOT, ah_ray
-from tests.faulty_s3 import Fault, FaultyS3, faulty_s3, healthy
 from tests.media.coded_video import steady, tone, write_video
+from tests.s3 import Fault, S3Server, healthy, s3_server
 
 ARCHIVE = "s3://archive"
 VIDEOS = 6  # the even ones to train on, the odd ones to score
@@ -52,19 +52,11 @@ def never(part: str, *methods: str):
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyS3]:
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A server with an archive of small videos in a bucket."""
-    with faulty_s3() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            # What a user may have set; nobody has the patience of the defaults in a test.
-            "FSSPEC_S3": json.dumps({"config_kwargs": {"read_timeout": 1}}),
-            "AWS_MAX_ATTEMPTS": "2",
-        }.items():
-            patch.setenv(name, value)
+    # What a user may have set; nobody has the patience of the defaults in a test.
+    timeouts = json.dumps({"config_kwargs": {"read_timeout": 1}})
+    with s3_server(FSSPEC_S3=timeouts, AWS_MAX_ATTEMPTS="2") as server:
         url_to_fs(ARCHIVE)[0].clear_instance_cache()
         boto3.client("s3").create_bucket(Bucket="archive")
         local = tmp_path_factory.mktemp("videos")
@@ -86,7 +78,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyS3]:
 
 
 @pytest.fixture(autouse=True)
-def no_faults_at_first(s3: FaultyS3) -> None:
+def no_faults_at_first(s3: S3Server) -> None:
     s3.plan = healthy
     s3.injected.clear()
     s3.requests.clear()
@@ -144,7 +136,7 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(s3: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Job:
+def undisturbed(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """What comes out when nothing fails."""
     s3.plan = healthy
     job = Job("undisturbed", tmp_path_factory.mktemp("undisturbed"))
@@ -154,7 +146,7 @@ def undisturbed(s3: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 def test_nothing_is_lost_and_nothing_is_tried_for_ever(
-    s3: FaultyS3, undisturbed: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    s3: S3Server, undisturbed: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = Job("disturbed", tmp_path)
 
@@ -193,7 +185,7 @@ def test_nothing_is_lost_and_nothing_is_tried_for_ever(
 
 @pytest.mark.parametrize("fault", [Fault.RESET_IN_BODY, Fault.STALL])
 def test_a_video_that_always_breaks_off_is_an_item_error(
-    s3: FaultyS3, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    s3: S3Server, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 0.3}})
     s3.plan = lambda method, path, nth: fault if method == "GET" else None

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import psutil
 import pyarrow as pa
 import pytest
 import ray
-from fsspec.core import url_to_fs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +30,7 @@ from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
 from tests.engines.tiny_models import write_tiny_qwen2_5_vl
-from tests.faulty_s3 import Fault, FaultyS3, faulty_s3, healthy
+from tests.s3 import Fault, S3Server, healthy, new_bucket, s3_server
 
 SECONDS = {"normal": 2.5, "deadly": 1.7, "hanging": 2.2}
 
@@ -45,29 +43,20 @@ def settings(engine: str = "LightEngine", **values: Any) -> ScoreConfig:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[FaultyS3]:
-    """A server whose faults are over at the end of a test."""
-    with faulty_s3() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", server.url)
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_MAX_ATTEMPTS", "2")
+def s3() -> Iterator[S3Server]:
+    with s3_server(AWS_MAX_ATTEMPTS="2") as server:
         yield server
 
 
 @pytest.fixture
-def bucket(s3: FaultyS3) -> Iterator[str]:
-    """A new bucket."""
-    uri = f"s3://run-{uuid.uuid4().hex}"
-    filesystem, path = url_to_fs(uri)
-    filesystem.mkdir(path)
-    yield uri
+def bucket(s3: S3Server) -> Iterator[str]:
+    """A new bucket; what went wrong with the server is over at the end of a test."""
+    yield new_bucket()
     s3.plan = healthy
 
 
 @pytest.fixture(scope="module")
-def local_ray(s3: FaultyS3) -> Iterator[None]:
+def local_ray(s3: S3Server) -> Iterator[None]:
     """Ray on this machine, with the server's address in its workers' environment."""
     connect()
     yield
@@ -116,6 +105,19 @@ def write_manifest(run: RunDirectory, videos: Sequence[Path | str], kinds: list[
 def predictions(run: RunDirectory) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = run.predictions().to_pylist()
     return sorted(rows, key=operator.itemgetter("member", "clip_id"))
+
+
+def only_video_1_fails(
+    run: RunDirectory, undisturbed: list[dict[str, Any]], kind: str
+) -> list[dict[str, Any]]:
+    """Check that the clips of video 1 are errors of a kind and all others as ever."""
+    rows = predictions(run)
+    for row, expected in zip(rows, undisturbed, strict=True):
+        if row["video_id"] == "1":
+            assert (row["status"], row["error_kind"]) == ("error", kind)
+        else:
+            assert row == expected
+    return rows
 
 
 def without(rows: list[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:
@@ -251,12 +253,7 @@ def test_a_video_that_is_gone_is_an_error_row_until_it_is_back(
     write_manifest(run, copies, [])
     copies[1].unlink()
     score(run, [member], settings())
-    rows = predictions(run)
-    for row, expected in zip(rows, undisturbed, strict=True):
-        if row["video_id"] == "1":
-            assert (row["status"], row["error_kind"]) == ("error", "missing")
-        else:
-            assert row == expected
+    rows = only_video_1_fails(run, undisturbed, "missing")
     copies[1].write_bytes(videos[1].read_bytes())
     score(run, [member], settings())
     assert predictions(run) == rows  # an error is a result, until one asks for another try
@@ -265,7 +262,7 @@ def test_a_video_that_is_gone_is_an_error_row_until_it_is_back(
 
 
 def test_a_video_on_which_decoding_hangs_is_given_up(
-    s3: FaultyS3,
+    s3: S3Server,
     bucket: str,
     tmp_path: Path,
     member: Member,
@@ -279,15 +276,11 @@ def test_a_video_on_which_decoding_hangs_is_given_up(
     s3.stall_s = 60
     s3.plan = lambda method, path, nth: Fault.STALL if "v.mp4" in path else None
     score(run, [member], settings(batch_timeout_s=4))
-    for row, expected in zip(predictions(run), undisturbed, strict=True):
-        if row["video_id"] == "1":
-            assert (row["status"], row["error_kind"]) == ("error", "decoder_died")
-        else:
-            assert row == expected
+    only_video_1_fails(run, undisturbed, "decoder_died")
 
 
 def test_videos_behind_a_bad_connection_are_scored_as_others(
-    s3: FaultyS3,
+    s3: S3Server,
     bucket: str,
     tmp_path: Path,
     member: Member,
@@ -313,7 +306,7 @@ def test_videos_behind_a_bad_connection_are_scored_as_others(
 
 
 def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
-    s3: FaultyS3,
+    s3: S3Server,
     bucket: str,
     member: Member,
     videos: list[Path],

@@ -107,6 +107,8 @@ def test_progress_says_what_is_known():
     first, second = progress_lines(record | {"tokens_per_s": 1234.5, "eval_loss": 0.5})
     assert "1234 tokens/s" in first
     assert second == "validation loss 0.5000"
+    (line,) = progress_lines(record | {"reward": 0.75})  # of a grpo training
+    assert "loss 0.2500, reward 0.750, lr" in line
 
 
 # Where a node has its files

@@ -128,13 +128,13 @@ def test_every_process_ends_when_the_watcher_fails(child):
     alive: list = []
 
     def fail(record):
-        wait_for(lambda: len(processes_of(child.output)) >= 4)
+        wait_for(lambda: len(processes_of(child.output)) >= 5)
         alive.extend(processes_of(child.output))
         raise KeyError("the driver is gone")
 
     with pytest.raises(KeyError):
         child(program, fail)
-    assert len(alive) >= 4  # supervisor, swift, rank, loader
+    assert len(alive) >= 5  # who waits, supervisor, swift, rank, loader
     assert not any(process.is_running() for process in alive)
 
 
@@ -145,13 +145,17 @@ def test_nothing_that_swift_started_outlives_it(child):
     assert not processes_of(child.output)
 
 
-def test_every_process_ends_when_the_worker_is_killed(child):
+@pytest.mark.parametrize("with_its_children", [False, True], ids=["alone", "as Ray ends it"])
+def test_every_process_ends_when_the_worker_is_killed(child, with_its_children):
     worker = multiprocessing.get_context("fork").Process(
         target=child, args=(TORCHRUN + "time.sleep(600)",)
     )
     worker.start()
-    wait_for(lambda: len(processes_of(child.output)) >= 4)
+    wait_for(lambda: len(processes_of(child.output)) >= 5)
     alive = processes_of(child.output)
+    if with_its_children:
+        for process in psutil.Process(worker.pid).children():
+            process.kill()
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
     wait_for(lambda: not any(process.is_running() for process in alive))

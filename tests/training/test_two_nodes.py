@@ -4,7 +4,6 @@ import contextlib
 import json
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import numpy as np
 import psutil
 import pytest
 import ray
-from fsspec.core import url_to_fs
-from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 
@@ -24,6 +21,7 @@ from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.launch import fit
 from ah_ray.training.swift import SwiftJob
+from tests.s3 import new_bucket, s3_server
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
 STEPS, ROWS = 72, 24  # twelve epochs of batches of 4
@@ -31,21 +29,9 @@ STEPS, ROWS = 72, 24  # twelve epochs of batches of 4
 
 @pytest.fixture
 def bucket(tmp_path: Path) -> Iterator[str]:
-    """A bucket behind a real S3 protocol server, which Ray's nodes know too."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AH_RAY_CACHE", str(tmp_path / "cache"))
-        uri = f"s3://training-{uuid.uuid4().hex}"
-        filesystem, path = url_to_fs(uri)
-        filesystem.mkdir(path)
-        yield uri
-    server.stop()
+    """A bucket on a server that Ray's nodes know too."""
+    with s3_server(AH_RAY_CACHE=str(tmp_path / "cache")):
+        yield new_bucket()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An S3-protocol server that can be made to fail: moto behind a proxy that injects faults."""
+"""An S3 protocol server that can be made to fail: moto behind a proxy that injects faults."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
+import pytest
+from fsspec.core import url_to_fs
 from moto.server import ThreadedMotoServer
 
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -38,7 +41,7 @@ def healthy(method: str, path: str, nth: int) -> None:
     """No fault at all."""
 
 
-class FaultyS3:
+class S3Server:
     """A server on a port of its own whose ``plan`` may be exchanged at any time.
 
     Attributes:
@@ -82,13 +85,30 @@ class FaultyS3:
 
 
 @contextmanager
-def faulty_s3() -> Iterator[FaultyS3]:
-    """A server while it is needed."""
-    s3 = FaultyS3()
-    try:
-        yield s3
-    finally:
-        s3.stop()
+def s3_server(**environment: str) -> Iterator[S3Server]:
+    """A server while it is needed, and an environment in which it is the one that clients ask."""
+    server = S3Server()
+    settings = {
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**settings, **environment}.items():
+            patch.setenv(name, value)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def new_bucket() -> str:
+    """The URI of an empty bucket; servers of one process share theirs, so its name is new."""
+    uri = f"s3://test-{uuid.uuid4().hex}"
+    filesystem, path = url_to_fs(uri)
+    filesystem.mkdir(path)
+    return uri
 
 
 class _Server(ThreadingHTTPServer):
@@ -100,7 +120,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    s3: FaultyS3
+    s3: S3Server
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
