@@ -259,6 +259,11 @@ class TrainConfig(Frozen):
     max_failures: Annotated[int, Field(ge=0)] = 1
     scratch: str | None = None
 
+    @property
+    def processes(self) -> int:
+        """How many train a member together."""
+        return self.nodes * self.processes_per_node
+
 
 class ScoreConfig(Frozen):
     """Resources of scoring.

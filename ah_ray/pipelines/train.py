@@ -221,12 +221,11 @@ def plan_member(
     recipe, settings = config.recipe(name), config.members[name]
     task = load_task(config.task)
     prompt = task.prompt(settings.prompt, f"members.{name}.prompt")
-    processes = config.train.nodes * config.train.processes_per_node
-    taught = evened(balanced(clips, recipe), processes)
+    taught = evened(balanced(clips, recipe), config.train.processes)
     rows = training_rows(taught, task, prompt, recipe)
     # A reward has no loss on given replies: such members are chosen by what they answer.
     with_loss = seen is not None and recipe.algorithm == "sft"
-    asked = evened(seen or [], processes)
+    asked = evened(seen or [], config.train.processes)
     validation_rows = training_rows(asked, task, prompt, recipe) if with_loss else None
     training = stable_id(
         rows.decode(),
@@ -252,7 +251,7 @@ def plan_member(
             "videos": len({clip["video_id"] for clip in clips}),
             "participants": len({clip["participant_id"] for clip in clips} - {None}),
             "nodes": config.train.nodes,
-            "processes": processes,
+            "processes": config.train.processes,
             "versions": package_versions(),
             "git_commit": git_commit(),
         },
@@ -324,16 +323,14 @@ def _print_summary(run: RunDirectory, config: RunConfig) -> None:
     )  # fmt: skip
     for name in config.members:
         trained = read_member(run.path("members", name)).card.trained
-        # Cards of earlier versions have no checkpoint.
-        recipe, chosen = trained["recipe"], trained.get("checkpoint", {})
-        values = chosen.get("validation", {})
-        how = f"{recipe['tuner']} {recipe.get('algorithm', 'sft')}"
+        recipe, chosen = trained["recipe"], trained["checkpoint"]
+        values = chosen["validation"]
         table.add_row(
             name,
-            how,
+            f"{recipe['tuner']} {recipe['algorithm']}",
             f"{recipe['epochs']:g}",
-            str(chosen.get("step", "-")),
-            _cell(chosen.get("eval_loss"), 4),
+            str(chosen["step"]),
+            _cell(chosen["eval_loss"], 4),
             *(_cell(values.get(key)) for key in ("accuracy", "macro_f1", "average_precision")),
             str(values.get("n", "-")),
         )
