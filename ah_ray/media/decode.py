@@ -162,7 +162,7 @@ class _Sound:
     """Consecutive 16 kHz samples and when they start, in seconds from the start of the file."""
 
     time_s: float
-    samples: npt.NDArray[np.float32]
+    samples: npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class _Draft:
         self.times = frame_times(span, media)
         self.frames: list[npt.NDArray[np.uint8]] = []
         self.latest = latest
-        self.audio = np.zeros(audio_samples(span.duration_s), np.float32)
+        self.audio = np.zeros(audio_samples(span.duration_s), np.int16)
         self.gap_s: float | None = None  # a time for which there is no picture
         self.pictures = 0  # that appear in it
 
@@ -239,7 +239,23 @@ class _Draft:
             return ItemError("no_picture", f"{uri}: there is no picture at {time:.3f} s")
         fps = len(self.times) / self.span.duration_s
         damage = sum(marks.count(self.span, what) for what in ("broken picture", "broken sound"))
-        return DecodedClip(np.stack(self.frames), fps, self.audio, damage)
+        return DecodedClip(np.stack(self.frames), fps, self.audio / np.float32(32768), damage)
+
+
+class _Clock:
+    """Says what a timestamp of a stream means, in seconds from the start of the file.
+
+    There are hundreds of packets in a second, and arithmetic with libav's fractions costs as much
+    as decoding a small picture.
+    """
+
+    def __init__(self, stream: Any, start: float) -> None:
+        self.numerator, self.denominator = stream.time_base.as_integer_ratio()
+        self.start = start
+
+    def __call__(self, timestamp: int) -> float:
+        seconds: float = timestamp * self.numerator / self.denominator
+        return seconds - self.start
 
 
 def _seek(container: Any, video: Any, first_s: float) -> None:
@@ -275,7 +291,7 @@ def _packets(
         times: when clips take pictures, in seconds from the start of the file, sorted; None when
             every picture is needed.
     """
-    start = start_of(container)
+    clock = _Clock(video, start_of(container))
     # AVI states no times of pictures, only the order of packets.
     sparing = video.codec_context.name in _SPARING_CODECS and container.format.name != "avi"
     waiting: deque[Any] = deque()
@@ -284,7 +300,7 @@ def _packets(
 
     def shown_at(packet: Any) -> float | None:
         own = packet.stream is video and packet.pts is not None
-        return float(packet.pts * packet.time_base) - start if own else None
+        return clock(packet.pts) if own else None
 
     def release() -> tuple[Any, bool]:
         packet = waiting.popleft()
@@ -321,9 +337,11 @@ def _read(
     start = start_of(container)
     pictures = _Pictures(video, media, start)
     sounds = _Sounds(start)
+    clocks = {stream.index: _Clock(stream, start) for stream in container.streams}
     for packet, needed in packets:
         check_time()
-        if packet.stream is video:  # deinterlacing looks at the pictures before and after
+        of_video = packet.stream is video
+        if of_video:  # deinterlacing looks at the pictures before and after
             spare = not needed and pictures.filter is None
             video.codec_context.skip_frame = "NONREF" if spare else "DEFAULT"
         errors, _ = av.logging.get_last_error()
@@ -333,11 +351,11 @@ def _read(
         broken = frames is None or av.logging.get_last_error()[0] > errors
         moment = packet.dts if packet.pts is None else packet.pts
         if moment is not None:
-            time_s = float(moment * packet.time_base) - start
-            if packet.stream is video and needed and packet.pts is not None:
+            time_s = clocks[packet.stream_index](moment)
+            if of_video and needed and packet.pts is not None:
                 yield _Mark(time_s, "packet")
             if broken:
-                yield _Mark(time_s, "broken picture" if packet.stream is video else "broken sound")
+                yield _Mark(time_s, "broken picture" if of_video else "broken sound")
         for frame in frames or ():
             if frame.time is not None:
                 yield from (pictures if isinstance(frame, av.VideoFrame) else sounds).take(frame)
@@ -399,7 +417,7 @@ class _Sounds:
 
     def take(self, frame: av.AudioFrame | None) -> Iterator[_Sound]:
         for piece in self.resampler.resample(frame):
-            samples = piece.to_ndarray()[0].astype(np.float32) / 32768
+            samples = np.frombuffer(piece.planes[0], np.int16, piece.samples)
             time_s = piece.time - self.start
             if self.next_s is None or abs(time_s - self.next_s) > _AUDIO_JUMP_S:
                 self.next_s = time_s
