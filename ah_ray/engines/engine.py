@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from ah_ray.media.decode import DecodedClip
 from ah_ray.members import Member
-from ah_ray.tasks import load_task
+from ah_ray.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,6 @@ class Engine(Protocol):
         ...
 
 
-def prefilled_answer(member: Member, p_yes: float) -> Answer:
-    """The answer of a member whose reply was begun for it: the likelier of its task's two."""
-    return Answer(load_task(member.card.task).reply(int(p_yes > 0.5)), p_yes)
+def likelier_answer(task: Task, p_yes: float) -> Answer:
+    """The answer to a task where only its chances are known: the likelier of the two."""
+    return Answer(task.reply(int(p_yes > 0.5)), p_yes)

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from ah_ray import storage
 from ah_ray.config import ScoreConfig
-from ah_ray.engines.engine import Answer, Clip, prefilled_answer
+from ah_ray.engines.engine import Answer, Clip, likelier_answer
 from ah_ray.members import MEMBER_FILE, EngineGroup, Member, MemberCard, read_member, write_card
+from ah_ray.tasks import load_task
 
 OVERALL = "overall"
 _FILE = "prior.parquet"
@@ -27,6 +28,7 @@ class PriorEngine:
     """Looks up the base rate of each clip's video."""
 
     def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        self.task = load_task(group.members[0].card.task)
         self.chances = {
             member.name: dict(
                 zip(
@@ -40,7 +42,7 @@ class PriorEngine:
     def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
         """The likelier answer and its chance; see ``Engine``."""
         return [
-            [prefilled_answer(member, self.chances[member.name][clip.video_id]) for clip in clips]
+            [likelier_answer(self.task, self.chances[member.name][clip.video_id]) for clip in clips]
             for member in members
         ]
 

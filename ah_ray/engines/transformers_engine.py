@@ -12,11 +12,12 @@ import transformers
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import ModelConfig, ScoreConfig
-from ah_ray.engines.engine import Answer, prefilled_answer
+from ah_ray.engines.engine import Answer, likelier_answer
 from ah_ray.engines.wording import Wording, media_kinds, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
+from ah_ray.tasks import load_task
 
 # What a processor gives for every token; everything else in its output belongs to the media.
 _PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
@@ -39,6 +40,7 @@ class TransformersEngine:
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
         self.decoding = settings.decoding
         self.max_new_tokens = settings.max_new_tokens
+        self.task = load_task(group.members[0].card.task)
         path = str(local_checkpoint(group.checkpoint))
         self.processor = load_processor(path)
         self.model = load_model(path, group.members[0].card.model).to(self.device).eval()
@@ -71,7 +73,7 @@ class TransformersEngine:
             if self.decoding == "answer":
                 logits = self.thinker(**inputs, use_cache=False).logits[:, -1]
                 chances = torch.sigmoid((logits[:, words.yes] - logits[:, words.no]).double())
-                return [prefilled_answer(member, chance) for chance in chances.tolist()]
+                return [likelier_answer(self.task, chance) for chance in chances.tolist()]
             output = self.thinker.generate(
                 **inputs,
                 max_new_tokens=self.max_new_tokens,

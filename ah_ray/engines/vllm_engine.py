@@ -11,26 +11,30 @@ from typing import Any
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import ScoreConfig
-from ah_ray.engines.engine import Answer, prefilled_answer
+from ah_ray.engines.engine import Answer, likelier_answer
 from ah_ray.engines.wording import Wording, media_kinds, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
+from ah_ray.tasks import load_task
 
 
 def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
     """Whether vLLM puts adapters on the group's checkpoint itself.
 
-    Not on a CPU, where its kernels for adapters on experts do not run; elsewhere its class of the
-    architecture says so.
+    Its class of the architecture says so; but on a CPU its kernels for adapters on experts do not
+    run.
     """
-    if not settings.gpus_per_actor:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(local_checkpoint(group.checkpoint)))
+    has_experts = getattr(config.get_text_config(), "num_experts", None)
+    if has_experts and not settings.gpus_per_actor:
         return False
     from vllm import ModelRegistry
     from vllm.model_executor.models.interfaces import supports_lora
 
-    config = json.loads((local_checkpoint(group.checkpoint) / "config.json").read_text())
-    return bool(supports_lora(ModelRegistry.models[config["architectures"][0]].load_model_cls()))
+    return bool(supports_lora(ModelRegistry.models[config.architectures[0]].load_model_cls()))
 
 
 class VllmEngine:
@@ -66,6 +70,7 @@ class VllmEngine:
             path = str(local_checkpoint(group.checkpoint))
         self.decoding = settings.decoding
         self.max_new_tokens = settings.max_new_tokens
+        self.task = load_task(group.members[0].card.task)
         processor = transformers.AutoProcessor.from_pretrained(path)
         self.kinds = media_kinds(processor)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
@@ -158,7 +163,7 @@ class VllmEngine:
         difference = scores[words.yes].logprob - scores[words.no].logprob
         p_yes = 1 / (1 + math.exp(-difference)) if difference > -700 else 0.0
         if self.decoding == "answer":
-            return prefilled_answer(member, p_yes)
+            return likelier_answer(self.task, p_yes)
         return Answer(output.text, p_yes)
 
 

@@ -239,7 +239,8 @@ class _Draft:
             return ItemError("no_picture", f"{uri}: there is no picture at {time:.3f} s")
         fps = len(self.times) / self.span.duration_s
         damage = sum(marks.count(self.span, what) for what in ("broken picture", "broken sound"))
-        return DecodedClip(np.stack(self.frames), fps, self.audio / np.float32(32768), damage)
+        audio = np.divide(self.audio, 32768, dtype=np.float32)
+        return DecodedClip(np.stack(self.frames), fps, audio, damage)
 
 
 class _Clock:

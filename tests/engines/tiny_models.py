@@ -63,11 +63,11 @@ def write_tiny_qwen2_5_vl(folder: Path, omni: Path) -> None:
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
             "max_position_embeddings": 4096, "bos_token_id": None,
             "eos_token_id": tokenizer.eos_token_id,
             "rope_parameters": {
-                "rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 3, 3],
+                "rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6],
             },
         },
         vision_config={
