@@ -30,6 +30,7 @@ av.logging.set_level(av.logging.PANIC)  # what libav calls errors is counted, bu
 _STILL_S = 0.5
 # Timestamps that jump by less are rounding (Matroska counts milliseconds), not silence.
 _AUDIO_JUMP_S = 0.05
+_SOUND_SAMPLES = AUDIO_HZ // 4  # that are handed on at a time
 _ROUNDING_S = 0.001
 # A stream that lags the other by more than this has ended or is missing: do not wait for it.
 _LAG_S = 10.0
@@ -409,22 +410,33 @@ def _deinterlacer(video: Any) -> av.filter.Graph:
 
 
 class _Sounds:
-    """Makes ``_Sound`` of audio frames."""
+    """Makes ``_Sound`` of audio frames, many at a time: they are short.
+
+    Where the time jumps, or the kind of sound changes, another resampler begins.
+    """
 
     def __init__(self, start: float) -> None:
         self.start = start
-        self.resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_HZ)
-        self.next_s: float | None = None
+        self.resampler: av.AudioResampler | None = None
+        self.kind: tuple[str, str, int] | None = None
+        self.due_s = 0.0  # the time of the next frame, and
+        self.next_s = 0.0  # of the next samples, unless the time jumps
 
-    def take(self, frame: av.AudioFrame | None) -> Iterator[_Sound]:
-        for piece in self.resampler.resample(frame):
-            samples = np.frombuffer(piece.planes[0], np.int16, piece.samples)
-            time_s = piece.time - self.start
-            if self.next_s is None or abs(time_s - self.next_s) > _AUDIO_JUMP_S:
-                self.next_s = time_s
-            yield _Sound(self.next_s, samples)
-            self.next_s += len(samples) / AUDIO_HZ
+    def take(self, frame: av.AudioFrame) -> Iterator[_Sound]:
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        if kind != self.kind or abs(frame.time - self.due_s) > _AUDIO_JUMP_S:
+            yield from self.rest()
+            self.resampler = av.AudioResampler("s16", "mono", AUDIO_HZ, _SOUND_SAMPLES)
+            self.kind, self.due_s, self.next_s = kind, frame.time, frame.time - self.start
+        assert self.resampler is not None
+        self.due_s += frame.samples / frame.sample_rate
+        yield from self._sounds(self.resampler.resample(frame))
 
     def rest(self) -> Iterator[_Sound]:
-        if self.next_s is not None:
-            yield from self.take(None)
+        if self.resampler is not None:
+            yield from self._sounds(self.resampler.resample(None))
+
+    def _sounds(self, pieces: Sequence[av.AudioFrame]) -> Iterator[_Sound]:
+        for piece in pieces:
+            yield _Sound(self.next_s, np.frombuffer(piece.planes[0], np.int16, piece.samples))
+            self.next_s += piece.samples / AUDIO_HZ

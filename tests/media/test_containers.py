@@ -225,6 +225,25 @@ def test_a_hole_in_the_sound_is_silence(raw, tmp_path):
         assert clip.audio[int(2.5 * AUDIO_HZ)] == pytest.approx(3.5 / 20, abs=0.005)
 
 
+def test_sound_whose_kind_changes_on_its_way_is_heard_through(tmp_path):
+    """As in recordings of broadcasts."""
+    path = tmp_path / "changes.ts"
+    with path.open("wb") as file:
+        for start, channels in ((0, 2), (4, 1)):
+            part = tmp_path / f"{channels}.ts"
+            sound = tone(4, from_s=1, rate=48_000, channels=channels)
+            movie = write_video(tmp_path / f"{channels}.mov", steady(4, 10), sound, rate=48_000)
+            encode = ("-c:v", "libx264", "-c:a", "aac", "-output_ts_offset", str(start))
+            run_ffmpeg("-i", str(movie), *encode, str(part))
+            file.write(part.read_bytes())
+    spans = [Span(0.5, 3.5), Span(4.5, 7.5)]
+    virtual = decoded(path, spans)
+    for clip in (*virtual, *cut_and_decoded(path, spans, tmp_path)):
+        heard = np.abs(clip.audio).reshape(-1, AUDIO_HZ // 4).max(axis=1)  # in quarters of a second
+        assert heard[:1].max() < 0.05
+        assert heard[3:-1].min() > 0.2
+
+
 def test_a_still_picture_that_stands_when_a_clip_starts_is_in_its_file(tmp_path):
     times = [*steady(2, 10)[:-1], 6.0, 6.1, 6.2, 6.3, 7.0]
     path = write_video(tmp_path / "still.mp4", times, ramp(7), sound_codec="aac")
