@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -296,22 +296,19 @@ def _packets(
     clock = _Clock(video, start_of(container))
     # AVI states no times of pictures, only the order of packets.
     sparing = video.codec_context.name in _SPARING_CODECS and container.format.name != "avi"
-    waiting: deque[Any] = deque()
-    behind: deque[float] = deque(maxlen=_REORDER)
-    ahead: deque[float] = deque()
-
-    def shown_at(packet: Any) -> float | None:
-        own = packet.stream is video and packet.pts is not None
-        return clock(packet.pts) if own else None
+    waiting: deque[tuple[Any, float | None]] = deque()
+    released: deque[float] = deque()
+    moments: list[float] = []  # of the pictures among both, sorted
 
     def release() -> tuple[Any, bool]:
-        packet = waiting.popleft()
-        moment = shown_at(packet)
+        packet, moment = waiting.popleft()
         if moment is None or times is None:
             return packet, True
-        ahead.popleft()
-        until = min((t for t in (*behind, *ahead) if t > moment), default=float("inf"))
-        behind.append(moment)
+        following = bisect_right(moments, moment)
+        until = moments[following] if following < len(moments) else float("inf")
+        released.append(moment)
+        if len(released) > _REORDER:
+            del moments[bisect_left(moments, released.popleft())]
         index = bisect_left(times, moment - _ROUNDING_S)
         return packet, index < len(times) and times[index] < until + _ROUNDING_S
 
@@ -319,10 +316,12 @@ def _packets(
         if times is None or not sparing:
             yield packet, True
             continue
-        waiting.append(packet)
-        if (moment := shown_at(packet)) is not None:
-            ahead.append(moment)
-        while len(ahead) > _REORDER:
+        of_video = packet.stream is video and packet.pts is not None
+        moment = clock(packet.pts) if of_video else None
+        waiting.append((packet, moment))
+        if moment is not None:
+            insort(moments, moment)
+        while len(moments) - len(released) > _REORDER:
             yield release()
     while waiting:
         yield release()

@@ -18,6 +18,7 @@ import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ah_ray.errors import ConfigError, StageError
+from ah_ray.storage import StorageError
 
 
 class Attempts:
@@ -56,7 +57,7 @@ class Attempts:
         try:
             yield
         except Exception as error:
-            known = isinstance(error, ConfigError | StageError)
+            known = isinstance(error, ConfigError | StageError | StorageError)
             told = error if known else StageError(f"{type(error).__name__}: {error}")
             ray.get(self._counter.tell.remote(told))
             raise
@@ -67,6 +68,7 @@ class Attempts:
 
         Raises:
             ConfigError: a setting proved to be wrong.
+            StorageError: a storage failed for good.
             StageError: anything else that a worker cannot turn into rows.
         """
         try:

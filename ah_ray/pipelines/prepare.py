@@ -36,7 +36,7 @@ PASSING = "storage_error"
 # A video that a worker did not survive so often is left out; all but the first time it was alone.
 _MAX_TRIES = 3
 
-Told = dict[str, list[Any]]
+Counts = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,20 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
         if not len(todo):
             return
         connect()
+        attempts = Attempts()
         parts = (
             ray.data.from_arrow(todo)
             .repartition(target_num_rows_per_block=_part_size(len(todo), manifest.writes_files))
             .map_batches(
-                guarded(make_prepare_videos(run, manifest, lengths), run, manifest, Attempts()),
+                guarded(make_prepare_videos(run, manifest, lengths), run, manifest, attempts),
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=manifest.settings.cpus_per_video,
             )
         )
-        for part in parts.iter_batches(batch_size=None):
-            if failure := next(filter(None, part["failure"]), None):
-                raise storage.StorageError(failure)
-            progress.advance(int(part["videos"].sum()), int(part["errors"].sum()))
+        with attempts.listening():
+            for part in parts.iter_batches(batch_size=None):
+                progress.advance(int(part["videos"].sum()), int(part["errors"].sum()))
 
 
 def _part_size(videos: int, writes_files: bool) -> int:
@@ -179,18 +179,22 @@ def forget_passing_faults(run: RunDirectory, segmentation: str) -> None:
 
 
 def guarded(
-    prepare_videos: Callable[[pa.Table], Told],
+    prepare_videos: Callable[[pa.Table], Counts],
     run: RunDirectory,
     manifest: Manifest,
     attempts: Attempts,
-) -> Callable[[pa.Table], Told]:
+) -> Callable[[pa.Table], Counts]:
     """``prepare_videos`` for batches with videos that may take their worker down.
 
     Ray starts such a batch again, and would do so for ever. From the second time on its videos go
     one by one, and one that did not come back ``_MAX_TRIES`` times is left out.
     """
 
-    def prepare_batch(batch: pa.Table) -> Told:
+    def prepare_batch(batch: pa.Table) -> Counts:
+        with attempts.telling():
+            return prepare_together_or_alone(batch)
+
+    def prepare_together_or_alone(batch: pa.Table) -> Counts:
         ids = batch["video_id"].to_pylist()
         tries = attempts.unfinished(ids)
         # Time limits end what is slow; this one ends what does not even notice that.
@@ -198,7 +202,7 @@ def guarded(
         if not any(tries):
             with attempts.trying(ids, hang_s * len(ids)):
                 return prepare_videos(batch)
-        told: Told = {"videos": [0], "errors": [0], "failure": [""]}
+        counts: Counts = {"videos": [0], "errors": [0]}
         for index, (video_id, tried) in enumerate(zip(ids, tries, strict=True)):
             video = batch.slice(index, 1)
             if tried >= _MAX_TRIES:
@@ -209,24 +213,23 @@ def guarded(
                 with attempts.trying([video_id], hang_s):
                     found = prepare_videos(video)
             else:  # it came back the last time, alone
-                found = {"videos": [1], "errors": [0], "failure": [""]}
-            told = {name: [told[name][0] + found[name][0]] for name in told}
-        return told
+                found = {"videos": [1], "errors": [0]}
+            counts = {name: [counts[name][0] + found[name][0]] for name in counts}
+        return counts
 
     return prepare_batch
 
 
 def make_prepare_videos(
     run: RunDirectory, manifest: Manifest, lengths: Sequence[float]
-) -> Callable[[pa.Table], Told]:
+) -> Callable[[pa.Table], Counts]:
     """A function that prepares a batch of videos and writes it as one part of the manifest.
 
-    Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts, and
-    ``failure``, why the part could not be written; empty if it was. It is told rather than raised,
-    for Ray would make a stack trace of it.
+    Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts. The
+    function raises ``StorageError`` when the part cannot be written.
     """
 
-    def prepare_videos(batch: pa.Table) -> Told:
+    def prepare_videos(batch: pa.Table) -> Counts:
         clips: list[Row] = []
         findings: list[Row] = []
         for video in batch.to_pylist():
@@ -248,21 +251,18 @@ def _write_part(
     batch: pa.Table,
     clips: Sequence[Row],
     findings: Sequence[Row],
-) -> Told:
-    """Write what became of a batch of videos; see ``make_prepare_videos`` for what is told."""
+) -> Counts:
+    """Write what became of a batch of videos, and count it."""
     part = f"part-{schemas.stable_id(*sorted(batch['video_id'].to_pylist()))}.parquet"
     tables = (  # findings first: a video counts as done by its clips or by being left out
         (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
         (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
     )
-    try:
-        for rows, schema, folder in tables:
-            if rows:
-                storage.write_rows(rows, schema, storage.join(folder, part))
-    except storage.StorageError as error:
-        return {"videos": [0], "errors": [0], "failure": [str(error)]}
+    for rows, schema, folder in tables:
+        if rows:
+            storage.write_rows(rows, schema, storage.join(folder, part))
     errors = sum(row["severity"] == "error" for row in findings)
-    return {"videos": [len(batch)], "errors": [errors], "failure": [""]}
+    return {"videos": [len(batch)], "errors": [errors]}
 
 
 def _prepare_video(

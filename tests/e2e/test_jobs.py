@@ -38,6 +38,8 @@ class Cluster:
         }
         self.run("ray", "get-auth-token", "--generate")
         command = ["ray", "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=2"]
+        # Who takes the jobs has a port too, the same one in every Ray of a machine.
+        command.append(f"--dashboard-agent-listen-port={free_port()}")
         self.head = subprocess.Popen(
             [*command, f"--dashboard-port={self.port}"],
             env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -57,10 +59,9 @@ class Cluster:
         return self.run(*submit, "--", *command, check=check)
 
     def wait_until_up(self) -> None:
-        deadline = time.monotonic() + 90
-        address = f"http://127.0.0.1:{self.port}"
-        while self.run("ray", "job", "list", "--address", address, check=False).returncode:
-            assert time.monotonic() < deadline, "the cluster does not answer"
+        deadline = time.monotonic() + 120
+        while (done := self.submit("true", check=False)).returncode:
+            assert time.monotonic() < deadline, f"the cluster takes no job: {done.stdout}"
             time.sleep(1)
 
     def stop(self) -> None:
