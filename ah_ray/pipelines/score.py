@@ -51,7 +51,8 @@ def score(
 
     Raises:
         ConfigError: there is no manifest, or no such engine or checkpoint.
-        StageError: the engine does not load, or predictions cannot be written.
+        StageError: the engine does not load.
+        StorageError: predictions cannot be written; the next run goes on where this one stopped.
     """
     passes = plan_passes(members, settings)
     run.require("clips", "ah-ray prepare")

@@ -319,7 +319,7 @@ def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
         return Fault.SLOW_DOWN if method == "PUT" and "/predictions/" in path else None
 
     s3.plan = refused
-    with pytest.raises(StageError, match="predictions"):
+    with pytest.raises(storage.StorageError, match="predictions"):
         score(run, [member], settings())
     s3.plan = healthy
     assert not storage.list_files(run.path("predictions"))
@@ -355,7 +355,7 @@ def test_a_full_disk_ends_the_stage_and_the_next_run_completes_it(
     write_manifest(run, videos, [])
     filler = small_disk / "filler"
     filler.write_bytes(bytes(shutil.disk_usage(small_disk).free))
-    with pytest.raises(StageError, match="No space left on device"):
+    with pytest.raises(storage.StorageError, match="No space left on device"):
         score(run, [member], settings())
     assert not storage.exists(run.path("predictions")) or not predictions(run)
     filler.unlink()
