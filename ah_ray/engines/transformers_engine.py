@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import operator
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,17 +60,23 @@ class TransformersEngine:
         """Greedy answers; see ``Engine``."""
         if not clips or not members:
             return [[] for _ in members]
-        # Pixels and spectrograms are made and moved once, then each member asks its own question.
+        # Pixels and spectrograms are made and moved once, tokens once for those who ask alike.
         first = self.wordings[members[0].name]
         inputs = to_model(encode(self.processor, first, clips), self.model)
-        return [self._answer(member, inputs, first) for member in members]
+        asking: defaultdict[str, list[Member]] = defaultdict(list)
+        for member in members:
+            asking[self.wordings[member.name].text].append(member)
+        answers: dict[str, list[Answer]] = {}
+        for alike in asking.values():
+            words = self.wordings[alike[0].name]
+            reply = words.prefix if self.decoding == "answer" else []
+            asked = reword(self.processor, inputs, first, words, reply)
+            answers |= {member.name: self._answer(member, words, asked) for member in alike}
+        return [answers[member.name] for member in members]
 
-    def _answer(self, member: Member, inputs: Any, first: Wording) -> list[Answer]:
+    def _answer(self, member: Member, words: Wording, inputs: dict[str, Any]) -> list[Answer]:
         if self.adapters is not None:
             self.adapters.set_adapter(member.name)
-        words = self.wordings[member.name]
-        reply = words.prefix if self.decoding == "answer" else []
-        inputs = reword(self.processor, inputs, first, words, reply)
         with torch.inference_mode():
             if self.decoding == "answer":
                 logits = self.thinker(**inputs, use_cache=False).logits[:, -1]
@@ -241,7 +249,8 @@ def _p_yes(words: Wording, written: Any, logits: Sequence[Any]) -> list[float | 
 def _whole_positions(thinker: Any) -> None:
     """Cut temporal positions to whole numbers, as MS-Swift trains and vLLM serves.
 
-    transformers alone keeps fractions of a position in Qwen3-Omni, which changes answers.
+    transformers alone keeps fractions of a position in Qwen3-Omni, which changes answers. They are
+    found once for all members that ask the same.
     """
     original = thinker.base_model.get_rope_index
 
@@ -249,7 +258,7 @@ def _whole_positions(thinker: Any) -> None:
         positions, deltas = original(*args, **kwargs)
         return positions.floor(), deltas
 
-    thinker.base_model.get_rope_index = get_rope_index
+    thinker.base_model.get_rope_index = _once_per_input(get_rope_index, torch.equal)
 
 
 def _run_towers_once(model: Any) -> None:
@@ -259,7 +268,9 @@ def _run_towers_once(model: Any) -> None:
             setattr(model, name, _once_per_input(getattr(model, name)))
 
 
-def _once_per_input(method: Callable[..., Any]) -> Callable[..., Any]:
+def _once_per_input(
+    method: Callable[..., Any], same: Callable[[Any, Any], bool] = operator.is_
+) -> Callable[..., Any]:
     """``method``, run again only when it is given other tensors than the last time."""
     last: tuple[list[Any], Any] = [], None
 
@@ -267,7 +278,7 @@ def _once_per_input(method: Callable[..., Any]) -> Callable[..., Any]:
     def remembered(*args: Any, **kwargs: Any) -> Any:
         nonlocal last
         tensors = [value for value in (*args, *kwargs.values()) if torch.is_tensor(value)]
-        if list(map(id, tensors)) != list(map(id, last[0])):
+        if len(tensors) != len(last[0]) or not all(map(same, tensors, last[0])):
             last = tensors, method(*args, **kwargs)
         return last[1]
 
