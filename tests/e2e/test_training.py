@@ -85,3 +85,17 @@ def test_a_member_of_other_settings_is_refused(copy_of_demo: Path, same_inputs: 
     assert done.returncode == 2
     assert "learning_rate: is 0.5 in the run config, but v2 was trained with 0.001" in done.stdout
     assert not (copy_of_demo / "members" / "v1").exists()
+
+
+def test_a_member_is_trained_by_rewards(copy_of_demo: Path, same_inputs: list[str]) -> None:
+    member = "members={v4: {recipe: grpo, prompt: short, overrides: {epochs: 0.01}}}"
+    ah_ray(
+        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs,
+        "--set", member, "--set", "train.validation_splits=[]",
+    )  # fmt: skip
+    (training,) = (path for path in (copy_of_demo / "train" / "v4").iterdir() if path.is_dir())
+    finished = json.loads((training / "finished.json").read_text())
+    assert 0 < finished["reward"] <= 1  # the base model writes replies that can be read
+    card = yaml.safe_load((copy_of_demo / "members" / "v4" / "member.yaml").read_text())
+    assert card["weights"] == "adapter"
+    assert card["trained"]["recipe"]["algorithm"] == "grpo"
