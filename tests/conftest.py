@@ -4,24 +4,21 @@ import hypothesis
 import pytest
 import ray
 import s3fs
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 # Machines differ and share their cores: an example may take its time.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
 
 
-class ByModule(LoadScopeScheduling):
-    """One process runs all tests of a module, and one all of those that share the demo's run."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The module that makes the demo's run comes first, and those that wait for it last."""
 
-    def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.split("::")[0]
-        return "tests/e2e" if module.startswith("tests/e2e/") else module
+    def turn(item: pytest.Item) -> int:
+        if item.path.name == "test_archive.py" and item.path.parent.name == "e2e":
+            return 0
+        return 2 if item.path.parent.name == "e2e" else 1
 
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule:
-    return ByModule(config, log)
+    items.sort(key=turn)
 
 
 @pytest.fixture(autouse=True, scope="module")

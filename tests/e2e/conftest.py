@@ -4,16 +4,22 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.e2e.helpers import ah_ray
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of `ah-ray demo`, whole."""
-    run = tmp_path_factory.mktemp("demo") / "run"
-    done = ah_ray("demo", "--run", str(run))
-    (run / "stdout.txt").write_text(done.stdout)
+def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The run directory of `ah-ray demo`, whole; processes that test side by side share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    run = folder / "demo"
+    with FileLock(folder / "demo.lock"):
+        if not (run / "stdout.txt").exists():
+            done = ah_ray("demo", "--run", str(run))
+            (run / "stdout.txt").write_text(done.stdout)
     return run
 
 
