@@ -14,9 +14,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The module that makes the demo's run comes first, and those that wait for it last."""
 
     def turn(item: pytest.Item) -> int:
-        if item.path.name == "test_archive.py" and item.path.parent.name == "e2e":
-            return 0
-        return 2 if item.path.parent.name == "e2e" else 1
+        if item.path.parent.name != "e2e":
+            return 1
+        return 0 if item.path.name == "test_archive.py" else 2
 
     items.sort(key=turn)
 

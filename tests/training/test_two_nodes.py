@@ -60,13 +60,14 @@ def data(tmp_path: Path) -> Path:
 
 def job(data: Path, store: str, **recipe) -> SwiftJob:
     values = {
-        **{"tuner": "full", "learning_rate": 1e-3, "accumulation": 1, "epochs": 12},
-        **{
-            "train_vision": True,
-            "train_aligner": True,
-            "gradient_checkpointing": False,
-            "log_every_steps": 1,
-        },
+        "tuner": "full",
+        "learning_rate": 1e-3,
+        "accumulation": 1,
+        "epochs": 12,
+        "train_vision": True,
+        "train_aligner": True,
+        "gradient_checkpointing": False,
+        "log_every_steps": 1,
     }
     return SwiftJob(
         name="tiny",
