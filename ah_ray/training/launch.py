@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +83,7 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
         ),
     )
     try:
-        with _watched(job, settings.nodes, resources):
+        with watched(job, settings.nodes, resources):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise SwiftError(failure_message(job, settings, error)) from None
@@ -230,25 +230,33 @@ class _Report:
 
 
 @contextmanager
-def _watched(job: SwiftJob, nodes: int, resources: Mapping[str, float]) -> Iterator[None]:
+def watched(job: SwiftJob, nodes: int, resources: Mapping[str, float]) -> Iterator[None]:
     """Print a training's progress as its first node writes it, and what it waits for."""
     storage.remove(job.progress)
     ended = threading.Event()
     started = time.monotonic()
+    said: set[str] = set()
+
+    def say(lines: Iterable[str]) -> None:
+        for line in lines:
+            if line not in said:
+                console.print(f"  {job.name}: {line}", markup=False)
+                said.add(line)
+
+    def recorded() -> list[str] | None:
+        if not storage.exists(job.progress):
+            return None
+        return progress_lines(json.loads(storage.read_bytes(job.progress)))
 
     def watch() -> None:
-        said: set[str] = set()
         while not ended.wait(_PROGRESS_EVERY_S) and ray.is_initialized():
-            begun = storage.exists(job.progress)
-            lines = progress_lines(json.loads(storage.read_bytes(job.progress))) if begun else []
+            lines = recorded()
+            say(lines or [])
             there = sum(node["Alive"] for node in ray.nodes())
-            if there < nodes or not (begun or time.monotonic() - started < _PATIENCE_S):
+            late = lines is None and time.monotonic() - started >= _PATIENCE_S
+            if there < nodes or late:
                 each = " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
-                lines.append(f"waits for {nodes} nodes with {each} free; {there} are there")
-            for line in lines:
-                if line not in said:
-                    console.print(f"  {job.name}: {line}", markup=False)
-                    said.add(line)
+                say([f"waits for {nodes} nodes with {each} free; {there} are there"])
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -257,6 +265,7 @@ def _watched(job: SwiftJob, nodes: int, resources: Mapping[str, float]) -> Itera
     finally:
         ended.set()
         watcher.join()
+    say(recorded() or [])  # what it wrote after the last look
 
 
 def progress_lines(record: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from ah_ray.training.launch import (
     node_paths,
     node_scratch,
     progress_lines,
+    watched,
 )
 from ah_ray.training.process import STEP, SwiftError
 from ah_ray.training.swift import SwiftJob
@@ -109,6 +110,17 @@ def test_progress_says_what_is_known():
     assert second == "validation loss 0.5000"
     (line,) = progress_lines(record | {"reward": 0.75})  # of a grpo training
     assert "loss 0.2500, reward 0.750, lr" in line
+
+
+def test_what_a_training_wrote_last_is_told_however_short_it_is(tmp_path, capsys):
+    training = job(str(tmp_path))
+    with watched(training, nodes=1, resources={"CPU": 1}):
+        record = {"notes": ["goes on from step 8"], STEP: "9/9", "loss": 0.5}
+        record |= {"learning_rate": 0.0, "remaining_time": "0s"}
+        storage.write_bytes(training.progress, json.dumps(record).encode())
+    assert capsys.readouterr().out == (
+        "  v1: goes on from step 8\n  v1: step 9/9, loss 0.5000, lr 0.00e+00, 0s left\n"
+    )
 
 
 # Where a node has its files
