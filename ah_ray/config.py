@@ -76,6 +76,8 @@ class MediaConfig(Frozen):
         min_pixels: smaller frames are enlarged to this area, in square pixels.
         max_pixels: larger frames are reduced to this area, in square pixels.
         size_multiple: width and height are multiples of this (patch size x merge size), in pixels.
+        audio: the model gets the sound as an item of its own after the picture (``separate``), or
+            not at all (``none``).
     """
 
     fps: Positive = 2.0
@@ -84,6 +86,12 @@ class MediaConfig(Frozen):
     min_pixels: Count = 128 * 32 * 32
     max_pixels: Count = 768 * 32 * 32
     size_multiple: Count = 32
+    audio: Literal["separate", "none"] = "separate"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the model gets of a clip, in the order of the conversation."""
+        return ("video",) if self.audio == "none" else ("video", "audio")
 
     @model_validator(mode="after")
     def _ordered(self) -> MediaConfig:

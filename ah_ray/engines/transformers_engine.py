@@ -15,7 +15,7 @@ from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import ModelConfig, ScoreConfig
 from ah_ray.engines.engine import Answer, likelier_answer
-from ah_ray.engines.wording import Wording, media_kinds, wording
+from ah_ray.engines.wording import Wording, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
@@ -156,7 +156,7 @@ def encode(processor: Any, words: Wording, clips: Sequence[DecodedClip]) -> Any:
     media: dict[str, Any] = {
         "videos": [torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips]
     }
-    if "audio" in media_kinds(processor):
+    if "audio" in words.kinds:
         media |= {"audio": [clip.audio for clip in clips], "sampling_rate": AUDIO_HZ}
     inputs = processor(
         text=[words.text] * len(clips),
@@ -197,8 +197,8 @@ def reword(
         theirs: the conversation to put in its place.
         reply: tokens that the reply begins with.
     """
-    head, tail = _around_media(processor, ours.ids)
-    new_head, new_tail = _around_media(processor, theirs.ids)
+    head, tail = _around_media(processor, ours)
+    new_head, new_tail = _around_media(processor, theirs)
     per_token: dict[str, list[list[int]]] = {}
     real = inputs["attention_mask"].bool()
     for name in _PER_TOKEN:
@@ -224,12 +224,12 @@ def reword(
     }
 
 
-def _around_media(processor: Any, ids: Sequence[int]) -> tuple[int, int]:
+def _around_media(processor: Any, words: Wording) -> tuple[int, int]:
     """How many tokens of a prompt stand before its first and after its last medium."""
-    names = [getattr(processor, f"{kind}_token") for kind in media_kinds(processor)]
+    names = [getattr(processor, f"{kind}_token") for kind in words.kinds]
     media = set(processor.tokenizer.convert_tokens_to_ids(names))
-    places = [index for index, token in enumerate(ids) if token in media]
-    return places[0], len(ids) - 1 - places[-1]
+    places = [index for index, token in enumerate(words.ids) if token in media]
+    return places[0], len(words.ids) - 1 - places[-1]
 
 
 def _p_yes(words: Wording, written: Any, logits: Sequence[Any]) -> list[float | None]:

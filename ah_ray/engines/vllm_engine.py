@@ -12,7 +12,7 @@ from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import ScoreConfig
 from ah_ray.engines.engine import Answer, likelier_answer
-from ah_ray.engines.wording import Wording, media_kinds, wording
+from ah_ray.engines.wording import Wording, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
@@ -72,8 +72,8 @@ class VllmEngine:
         self.max_new_tokens = settings.max_new_tokens
         self.task = load_task(group.members[0].card.task)
         processor = transformers.AutoProcessor.from_pretrained(path)
-        self.kinds = media_kinds(processor)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
+        kinds = self.wordings[group.members[0].name].kinds
         self.loras: dict[str, Any] = {}
         lora_arguments: dict[str, Any] = {}
         if served:
@@ -98,7 +98,7 @@ class VllmEngine:
             "tensor_parallel_size": max(1, int(gpus)),
             "gpu_memory_utilization": 0.9 * min(gpus, 1) or 0.9,
             "enforce_eager": not gpus,  # compiling takes longer on a CPU than it saves
-            "limit_mm_per_prompt": {"image": 0, **dict.fromkeys(self.kinds, 1)},
+            "limit_mm_per_prompt": {"image": 0, "audio": 0, **dict.fromkeys(kinds, 1)},
             # A clip is seen once by each member, within one batch.
             "mm_processor_cache_gb": 0 if len(group.members) == 1 else 4,
             "enable_prefix_caching": False,
@@ -137,9 +137,9 @@ class VllmEngine:
         reply = words.prefix if self.decoding == "answer" else []
         return {
             "prompt_token_ids": [*words.ids, *reply],
-            "multi_modal_data": {kind: media[kind] for kind in self.kinds},
+            "multi_modal_data": {kind: media[kind] for kind in words.kinds},
             # Names the clip, so that its arrays are neither hashed nor processed per member.
-            "multi_modal_uuids": {kind: [f"{kind}-{name}"] for kind in self.kinds},
+            "multi_modal_uuids": {kind: [f"{kind}-{name}"] for kind in words.kinds},
             # Frames come at their final size and rate.
             "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False, "fps": clip.fps},
         }

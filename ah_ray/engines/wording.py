@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from ah_ray.config import MediaConfig
 from ah_ray.members import Member
 from ah_ray.tasks import chat_messages, load_task
 
@@ -15,6 +16,7 @@ class Wording(NamedTuple):
     Attributes:
         text: the conversation up to the reply, with one placeholder per medium.
         ids: its tokens.
+        kinds: of the media in it, in order.
         prefix: the tokens that both replies begin with.
         yes: the token with which the positive reply goes on.
         no: the token with which the negative reply goes on.
@@ -22,15 +24,16 @@ class Wording(NamedTuple):
 
     text: str
     ids: list[int]
+    kinds: tuple[str, ...]
     prefix: list[int]
     yes: int
     no: int
 
 
-def media_kinds(processor: Any) -> tuple[str, ...]:
-    """The media that a model takes: one without ears gets no audio."""
+def media_kinds(processor: Any, media: MediaConfig) -> tuple[str, ...]:
+    """What a member's model gets of a clip: one without ears gets no audio."""
     hears = getattr(processor, "feature_extractor", None) is not None
-    return ("video", "audio") if hears else ("video",)
+    return tuple(kind for kind in media.kinds if hears or kind != "audio")
 
 
 def wording(processor: Any, member: Member) -> Wording:
@@ -41,10 +44,11 @@ def wording(processor: Any, member: Member) -> Wording:
 
     Args:
         processor: of the member's checkpoint.
-        member: its card names the task and the prompt.
+        member: its card names the task and the prompt, and what the model gets of a clip.
     """
     task = load_task(member.card.task)
-    messages = chat_messages(task.prompt(member.card.prompt, member.uri), media_kinds(processor))
+    kinds = media_kinds(processor, member.card.media)
+    messages = chat_messages(task.prompt(member.card.prompt, member.uri), kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def tokens(part: str) -> list[int]:
@@ -54,4 +58,4 @@ def wording(processor: Any, member: Member) -> Wording:
     # The end of the turn settles replies of which one begins with the other.
     yes, no = (tokens(task.reply(label) + processor.tokenizer.eos_token) for label in (1, 0))
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(yes, no, strict=False)))
-    return Wording(text, tokens(text), yes[:common], yes[common], no[common])
+    return Wording(text, tokens(text), kinds, yes[:common], yes[common], no[common])

@@ -51,7 +51,8 @@ class DecodedClip:
     Attributes:
         frames: uint8, frames x height x width x RGB.
         fps: the rate at which the frames were taken, in Hz.
-        audio: float32 in [-1, 1), mono at 16 kHz; silence where the source has none.
+        audio: float32 in [-1, 1), mono at 16 kHz; silence where the source has none, and nothing
+            where the model gets none.
         damage: of how many pictures and pieces of sound libav says that they are broken, as far
             as they had to be decoded.
     """
@@ -77,7 +78,7 @@ def decode(
     Args:
         uri: the video.
         spans: its clips, in any order; they may overlap.
-        media: frame rate and size.
+        media: frame rate and size, and whether there is sound.
         limits: what the source may cost.
         every_picture: decode all pictures, so that damage is counted in all.
 
@@ -92,6 +93,8 @@ def decode(
     try:
         with open_media(uri, limits) as container:
             video, audio = pick_streams(container, uri, limits)
+            if "audio" not in media.kinds:
+                audio = None
             if upcoming and spans[upcoming[0]].start_s > _SEEK_FROM_S:
                 _seek(container, video, spans[upcoming[0]].start_s)
             seen = heard = -1.0  # how far each stream has been read, in seconds
@@ -199,7 +202,8 @@ class _Draft:
         self.times = frame_times(span, media)
         self.frames: list[npt.NDArray[np.uint8]] = []
         self.latest = latest
-        self.audio = np.zeros(audio_samples(span.duration_s), np.int16)
+        samples = audio_samples(span.duration_s) if "audio" in media.kinds else 0
+        self.audio = np.zeros(samples, np.int16)
         self.gap_s: float | None = None  # a time for which there is no picture
         self.pictures = 0  # that appear in it
 

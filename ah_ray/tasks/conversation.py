@@ -7,34 +7,31 @@ from typing import Any
 
 from ah_ray.tasks.task import Prompt
 
-# The order of the media in the user's turn. MS-Swift writes them as tags, chat templates as parts.
-MEDIA = ("video", "audio")
 
-
-def chat_messages(prompt: Prompt, media: Sequence[str] = MEDIA) -> list[dict[str, Any]]:
+def chat_messages(prompt: Prompt, kinds: Sequence[str]) -> list[dict[str, Any]]:
     """The conversation up to the reply, in the form that chat templates of transformers read.
 
     Args:
         prompt: the wording.
-        media: those of ``MEDIA`` that the model takes.
+        kinds: of the media that the model gets, in order (``MediaConfig.kinds``).
     """
-    parts: list[dict[str, str]] = [{"type": kind} for kind in media]
+    parts: list[dict[str, str]] = [{"type": kind} for kind in kinds]
     return [
         {"role": "system", "content": [{"type": "text", "text": prompt.system}]},
         {"role": "user", "content": [*parts, {"type": "text", "text": prompt.user}]},
     ]
 
 
-def swift_row(prompt: Prompt, reply: str, video: str, audio: str) -> dict[str, Any]:
+def swift_row(prompt: Prompt, reply: str, video: str, audio: str | None) -> dict[str, Any]:
     """The conversation with its reply as one row of an MS-Swift data set.
 
     Args:
         prompt: the wording.
         reply: what the model shall write.
         video: path of the clip's picture.
-        audio: path of the clip's 16 kHz mono WAV.
+        audio: path of the clip's 16 kHz mono WAV; None for a model that gets no sound.
     """
-    tags = "".join(f"<{kind}>" for kind in MEDIA)
+    tags = "<video>" if audio is None else "<video><audio>"
     return {
         "messages": [
             {"role": "system", "content": prompt.system},
@@ -42,5 +39,5 @@ def swift_row(prompt: Prompt, reply: str, video: str, audio: str) -> dict[str, A
             {"role": "assistant", "content": reply},
         ],
         "videos": [video],
-        "audios": [audio],
+        "audios": [] if audio is None else [audio],
     }

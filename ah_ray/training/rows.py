@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ah_ray.config import RecipeConfig
+from ah_ray.config import MediaConfig, RecipeConfig
 from ah_ray.findings import note
 from ah_ray.media.fragment import with_times
 from ah_ray.media.segment import Span
@@ -66,7 +66,11 @@ def evened(clips: Sequence[Row], processes: int) -> list[Row]:
 
 
 def training_rows(
-    clips: Sequence[Mapping[str, Any]], task: Task, prompt: Prompt, recipe: RecipeConfig
+    clips: Sequence[Mapping[str, Any]],
+    task: Task,
+    prompt: Prompt,
+    recipe: RecipeConfig,
+    media: MediaConfig,
 ) -> bytes:
     """One JSON object per clip and line, in MS-Swift's format.
 
@@ -74,7 +78,7 @@ def training_rows(
     """
     lines = []
     for clip in clips:
-        row = swift_row(prompt, task.reply(clip["label"]), *media_of(clip))
+        row = swift_row(prompt, task.reply(clip["label"]), *media_of(clip, media))
         if recipe.algorithm == "grpo":
             row["messages"] = row["messages"][:-1]
             row["solution"] = clip["label"]
@@ -82,9 +86,13 @@ def training_rows(
     return "".join(lines).encode()
 
 
-def media_of(clip: Mapping[str, Any]) -> tuple[str, str]:
-    """Picture and sound of a clip (a row of ``schemas.CLIPS``): its files, or its source twice."""
+def media_of(clip: Mapping[str, Any], media: MediaConfig) -> tuple[str, str | None]:
+    """Picture and sound of a clip (a row of ``schemas.CLIPS``): its files, or its source twice.
+
+    The sound is None where the model gets none.
+    """
     if clip["media_uri"] is not None:
-        return clip["media_uri"], clip["audio_uri"]
-    virtual = with_times(clip["source_uri"], Span(clip["start_s"], clip["end_s"]))
-    return virtual, virtual
+        picture, sound = clip["media_uri"], clip["audio_uri"]
+    else:
+        picture = sound = with_times(clip["source_uri"], Span(clip["start_s"], clip["end_s"]))
+    return picture, sound if "audio" in media.kinds else None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ah_ray.config import ScoreConfig
+from ah_ray.config import MediaConfig, ScoreConfig
 from ah_ray.engines import Clip, load_engine
 from ah_ray.engines.transformers_engine import (
     encode,
@@ -14,21 +14,27 @@ from ah_ray.engines.transformers_engine import (
     reword,
     to_model,
 )
-from ah_ray.engines.wording import media_kinds, wording
+from ah_ray.engines.wording import wording
 from ah_ray.members import EngineGroup
 from tests.engines.tiny_models import member, random_clips
 
-MODELS = pytest.mark.parametrize(("model", "unit"), [("omni", 32), ("vision_only", 28)])
+UNHEARD = MediaConfig(audio="none")
+MODELS = pytest.mark.parametrize(
+    ("model", "unit", "media"),
+    [("omni", 32, MediaConfig()), ("omni", 32, UNHEARD), ("vision_only", 28, MediaConfig())],
+    ids=["omni", "omni unheard", "vision only"],
+)
 
 
 @MODELS
 def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
-    model: str, unit: int, request: pytest.FixtureRequest
+    model: str, unit: int, media: MediaConfig, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(model)
     processor = load_processor(str(folder))
     short, detailed = (
-        wording(processor, member(folder, folder.name, prompt)) for prompt in ("short", "detailed")
+        wording(processor, member(folder, folder.name, prompt, media))
+        for prompt in ("short", "detailed")
     )
     clips = random_clips(5, unit)
     for ours, theirs in ((short, detailed), (detailed, short), (short, short)):
@@ -41,11 +47,11 @@ def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
 
 @MODELS
 def test_a_begun_reply_stands_at_the_end_of_every_row(
-    model: str, unit: int, request: pytest.FixtureRequest
+    model: str, unit: int, media: MediaConfig, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(model)
     processor = load_processor(str(folder))
-    words = wording(processor, member(folder, folder.name))
+    words = wording(processor, member(folder, folder.name, media=media))
     plain = encode(processor, words, random_clips(4, unit))
     begun = reword(processor, plain, words, words, words.prefix)
     count = len(words.prefix)
@@ -59,10 +65,12 @@ def test_a_begun_reply_stands_at_the_end_of_every_row(
 @MODELS
 @pytest.mark.parametrize("decoding", ["answer", "generate"])
 def test_members_in_one_call_answer_as_they_do_alone(
-    model: str, unit: int, decoding: str, request: pytest.FixtureRequest
+    model: str, unit: int, media: MediaConfig, decoding: str, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(model)
-    members = [member(folder, f"m{n}", prompt) for n, prompt in enumerate(("short", "detailed"))]
+    members = [
+        member(folder, f"m{n}", prompt, media) for n, prompt in enumerate(("short", "detailed"))
+    ]
     engine = load_engine(
         EngineGroup(str(folder), tuple(members)), ScoreConfig(decoding=decoding, max_new_tokens=8)
     )
@@ -111,13 +119,24 @@ def test_padding_does_not_change_an_answer(omni: Path) -> None:
         assert a.p_yes == pytest.approx(b.p_yes, abs=1e-5)
 
 
-def test_a_model_without_ears_is_given_no_audio(vision_only: Path, omni: Path) -> None:
-    assert media_kinds(load_processor(str(omni))) == ("video", "audio")
-    processor = load_processor(str(vision_only))
-    assert media_kinds(processor) == ("video",)
-    words = wording(processor, member(vision_only, "vision"))
+def test_a_model_that_hears_is_given_audio(omni: Path) -> None:
+    words = wording(load_processor(str(omni)), member(omni, "omni"))
+    assert words.kinds == ("video", "audio")
+    assert "<|audio_pad|>" in words.text
+
+
+@pytest.mark.parametrize(
+    ("model", "unit", "media"), [("vision_only", 28, MediaConfig()), ("omni", 32, UNHEARD)]
+)
+def test_a_model_without_ears_or_of_no_audio_is_given_none(
+    model: str, unit: int, media: MediaConfig, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(model)
+    processor = load_processor(str(folder))
+    words = wording(processor, member(folder, folder.name, media=media))
+    assert words.kinds == ("video",)
     assert "audio" not in words.text
-    loud, silent = random_clips(1, 28)[0], random_clips(1, 28)[0]
+    loud, silent = random_clips(1, unit)[0], random_clips(1, unit)[0]
     silent = Clip(
         video_id="", frames=silent.frames, fps=silent.fps, audio=0 * silent.audio
     )  # fmt: skip

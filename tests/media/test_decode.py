@@ -147,6 +147,17 @@ def test_a_video_without_sound_is_heard_as_silence(silent):
         assert numbers_of(clip) == expected(steady(6, 10), span)
 
 
+def test_a_model_that_gets_no_sound_sees_the_same(toned):
+    unheard = MEDIA.model_copy(update={"audio": "none"})
+    for with_sound, clip in zip(
+        decoded(toned, SPANS[:3]), decoded(toned, SPANS[:3], unheard), strict=True
+    ):
+        assert (clip.frames == with_sound.frames).all()
+        assert clip.fps == with_sound.fps
+        assert len(with_sound.audio)
+        assert not len(clip.audio)
+
+
 def test_sound_that_ends_early_continues_as_silence(folder):
     path = write_video(folder / "short_sound.mov", steady(6, 10), tone(3.5))
     before, across, after = decoded(path, [Span(0.0, 2.0), Span(2.0, 4.0), Span(4.0, 6.0)])

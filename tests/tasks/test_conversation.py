@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ah_ray.config import MediaConfig
 from ah_ray.tasks import Prompt, chat_messages, load_task, swift_row
 
 PROMPTS = st.builds(Prompt, system=st.text(), user=st.text().filter(lambda text: "<" not in text))
 
 
-def in_chat(prompt) -> list[tuple[str, list[str], str]]:
+def in_chat(prompt, kinds=("video", "audio")) -> list[tuple[str, list[str], str]]:
     """Role, media in order and text of each turn that scoring renders."""
     turns = []
-    for message in chat_messages(prompt):
+    for message in chat_messages(prompt, kinds):
         media = [part["type"] for part in message["content"] if part["type"] != "text"]
         (text,) = [part["text"] for part in message["content"] if part["type"] == "text"]
         assert message["content"][-1]["type"] == "text"
@@ -30,12 +31,13 @@ def in_row(row) -> list[tuple[str, list[str], str]]:
     return turns
 
 
-@given(PROMPTS, st.text())
-def test_training_and_scoring_say_the_same_in_the_same_order(prompt, reply):
-    row = swift_row(prompt, reply, "v.mp4", "a.wav")
+@given(PROMPTS, st.text(), st.sampled_from(["separate", "none"]))
+def test_training_and_scoring_say_the_same_in_the_same_order(prompt, reply, audio):
+    kinds = MediaConfig(audio=audio).kinds
+    row = swift_row(prompt, reply, "v.mp4", "a.wav" if "audio" in kinds else None)
     *asked, answered = row["messages"]
     if "<" not in prompt.system:
-        assert in_row(row | {"messages": asked}) == in_chat(prompt)
+        assert in_row(row | {"messages": asked}) == in_chat(prompt, kinds)
     assert answered == {"role": "assistant", "content": reply}
 
 
@@ -54,3 +56,6 @@ def test_a_row_names_one_video_and_its_sound():
     assert row["videos"] == ["v.mp4"]
     assert row["audios"] == ["a.wav"]
     assert set(row) == {"messages", "videos", "audios"}
+    unheard = swift_row(Prompt(system="s", user="u"), "r", "v.mp4", None)
+    assert unheard["videos"] == ["v.mp4"]
+    assert unheard["audios"] == []

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.config import RecipeConfig
+from ah_ray.config import MediaConfig, RecipeConfig
 from ah_ray.tasks import load_task
 from ah_ray.training.reward import answer_reward
 from ah_ray.training.rows import balanced, evened, training_rows, usable_clips
@@ -65,9 +65,13 @@ def test_oversampling_makes_both_labels_as_many(labels, seed):
 @pytest.mark.parametrize("algorithm", ["sft", "grpo"])
 def test_a_row_per_clip(algorithm):
     clips = [clip(1, 1), clip(2, 0)]
-    written = training_rows(clips, TASK, TASK.prompts["short"], recipe(algorithm=algorithm))
+    how = (TASK, TASK.prompts["short"], recipe(algorithm=algorithm))
+    written = training_rows(clips, *how, MediaConfig())
     rows = [json.loads(line) for line in written.splitlines()]
     assert [row["videos"] for row in rows] == [["m/1.mp4"], ["m/2.mp4"]]
+    assert [row["audios"] for row in rows] == [["m/1.wav"], ["m/2.wav"]]
+    unheard = training_rows(clips, *how, MediaConfig(audio="none"))
+    assert [json.loads(line)["audios"] for line in unheard.splitlines()] == [[], []]
     roles = [[message["role"] for message in row["messages"]] for row in rows]
     if algorithm == "sft":
         assert roles == [["system", "user", "assistant"]] * 2
