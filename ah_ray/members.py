@@ -7,16 +7,17 @@ folder without it is not a member yet.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from ah_ray import storage
 from ah_ray.config import MediaConfig, ModelConfig, Name, RunConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
+from ah_ray.tasks import Prompt, Task, load_task
 from ah_ray.yaml_objects import Frozen, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
@@ -29,7 +30,9 @@ class MemberCard(Frozen):
         name: of the member; unique in its ensemble.
         weights: ``adapter`` on top of ``model.path``, a ``full`` checkpoint of its own, or
             ``prior``: no model but base rates (see ``engines.prior``).
-        task: name of the task, or path of its file.
+        task: what it is asked and how it replies. It is stated in full, with the wording that the
+            member was trained with, so that it is asked just that wherever it is scored; a card
+            that somebody writes may name a task instead.
         prompt: which wording of the task.
         model: the base model it was tuned from.
         media: what the model saw of a clip.
@@ -39,12 +42,31 @@ class MemberCard(Frozen):
 
     name: Name
     weights: Literal["adapter", "full", "prior"]
-    task: str
+    task: Task
     prompt: str
     model: ModelConfig
     media: MediaConfig
     segmentation: SegmentationConfig
     trained: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        try:
+            return load_task(value) if isinstance(value, str) else value
+        except ConfigError as error:
+            raise ValueError(f"{error.problem} ({error.fix})") from None
+
+    @model_validator(mode="after")
+    def _has_its_prompt(self) -> MemberCard:
+        if self.prompt not in self.task.prompts:
+            raise ValueError(f"prompt {self.prompt!r} is none of {sorted(self.task.prompts)}")
+        return self
+
+    @property
+    def wording(self) -> Prompt:
+        """What it is asked."""
+        return self.task.prompts[self.prompt]
 
 
 @dataclass(frozen=True)
@@ -127,15 +149,27 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
     members = [read_member(storage.join(uri, name)) for name in sorted(set(names or complete))]
     first = members[0]
     for other in members[1:]:
-        for key in ("task", "segmentation"):
-            ours, theirs = getattr(first.card, key), getattr(other.card, key)
-            if ours != theirs:
+        theirs = _shared_by_voters(other.card)
+        for key, value in _shared_by_voters(first.card).items():
+            if theirs[key] != value:
                 raise ConfigError(
                     f"{other.uri}/{MEMBER_FILE}: {key}",
-                    f"is {theirs}, but member {first.name} has {ours}; they cannot vote together",
+                    f"is {theirs[key]}, but member {first.name} has {value}; they cannot vote "
+                    "together",
                     "score them in separate runs",
                 )
     return members
+
+
+def _shared_by_voters(card: MemberCard) -> dict[str, Any]:
+    """What members that vote together must have in common."""
+    return _keys("task", card.task.model_dump(exclude={"prompts"})) | _keys(
+        "segmentation", card.segmentation.model_dump()
+    )
+
+
+def _keys(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{key}": value for key, value in values.items()}
 
 
 def require_settings(member: Member, config: RunConfig) -> None:
@@ -151,30 +185,41 @@ def require_settings(member: Member, config: RunConfig) -> None:
         ConfigError: naming the setting and both values.
     """
     card, name = member.card, member.name
-    same_kernel = {"attention": card.model.attention}
-    pairs: list[tuple[str, Any, Any]] = [
-        ("task", card.task, config.task),
-        (f"members.{name}.prompt", card.prompt, config.members[name].prompt),
-        ("model", card.model.model_dump(), config.model.model_dump() | same_kernel),
-        ("media", card.media.model_dump(), config.media.model_dump()),
-        ("segmentation", card.segmentation.model_dump(), config.segmentation.model_dump()),
-        # A card of an earlier version may lack what its recipe could not say.
-        (f"members.{name}: recipe", card.trained.get("recipe", {}),
-         config.recipe(name).model_dump(mode="json")),
-    ]  # fmt: skip
-    for key, trained, stated in pairs:
-        if not isinstance(trained, dict):
-            trained, stated, prefix = {key: trained}, {key: stated}, ""
-        else:
-            prefix = f"{key}."
-        for part, value in trained.items():
-            if part in stated and stated[part] != value:
-                raise ConfigError(
-                    f"{prefix}{part}",
-                    f"is {stated[part]} in the run config, but {name} was trained with {value} "
-                    f"({member.uri}/{MEMBER_FILE})",
-                    "restore the setting, or give a new --run and train again",
-                )
+    stated = card.model_copy(
+        update={
+            "task": load_task(config.task),
+            "prompt": config.members[name].prompt,
+            "model": config.model.model_copy(update={"attention": card.model.attention}),
+            "media": config.media,
+            "segmentation": config.segmentation,
+            "trained": {"recipe": config.recipe(name).model_dump(mode="json")},
+        }
+    )
+    ours = _settings(stated)
+    for key, trained in _settings(card).items():
+        # A card of an earlier version may have what there is no more.
+        if key in ours and ours[key] != trained:
+            raise ConfigError(
+                key,
+                f"is {ours[key]!r} in the run config, but {name} was trained with {trained!r} "
+                f"({member.uri}/{MEMBER_FILE})",
+                "restore the setting, or give a new --run and train again",
+            )
+
+
+def _settings(card: MemberCard) -> dict[str, Any]:
+    """What a member was trained with, by the keys of a run config."""
+    asked = card.task.model_dump(include={"name", "positive", "negative", "answer"})
+    return {
+        f"members.{card.name}.prompt": card.prompt,
+        **_keys("task", asked),
+        **_keys(f"task.prompts.{card.prompt}", card.wording.model_dump()),
+        **_keys("model", card.model.model_dump()),
+        **_keys("media", card.media.model_dump()),
+        **_keys("segmentation", card.segmentation.model_dump()),
+        # Of a member that was trained elsewhere it may not be known.
+        **_keys(f"members.{card.name}: recipe", card.trained.get("recipe", {})),
+    }
 
 
 def engine_groups(members: Sequence[Member]) -> list[EngineGroup]:

@@ -15,6 +15,7 @@ from ah_ray.members import (
     require_settings,
     write_card,
 )
+from ah_ray.tasks import Prompt, load_task
 
 
 def card(name="v1", **changes) -> MemberCard:
@@ -111,12 +112,15 @@ def test_an_empty_folder_is_no_ensemble(tmp_path):
 @pytest.mark.parametrize(
     ("key", "ours", "theirs"),
     [
-        ("task", "cue_conflict", "ambivalence_hesitancy"),
-        ("segmentation", SegmentationConfig(clip_s=5), SegmentationConfig(clip_s=4)),
+        ("task.name", "cue_conflict", "ambivalence_hesitancy"),
+        ("task.positive", "Yes", "Ja"),
+        ("segmentation.clip_s", 5.0, 4.0),
     ],
 )
 def test_members_that_do_not_go_together_name_both_values(ensemble, key, ours, theirs):
-    uri = ensemble(card("v1", **{key: ours}), card("v2", **{key: theirs}))
+    section, _, part = key.partition(".")
+    other = getattr(card(), section).model_copy(update={part: theirs})
+    uri = ensemble(card("v1"), card("v2", **{section: other}))
     with pytest.raises(ConfigError) as caught:
         read_ensemble(uri)
     assert caught.value.where == f"{uri}/v2/{MEMBER_FILE}: {key}"
@@ -211,10 +215,11 @@ def test_a_member_fits_the_config_it_was_trained_with():
     [
         ({"media": {"fps": 1}}, "media.fps", "2.0", "1.0"),
         ({"segmentation": {"clip_s": 4}}, "segmentation.clip_s", "5.0", "4.0"),
-        ({"task": "other"}, "task", "cue_conflict", "other"),
-        ({"model": {"path": "b"}}, "model.path", "base", "b"),
+        ({"task": "ambivalence_hesitancy"}, "task.name",
+         "'cue_conflict'", "'ambivalence_hesitancy'"),
+        ({"model": {"path": "b"}}, "model.path", "'base'", "'b'"),
         ({"members": {"v1": {"recipe": "lora", "prompt": "detailed"}}},
-         "members.v1.prompt", "short", "detailed"),
+         "members.v1.prompt", "'short'", "'detailed'"),
         ({"recipes": {"lora": {"tuner": "lora", "learning_rate": 1, "epochs": 3}}},
          "members.v1: recipe.epochs", "1.0", "3.0"),
     ],
@@ -225,6 +230,46 @@ def test_other_settings_are_refused_with_both_values(change, key, ours, theirs):
     assert caught.value.where == key
     assert f"is {theirs} in the run config" in caught.value.problem
     assert f"trained with {ours} (members/v1/member.yaml)" in caught.value.problem
+
+
+def test_a_member_is_asked_in_the_words_of_its_training(ensemble, tmp_path):
+    task = load_task("cue_conflict")
+    written = task.model_copy(
+        update={"prompts": task.prompts | {"short": Prompt(system="s", user="Disagree?")}}
+    )
+    uri = storage.join(ensemble(card("v1", task=written.asking("short"))), "v1")
+    found = read_member(uri)
+    assert found.card.wording.user == "Disagree?"
+    assert set(found.card.task.prompts) == {"short"}
+    # Whoever changes a wording afterwards is told, and whoever adds another one is not.
+    path = tmp_path / "task.yaml"
+    path.write_text(written.model_dump_json())
+    require_settings(found, run_config(task=str(path)))
+    with pytest.raises(ConfigError) as caught:
+        require_settings(found, run_config())
+    assert caught.value.where == "task.prompts.short.system"
+    assert "'s'" in caught.value.problem
+
+
+def test_a_card_that_somebody_writes_may_name_its_task(tmp_path):
+    values = yaml.safe_load(write_card(card()))
+    for text, named in (("cue_conflict", None), ("other", "no task 'other'")):
+        folder = tmp_path / text / "v1"
+        content = yaml.safe_dump(values | {"task": text}).encode()
+        storage.write_bytes(str(folder / MEMBER_FILE), content)
+        if named is None:
+            assert read_member(str(folder)).card == card()
+        else:
+            with pytest.raises(ConfigError, match=named) as caught:
+                read_member(str(folder))
+            assert str(folder / MEMBER_FILE) in caught.value.where
+
+
+def test_a_card_with_a_prompt_that_its_task_lacks_is_wrong(tmp_path):
+    content = yaml.safe_dump(yaml.safe_load(write_card(card())) | {"prompt": "none"}).encode()
+    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), content)
+    with pytest.raises(ConfigError, match=r"prompt 'none' is none of \['detailed', 'short'\]"):
+        read_member(str(tmp_path / "v1"))
 
 
 def test_the_attention_kernel_may_differ():

@@ -17,7 +17,6 @@ from ah_ray import storage
 from ah_ray.config import ScoreConfig
 from ah_ray.engines.engine import Answer, Clip, likelier_answer
 from ah_ray.members import MEMBER_FILE, EngineGroup, Member, MemberCard, read_member, write_card
-from ah_ray.tasks import load_task
 
 OVERALL = "overall"
 _FILE = "prior.parquet"
@@ -28,7 +27,7 @@ class PriorEngine:
     """Looks up the base rate of each clip's video."""
 
     def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
-        self.task = load_task(group.members[0].card.task)
+        self.task = group.members[0].card.task
         self.chances = {
             member.name: dict(
                 zip(

@@ -19,7 +19,6 @@ from ah_ray.engines.wording import Wording, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
-from ah_ray.tasks import load_task
 
 # What a processor gives for every token; everything else in its output belongs to the media.
 _PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
@@ -42,7 +41,7 @@ class TransformersEngine:
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
         self.decoding = settings.decoding
         self.max_new_tokens = settings.max_new_tokens
-        self.task = load_task(group.members[0].card.task)
+        self.task = group.members[0].card.task
         path = str(local_checkpoint(group.checkpoint))
         self.processor = load_processor(path)
         self.model = load_model(path, group.members[0].card.model).to(self.device).eval()

@@ -16,7 +16,6 @@ from ah_ray.engines.wording import Wording, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
-from ah_ray.tasks import load_task
 
 
 def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
@@ -70,7 +69,7 @@ class VllmEngine:
             path = str(local_checkpoint(group.checkpoint))
         self.decoding = settings.decoding
         self.max_new_tokens = settings.max_new_tokens
-        self.task = load_task(group.members[0].card.task)
+        self.task = group.members[0].card.task
         processor = transformers.AutoProcessor.from_pretrained(path)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
         kinds = self.wordings[group.members[0].name].kinds

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ah_ray.config import MediaConfig
 from ah_ray.members import Member
-from ah_ray.tasks import chat_messages, load_task
+from ah_ray.tasks import chat_messages
 
 
 class Wording(NamedTuple):
@@ -46,9 +46,9 @@ def wording(processor: Any, member: Member) -> Wording:
         processor: of the member's checkpoint.
         member: its card names the task and the prompt, and what the model gets of a clip.
     """
-    task = load_task(member.card.task)
+    task = member.card.task
     kinds = media_kinds(processor, member.card.media)
-    messages = chat_messages(task.prompt(member.card.prompt, member.uri), kinds)
+    messages = chat_messages(member.card.wording, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def tokens(part: str) -> list[int]:

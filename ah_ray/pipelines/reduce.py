@@ -10,19 +10,19 @@ import pyarrow as pa
 
 from ah_ray import schemas, storage
 from ah_ray.config import ReduceConfig
-from ah_ray.members import Member
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import StageProgress
-from ah_ray.tasks import Task, load_task
+from ah_ray.tasks import Task
 from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES, ClipAnswer
 
 
-def reduce(run: RunDirectory, members: Sequence[Member], policies: ReduceConfig) -> None:
+def reduce(run: RunDirectory, members: Sequence[str], task: Task, policies: ReduceConfig) -> None:
     """Write one verdict for every video in the manifest of scoring clips.
 
     Args:
         run: the run directory.
-        members: the ensemble; predictions of others are not looked at.
+        members: the names of the ensemble; predictions of others are not looked at.
+        task: names the rules.
         policies: what absent answers and ties count as.
     """
     run.require("clips", "ah-ray prepare")
@@ -30,8 +30,8 @@ def reduce(run: RunDirectory, members: Sequence[Member], policies: ReduceConfig)
         run.videos(),
         run.clips(SCORING),
         run.predictions(),
-        [member.name for member in members],
-        load_task(members[0].card.task),
+        members,
+        task,
         policies,
     )
     with StageProgress("reduce", len(verdicts), "videos") as progress:

@@ -16,7 +16,7 @@ from ah_ray.errors import ItemError, StageError
 from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.tasks import Task, load_task
+from ah_ray.tasks import Task
 
 Row = dict[str, Any]
 
@@ -55,7 +55,7 @@ class Scorer:
             StageError: its process died or hung while loading, ``max_attempts`` times.
         """
         self.members = group.members
-        self.task = load_task(group.members[0].card.task)
+        self.task = group.members[0].card.task
         self.settings = settings
         self.run = run
         self.attempts = attempts

@@ -61,7 +61,8 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
 
 def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
     """Reduce the answers to verdicts."""
-    reduce(run, read_ensemble(run.path("members"), list(config.members)), config.reduce)
+    members = read_ensemble(run.path("members"), list(config.members))
+    reduce(run, [member.name for member in members], load_task(config.task), config.reduce)
 
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
@@ -112,5 +113,5 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
     how = (card.segmentation, card.media, settings.prepare, settings.limits)
     prepare(run, Manifest(SCORING, splits, *how))
     score(run, members, settings.score, settings.limits)
-    reduce(run, members, settings.reduce)
+    reduce(run, [member.name for member in members], card.task, settings.reduce)
     print_counts(run, counts(run, splits))

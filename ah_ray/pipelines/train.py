@@ -240,7 +240,7 @@ def plan_member(
     card = MemberCard(
         name=name,
         weights="adapter" if recipe.tuner == "lora" else "full",
-        task=config.task,
+        task=task.asking(settings.prompt),
         prompt=settings.prompt,
         model=config.model,
         media=config.media,

@@ -21,7 +21,6 @@ from ah_ray.pipelines.prepare import Manifest, in_splits, prepare
 from ah_ray.pipelines.reduce import make_verdicts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
-from ah_ray.tasks import load_task
 from ah_ray.training.checkpoints import Checkpoint, best, publish
 
 
@@ -98,7 +97,7 @@ def _video_metrics(
         validation.clips(SCORING),
         validation.predictions(),
         [card.name],
-        load_task(card.task),
+        card.task,
         config.reduce,
     )
     return video_level(validation.videos(), verdicts)[card.name]

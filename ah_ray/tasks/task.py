@@ -82,6 +82,10 @@ class Task(Frozen):
             return None
         return int(stated.pop() == self.positive.casefold())
 
+    def asking(self, prompt: str) -> Task:
+        """The task with one of its wordings alone."""
+        return self.model_copy(update={"prompts": {prompt: self.prompts[prompt]}})
+
     def prompt(self, name: str, where: str) -> Prompt:
         """The wording ``name``; ``where`` names the setting that asks for it."""
         if name not in self.prompts:

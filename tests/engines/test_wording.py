@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoProcessor
 
 from ah_ray.engines.wording import wording
+from ah_ray.members import Member
 from ah_ray.tasks import load_task
 from tests.engines.tiny_models import member
 
@@ -40,15 +41,13 @@ def tokenizer(omni: Path):
 )
 @settings(max_examples=60)
 def test_any_two_replies_part_at_their_first_different_token(
-    words: tuple[str, str], before: str, after: str, omni: Path, tokenizer, tmp_path_factory
+    words: tuple[str, str], before: str, after: str, omni: Path, tokenizer
 ) -> None:
     task = load_task("cue_conflict").model_copy(
         update={"positive": words[0], "negative": words[1], "answer": f"{before}{{answer}}{after}"}
     )
-    path = tmp_path_factory.mktemp("task") / "task.yaml"
-    path.write_text(task.model_dump_json(exclude={"_pattern"}))
-    card = member(omni, "omni").card.model_copy(update={"task": str(path)})
-    found = wording(tokenizer, type(member(omni, "omni"))(str(omni), card))
+    card = member(omni, "omni").card.model_copy(update={"task": task})
+    found = wording(tokenizer, Member(str(omni), card))
     end = tokenizer.tokenizer.eos_token
     yes, no = (
         tokenizer.tokenizer(task.reply(label) + end, add_special_tokens=False).input_ids
