@@ -10,10 +10,13 @@ export UV_HTTP_TIMEOUT ?= 300
 
 setup: .venv/.complete
 
+# Compiled once, here: where Python is told to write no bytecode, each of the many processes of a run
+# would compile all that it imports.
 .venv/.complete: requirements/cpu.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/cpu.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode \
+		-r requirements/cpu.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 

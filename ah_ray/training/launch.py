@@ -198,7 +198,7 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
 
 
 class _Report:
-    """Keeps the newest record of a training, and TensorBoard's files, where others find them."""
+    """Keeps the newest records of a training, and TensorBoard's files, where others find them."""
 
     def __init__(
         self, job: SwiftJob, paths: Paths, note: str | None, newest: Checkpoint | None
@@ -207,12 +207,17 @@ class _Report:
         notes = [note] if note else []
         if newest is not None:
             notes.append(f"goes on from step {newest.step}")
-        self._record: dict[str, object] = {"notes": notes}
+        self._progress: dict[str, object] = {"notes": notes}
+        self._summary: dict[str, object] = {"notes": notes}
         self._written = -math.inf
         self._write()
 
     def __call__(self, record: Mapping[str, object]) -> None:
-        self._record |= record
+        self._summary |= record
+        # Apart: a validation and the end have a step too, but not the training's loss at it.
+        for kind, key in (("training", "loss"), ("validation", "eval_loss")):
+            if key in record:
+                self._progress[kind] = record
         if time.monotonic() - self._written >= _PROGRESS_EVERY_S:
             self._write()
 
@@ -220,11 +225,11 @@ class _Report:
         """The training is over."""
         self._write()
         facts = {"attention": attention, "seconds": round(seconds, 1)}
-        storage.write_bytes(self._job.finished, json.dumps(facts | self._record).encode())
+        storage.write_bytes(self._job.finished, json.dumps(facts | self._summary).encode())
 
     def _write(self) -> None:
         self._written = time.monotonic()
-        storage.write_bytes(self._job.progress, json.dumps(self._record).encode())
+        storage.write_bytes(self._job.progress, json.dumps(self._progress).encode())
         if storage.local_path(self._job.store) is None:
             upload(Path(self._paths.tensorboard), _tensorboard(self._job))
 
@@ -268,18 +273,18 @@ def watched(job: SwiftJob, nodes: int, resources: Mapping[str, float]) -> Iterat
     say(recorded() or [])  # what it wrote after the last look
 
 
-def progress_lines(record: Mapping[str, Any]) -> list[str]:
-    """What people read of the newest record: notes, the step and its loss, the last validation."""
-    lines = [str(note) for note in record.get("notes", [])]
-    if "loss" in record:
-        speed = f"{record['tokens_per_s']:.0f} tokens/s, " if record.get("tokens_per_s") else ""
-        reward = f"reward {record['reward']:.3f}, " if "reward" in record else ""
+def progress_lines(progress: Mapping[str, Any]) -> list[str]:
+    """What people read of a training: notes, its newest step with a loss, its last validation."""
+    lines = [str(note) for note in progress["notes"]]
+    if training := progress.get("training"):
+        speed = f"{training['tokens_per_s']:.0f} tokens/s, " if training.get("tokens_per_s") else ""
+        reward = f"reward {training['reward']:.3f}, " if "reward" in training else ""
         lines.append(
-            f"step {record[STEP]}, loss {record['loss']:.4f}, {reward}"
-            f"lr {record['learning_rate']:.2e}, {speed}{record['remaining_time']} left"
+            f"step {training[STEP]}, loss {training['loss']:.4f}, {reward}"
+            f"lr {training['learning_rate']:.2e}, {speed}{training['remaining_time']} left"
         )
-    if "eval_loss" in record:
-        lines.append(f"validation loss {record['eval_loss']:.4f}")
+    if validation := progress.get("validation"):
+        lines.append(f"validation loss {validation['eval_loss']:.4f} at step {validation[STEP]}")
     return lines
 
 

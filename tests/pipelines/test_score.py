@@ -321,13 +321,18 @@ def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
     s3.plan = refused
     with pytest.raises(storage.StorageError, match="predictions"):
         score(run, [member], settings())
-    s3.plan = healthy
     assert not storage.list_files(run.path("predictions"))
-    s3.requests.clear()
-    s3.injected.clear()
-    s3.plan = lambda method, path, nth: refused(method, path, nth) if nth == 0 else None
+    # An engine of the stage that ended may still be about to write: it is refused once as well.
+    tried: set[str] = set()
+
+    def refused_once(method: str, path: str, nth: int) -> Fault | None:
+        fault = None if path in tried else refused(method, path, nth)
+        tried.update([path] if fault else [])
+        return fault
+
+    s3.plan = refused_once
     score(run, [member], settings())  # passes by itself
-    assert s3.injected["PUT", Fault.SLOW_DOWN] == len(storage.list_files(run.path("predictions")))
+    assert len(tried) == len(storage.list_files(run.path("predictions"))) > 0
     assert predictions(run) == undisturbed
 
 

@@ -103,21 +103,27 @@ def test_a_failure_is_told_in_the_childs_words(tmp_path):
 def test_progress_says_what_is_known():
     assert progress_lines({"notes": ["goes on from step 5"]}) == ["goes on from step 5"]
     record = {STEP: "6/9", "loss": 0.25, "learning_rate": 1e-3, "remaining_time": "3s"}
-    (line,) = progress_lines(record)
+    (line,) = progress_lines({"notes": [], "training": record})
     assert line == "step 6/9, loss 0.2500, lr 1.00e-03, 3s left"
-    first, second = progress_lines(record | {"tokens_per_s": 1234.5, "eval_loss": 0.5})
+    first, second = progress_lines(
+        {
+            "notes": [],
+            "training": record | {"tokens_per_s": 1234.5},
+            "validation": {STEP: "5/9", "eval_loss": 0.5},
+        }
+    )
     assert "1234 tokens/s" in first
-    assert second == "validation loss 0.5000"
-    (line,) = progress_lines(record | {"reward": 0.75})  # of a grpo training
+    assert second == "validation loss 0.5000 at step 5/9"
+    (line,) = progress_lines({"notes": [], "training": record | {"reward": 0.75}})  # grpo
     assert "loss 0.2500, reward 0.750, lr" in line
 
 
 def test_what_a_training_wrote_last_is_told_however_short_it_is(tmp_path, capsys):
     training = job(str(tmp_path))
     with watched(training, nodes=1, resources={"CPU": 1}):
-        record = {"notes": ["goes on from step 8"], STEP: "9/9", "loss": 0.5}
-        record |= {"learning_rate": 0.0, "remaining_time": "0s"}
-        storage.write_bytes(training.progress, json.dumps(record).encode())
+        record = {STEP: "9/9", "loss": 0.5, "learning_rate": 0.0, "remaining_time": "0s"}
+        progress = {"notes": ["goes on from step 8"], "training": record}
+        storage.write_bytes(training.progress, json.dumps(progress).encode())
     assert capsys.readouterr().out == (
         "  v1: goes on from step 8\n  v1: step 9/9, loss 0.5000, lr 0.00e+00, 0s left\n"
     )
