@@ -45,6 +45,7 @@ from ah_ray.members import EngineGroup, Member, read_ensemble
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.score import missing_batches, plan_batches, score
 from ah_ray.progress import console
+from ah_ray.tasks import load_task
 
 # One core for the engine, one for decoding: two tasks share it, for Ray Data looks only ten times
 # a second for tasks that are over, and such clips are decoded in milliseconds.
@@ -114,8 +115,12 @@ def pass_rate(run: RunDirectory, members: Sequence[Member], settings: ScoreConfi
 
 def adapters(member: Member) -> list[Member]:
     """Three members with one adapter: alike in cost, and asked in two wordings."""
+    task = load_task("cue_conflict")
     return [
-        Member(member.uri, member.card.model_copy(update={"name": name, "prompt": prompt}))
+        Member(
+            member.uri,
+            member.card.model_copy(update={"name": name, "task": task, "prompt": prompt}),
+        )
         for name, prompt in (("a", "short"), ("b", "detailed"), ("c", "short"))
     ]
 

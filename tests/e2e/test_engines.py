@@ -84,9 +84,12 @@ def test_adapters_on_one_base_answer_as_they_do_alone(
 ) -> None:
     group = next(group for group in groups if group.members[0].card.weights == "adapter")
     alone = answers(group, clips[:16], "transformers", ["answer"])["answer"]
-    card = group.members[0].card
+    card, task = group.members[0].card, load_task("cue_conflict")
     others = tuple(
-        Member(group.members[0].uri, card.model_copy(update={"name": name, "prompt": prompt}))
+        Member(
+            group.members[0].uri,
+            card.model_copy(update={"name": name, "task": task, "prompt": prompt}),
+        )
         for name, prompt in (("x", "detailed"), ("y", card.prompt))
     )
     three = EngineGroup(group.checkpoint, (*group.members, *others))

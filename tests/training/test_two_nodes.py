@@ -20,6 +20,7 @@ from ah_ray.toy.base import cue_rows, write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.launch import fit
+from ah_ray.training.process import STEP
 from ah_ray.training.swift import SwiftJob
 from tests.s3 import new_bucket, s3_server
 
@@ -136,8 +137,8 @@ def test_two_nodes_that_break_train_as_one_process_does(
     progress = json.loads(storage.read_bytes(shared.progress))
     (note,) = progress["notes"]
     assert int(note.removeprefix("goes on from step ")) >= 15
-    assert progress["global_step/max_steps"] == f"{STEPS}/{STEPS}"
-    assert progress["tokens_per_s"] > 0
+    assert progress["training"][STEP] == f"{STEPS}/{STEPS}"
+    assert progress["training"]["tokens_per_s"] > 0
     assert not list(scratch.iterdir())  # nothing stays on the nodes
     assert any("tfevents" in file for file in storage.list_files(f"{shared.store}/tensorboard"))
 
