@@ -104,14 +104,11 @@ def main() -> None:
             "audio_only": accuracy_of(altered_run(source, folder, "audio", NO_PICTURE), config),
         }
     named = {"lora": real["v1"], "full": real[MEMBER], "ensemble": real[ENSEMBLE], **without}
-    table = Table("", "accuracy", "macro F1", "n", title="video level, unseen participants")
+    shown = ("accuracy", "macro_f1", "average_precision")
+    table = Table("", "accuracy", "macro F1", "AP", "n", title="video level, unseen participants")
     for what, values in named.items():
-        table.add_row(
-            what.replace("_", " "),
-            f"{values['accuracy']:.3f}",
-            f"{values['macro_f1']:.3f}",
-            str(values["n"]),
-        )
+        cells = [f"{values[key]:.3f}" for key in shown]
+        table.add_row(what.replace("_", " "), *cells, str(values["n"]))
     console.print(table)
     result = {what: values["accuracy"] for what, values in named.items()}
     print(json.dumps(result | {"n": real[ENSEMBLE]["n"]}))

@@ -21,7 +21,7 @@ import ray
 from rich.table import Table
 
 from ah_ray import schemas, storage
-from ah_ray.checkpoints import is_hub_id
+from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
@@ -77,7 +77,8 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         config: the members and their recipes.
 
     Raises:
-        ConfigError: there are no training clips, or a setting or a finished member does not fit.
+        ConfigError: there are no training clips or there is no base model, or a setting or a
+            finished member does not fit.
         LeakError: a participant, file or content is in several splits.
         SwiftError: a training failed.
     """
@@ -87,6 +88,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     console.print(f"[bold]train[/]: {len(missing)} members to do{note}")
     if not missing:
         return
+    require_checkpoint(config.model.path, "model.path")
     connect()
     clips, findings = _training_clips(run, config)
     validation = validation_run(run, config)

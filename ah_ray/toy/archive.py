@@ -2,8 +2,9 @@
 
 ``root`` holds ``Videos/…``, ``video_annotation_transcript.yaml``, ``meta_data.yml`` and
 ``dataset-splits/video-level/BAH_DB/split-0/``. A video has one mood, which its face and its tone
-share; in a positive one of the two flips during one to three intervals. Mood, and which cue flips,
-are independent of the label, so neither the face nor the tone alone tells it.
+share, and one to three turns. In a turn of a positive video one of the two flips, and they
+disagree; in a turn of a negative one both flip or none does. Each cue flips in half of the turns
+whatever the label, so neither the face nor the tone alone tells it, not even by how it changes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SPLIT_FOLDER = "dataset-splits/video-level/BAH_DB/split-0"
 
 _QUESTIONS = 7
 # Twice the demo's clip of 2.5 s, so that a blind grid of such clips has one wholly inside.
-_SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S, _REST_S = 5.0, 8.0, 1.0
+_SHORTEST_TURN_S, _LONGEST_TURN_S, _REST_S = 5.0, 8.0, 1.0
 _SENTENCES = (
     "Well, I would like to, but I am not sure.",
     "On the one hand, yes, on the other hand, no.",
@@ -45,7 +46,7 @@ _SENTENCES = (
 class ArchiveSpec:
     """The size of an archive and the seed that it follows from."""
 
-    train_participants: int = 24
+    train_participants: int = 36
     val_participants: int = 4
     test_participants: int = 12
     questions: int = 4  # videos per participant, at most 7
@@ -57,10 +58,8 @@ class ArchiveSpec:
         """Refuse what the format or the intervals cannot hold."""
         if not 1 <= self.questions <= _QUESTIONS:
             raise ValueError(f"questions must be 1 to {_QUESTIONS}, not {self.questions}")
-        if not _SHORTEST_INTERVAL_S + 2 * _REST_S <= self.min_seconds <= self.max_seconds:
-            raise ValueError(
-                "an interval and a rest on both sides need at least 7 seconds of video"
-            )
+        if not _SHORTEST_TURN_S + 2 * _REST_S <= self.min_seconds <= self.max_seconds:
+            raise ValueError("a turn and a rest on both sides need at least 7 seconds of video")
 
     @property
     def splits(self) -> dict[str, int]:
@@ -78,12 +77,13 @@ class ArchiveSpec:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A span of a positive video, in seconds, in which one cue contradicts the mood."""
+class Turn:
+    """A span of a video, in seconds, and which cues contradict the video's mood in it."""
 
     start_s: float
     end_s: float
-    flipped: str  # "face" or "tone"
+    face: bool
+    tone: bool
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,15 @@ class VideoPlan:
     positive: bool
     glad: bool  # the mood: a smile and a bright tone, or a frown and a dull tone
     duration_s: float
-    intervals: tuple[Interval, ...]
+    turns: tuple[Turn, ...]
     form: cues.VideoFormat
     sentences: tuple[str, ...]
     seed: int
+
+    @property
+    def intervals(self) -> tuple[Turn, ...]:
+        """Where face and tone disagree: what is annotated."""
+        return self.turns if self.positive else ()
 
     @property
     def split_line(self) -> str:
@@ -172,29 +177,31 @@ def _plan(
         positive=positive,
         glad=bool(rng.random() < 0.5),
         duration_s=duration_s,
-        intervals=_intervals(rng, duration_s) if positive else (),
+        turns=_turns(rng, duration_s, positive),
         form=cues.random_format(rng),
         sentences=tuple(rng.choice(_SENTENCES, max(1, int(duration_s / 6))).tolist()),
         seed=int(rng.integers(2**32)),
     )
 
 
-def _intervals(rng: np.random.Generator, duration_s: float) -> tuple[Interval, ...]:
-    """Place one to three intervals of random length at random, at least a rest apart."""
-    most = int((duration_s - _REST_S) / (_SHORTEST_INTERVAL_S + _REST_S))
-    count = int(rng.integers(1, min(3, most) + 1))
-    spare_s = duration_s - _REST_S - count * (_SHORTEST_INTERVAL_S + _REST_S)
-    lengths = _SHORTEST_INTERVAL_S + rng.uniform(
-        0, min(_LONGEST_INTERVAL_S - _SHORTEST_INTERVAL_S, spare_s / count), count
+def _turns(rng: np.random.Generator, duration_s: float, positive: bool) -> tuple[Turn, ...]:
+    """Place one to three turns of random length at random, at least a rest apart."""
+    # Rather many: clips in which both cues flip are the hardest to tell from a conflict.
+    most = int((duration_s - _REST_S) / (_SHORTEST_TURN_S + _REST_S))
+    count = int(rng.integers(1, min(3, most) + 1, 2).max())
+    spare_s = duration_s - _REST_S - count * (_SHORTEST_TURN_S + _REST_S)
+    lengths = _SHORTEST_TURN_S + rng.uniform(
+        0, min(_LONGEST_TURN_S - _SHORTEST_TURN_S, spare_s / count), count
     )
-    spare_s -= float(lengths.sum()) - count * _SHORTEST_INTERVAL_S
+    spare_s -= float(lengths.sum()) - count * _SHORTEST_TURN_S
     # The spare time falls into random shares before, between and after the intervals.
     before = np.sort(rng.uniform(0, spare_s, count))
     starts = before + _REST_S + np.concatenate([[0], np.cumsum(lengths + _REST_S)[:-1]])
+    faces = (rng.random(count) < 0.5).tolist()
     return tuple(
-        Interval(round(float(start), 3), round(float(start + length), 3), str(flipped))
-        for start, length, flipped in zip(
-            starts, lengths, rng.choice(["face", "tone"], count), strict=True
+        Turn(round(start, 3), round(end, 3), face, tone=face ^ positive)
+        for start, end, face in zip(
+            starts.tolist(), (starts + lengths).tolist(), faces, strict=True
         )
     )
 
@@ -218,12 +225,10 @@ def _write_video(root: Path, plan: VideoPlan) -> None:
     form = plan.form
     frame_count = _frame_count(plan)
     sample_count = round(frame_count / form.fps * form.sample_rate)
-    flips = {
-        cue: [(i.start_s, i.end_s) for i in plan.intervals if i.flipped == cue]
-        for cue in ("face", "tone")
-    }
-    smiling = cues.track(frame_count, form.fps, plan.glad, flips["face"])
-    bright = cues.track(sample_count, form.sample_rate, plan.glad, flips["tone"])
+    faces = [(turn.start_s, turn.end_s) for turn in plan.turns if turn.face]
+    tones = [(turn.start_s, turn.end_s) for turn in plan.turns if turn.tone]
+    smiling = cues.track(frame_count, form.fps, plan.glad, faces)
+    bright = cues.track(sample_count, form.sample_rate, plan.glad, tones)
     path = root / plan.key
     path.parent.mkdir(parents=True, exist_ok=True)
     cues.encode(
@@ -283,12 +288,11 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}.{milli:03}"
 
 
-def _cues(interval: Interval) -> dict[str, str]:
-    face = interval.flipped == "face"
+def _cues(turn: Turn) -> dict[str, str]:
     return {
-        "audio": "" if face else "the tone turns against the face",
+        "audio": "the tone turns against the face" if turn.tone else "",
         "body": "",
-        "facial": "the mouth turns against the tone" if face else "",
+        "facial": "the mouth turns against the tone" if turn.face else "",
         "inconsistencies": "face and tone disagree",
         "language": "",
     }

@@ -87,6 +87,19 @@ def test_a_member_of_other_settings_is_refused(copy_of_demo: Path, same_inputs: 
     assert not (copy_of_demo / "members" / "v1").exists()
 
 
+def test_a_base_model_that_is_not_there_is_told_before_anything_starts(
+    copy_of_demo: Path, same_inputs: list[str]
+) -> None:
+    done = ah_ray(
+        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs,
+        "--set", "model.path=/nowhere", "--set", "members={v4: {recipe: lora, prompt: short}}",
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "model.path: there is no checkpoint at /nowhere" in done.stdout
+    assert not (copy_of_demo / "train" / "v4").exists()
+
+
 def test_a_member_is_trained_by_rewards(copy_of_demo: Path, same_inputs: list[str]) -> None:
     member = "members={v4: {recipe: grpo, prompt: short, overrides: {epochs: 0.01}}}"
     ah_ray(

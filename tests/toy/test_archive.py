@@ -139,33 +139,35 @@ def plans() -> list[VideoPlan]:
 
 def test_intervals_hold_a_whole_clip_and_do_not_touch(plans: list[VideoPlan]) -> None:
     for plan in plans:
-        assert 1 <= len(plan.intervals) <= 3 if plan.positive else not plan.intervals
+        assert 1 <= len(plan.turns) <= 3
+        assert plan.intervals == (plan.turns if plan.positive else ())
         edge = 0.0
-        for interval in plan.intervals:
-            assert interval.start_s >= edge + 0.999
-            assert 4.999 <= interval.end_s - interval.start_s <= 8.001
-            edge = interval.end_s
+        for turn in plan.turns:
+            assert turn.start_s >= edge + 0.999
+            assert 4.999 <= turn.end_s - turn.start_s <= 8.001
+            assert (turn.face != turn.tone) == plan.positive
+            edge = turn.end_s
         assert edge <= plan.duration_s
-    counts = Counter(len(plan.intervals) for plan in plans if plan.positive)
+    counts = Counter(len(plan.turns) for plan in plans if plan.positive)
     assert min(counts.values()) > 100
 
 
 def test_nothing_but_the_conflict_tells_the_label(plans: list[VideoPlan]) -> None:
-    """Within a conflict each cue is as often glad as in the negatives: about half the time."""
+    """A cue is glad in half of the videos and flips in half of the turns, whatever the label."""
     rates = []
     for positive in (True, False):
         chosen = [plan for plan in plans if plan.positive == positive]
         rates.append(sum(plan.glad for plan in chosen) / len(chosen))
         seconds_ = [plan.duration_s for plan in chosen]
         assert 17 < sum(seconds_) / len(seconds_) < 20
+        assert 1.8 < sum(len(plan.turns) for plan in chosen) / len(chosen) < 2.2
+        for glad in (True, False):
+            turns = [turn for plan in chosen if plan.glad == glad for turn in plan.turns]
+            rates.append(sum(turn.face for turn in turns) / len(turns))
+            rates.append(sum(turn.tone for turn in turns) / len(turns))
         codecs = Counter(plan.form.codec for plan in chosen)
         assert abs(codecs["h264"] / len(chosen) - 0.5) < 0.05
-    for cue in ("face", "tone"):
-        shown = [
-            plan.glad ^ (interval.flipped == cue) for plan in plans for interval in plan.intervals
-        ]
-        rates.append(sum(shown) / len(shown))
-    assert rates == pytest.approx([0.5] * 4, abs=0.05)
+    assert rates == pytest.approx([0.5] * 10, abs=0.05)
     for split in ("train", "test"):
         labels = [plan.positive for plan in plans if plan.split == split]
         assert sum(labels) * 2 == len(labels)
