@@ -30,7 +30,7 @@ av.logging.set_level(av.logging.PANIC)  # what libav calls errors is counted, bu
 _STILL_S = 0.5
 # Timestamps that jump by less are rounding (Matroska counts milliseconds), not silence.
 _AUDIO_JUMP_S = 0.05
-_SOUND_SAMPLES = AUDIO_HZ // 4  # that are handed on at a time
+_SOUND_S = 0.25  # of sound are resampled and handed on at a time
 _ROUNDING_S = 0.001
 # A stream that lags the other by more than this has ended or is missing: do not wait for it.
 _LAG_S = 10.0
@@ -413,13 +413,14 @@ def _deinterlacer(video: Any) -> av.filter.Graph:
 
 
 class _Sounds:
-    """Makes ``_Sound`` of audio frames, many at a time: they are short.
+    """Makes ``_Sound`` of audio frames, many at a time: they are short, and a call costs more.
 
     Where the time jumps, or the kind of sound changes, another resampler begins.
     """
 
     def __init__(self, start: float) -> None:
         self.start = start
+        self.gathered = av.AudioFifo()
         self.resampler: av.AudioResampler | None = None
         self.kind: tuple[str, str, int] | None = None
         self.due_s = 0.0  # the time of the next frame, and
@@ -429,17 +430,24 @@ class _Sounds:
         kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind != self.kind or abs(frame.time - self.due_s) > _AUDIO_JUMP_S:
             yield from self.rest()
-            self.resampler = av.AudioResampler("s16", "mono", AUDIO_HZ, _SOUND_SAMPLES)
+            self.gathered = av.AudioFifo()
+            self.resampler = av.AudioResampler("s16", "mono", AUDIO_HZ)
             self.kind, self.due_s, self.next_s = kind, frame.time, frame.time - self.start
-        assert self.resampler is not None
         self.due_s += frame.samples / frame.sample_rate
-        yield from self._sounds(self.resampler.resample(frame))
+        frame.pts = None  # their times have been looked at
+        self.gathered.write(frame)
+        if self.gathered.samples >= _SOUND_S * frame.sample_rate:
+            yield from self._resampled(self.gathered.read())
 
     def rest(self) -> Iterator[_Sound]:
+        """What is left before the end, or before another kind of sound."""
         if self.resampler is not None:
-            yield from self._sounds(self.resampler.resample(None))
+            if self.gathered.samples:
+                yield from self._resampled(self.gathered.read())
+            yield from self._resampled(None)
 
-    def _sounds(self, pieces: Sequence[av.AudioFrame]) -> Iterator[_Sound]:
-        for piece in pieces:
+    def _resampled(self, frame: av.AudioFrame | None) -> Iterator[_Sound]:
+        assert self.resampler is not None
+        for piece in self.resampler.resample(frame):
             yield _Sound(self.next_s, np.frombuffer(piece.planes[0], np.int16, piece.samples))
             self.next_s += piece.samples / AUDIO_HZ
