@@ -19,6 +19,8 @@ def test_ensemble_learns_and_counts_add_up(demo: Path) -> None:
     for values in level.values():
         assert {"accuracy", "precision", "recall", "f1", "n"} <= set(values)
     assert level["ensemble"]["accuracy"] >= 0.95
+    assert level["v1"]["accuracy"] >= 0.9  # LoRA from a base that knows single cues
+    assert level["v3"]["accuracy"] >= 0.95  # full
     assert 0.35 <= report["baseline"]["prior"]["accuracy"] <= 0.65  # it looks at nothing
     assert level["ensemble"]["n"] == counts["videos"] >= 40
     assert counts["videos"] == counts["verdicts"] + counts["videos_in_findings"]

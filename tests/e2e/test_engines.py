@@ -2,6 +2,8 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member, engine_groups, read_ensemble
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.tasks import load_task
+from ah_ray.toy.archive import ArchiveSpec, plan_archive
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,44 @@ def test_one_forward_pass_says_what_the_whole_reply_says(
         by_mode = answers(group, clips, "transformers", ["generate", "answer"])
         assert {task.parse(answer.text) for answer in by_mode["generate"]} == {0, 1}
         assert largest_difference(by_mode["generate"], by_mode["answer"]) < 1e-4
+
+
+def test_members_compare_what_they_see_with_what_they_hear(
+    demo: Path, groups: list[EngineGroup]
+) -> None:
+    """Pictures of one clip with the sound of another: the answer is whether those two disagree."""
+    shown = [steady for steady in steady_clips(demo, groups[0]) if len(steady[0].frames) == 2][:16]
+    assert {(smile, bright) for _, smile, bright in shown} == set(product((False, True), repeat=2))
+    mixed = [(replace(seen, audio=heard.audio), smile != bright)
+             for seen, smile, _ in shown for heard, _, bright in shown]  # fmt: skip
+    for group in groups:
+        engine = load_engine(group, ScoreConfig())
+        answers = engine.answer(group.members, [clip for clip, _ in mixed])
+        for member, given in zip(group.members, answers, strict=True):
+            stated = [member.card.task.parse(answer.text) for answer in given]
+            right = sum(s == expected for s, (_, expected) in zip(stated, mixed, strict=True))
+            assert right / len(mixed) > 0.95, member.name
+
+
+def steady_clips(demo: Path, group: EngineGroup) -> list[tuple[DecodedClip, bool, bool]]:
+    """Whole clips in which no cue changes, and whether their face smiles and their tone is bright.
+
+    Every other one is of a turn.
+    """
+    plans = {plan.key: plan for plan in plan_archive(ArchiveSpec())}
+    found: dict[bool, list[tuple[DecodedClip, bool, bool]]] = {False: [], True: []}
+    for row in RunDirectory.at(str(demo)).clips(SCORING).to_pylist():
+        span = Span(row["start_s"], row["end_s"])
+        plan = plans[row["source_uri"].removeprefix(f"{demo}/archive/")]
+        inside = [t for t in plan.turns if t.start_s < span.start_s and span.end_s < t.end_s]
+        outside = all(t.end_s < span.start_s or span.end_s < t.start_s for t in plan.turns)
+        if span.duration_s < 2.4 or not (inside or outside) or len(found[bool(inside)]) == 40:
+            continue
+        ((_, clip),) = decode(row["source_uri"], [span], group.members[0].card.media)
+        assert not isinstance(clip, ItemError)
+        face, tone = (inside[0].face, inside[0].tone) if inside else (False, False)
+        found[bool(inside)].append((clip, plan.glad ^ face, plan.glad ^ tone))
+    return [clip for pair in zip(found[False], found[True], strict=False) for clip in pair]
 
 
 def test_vllm_answers_as_transformers_does(
