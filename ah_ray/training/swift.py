@@ -19,6 +19,7 @@ from safetensors import safe_open
 from ah_ray import storage
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
 from ah_ray.errors import ConfigError
+from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.tasks import Task
 
 # These run inside MS-Swift and must not be imported here: they load it, and Qwen's utilities.
@@ -297,6 +298,9 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
         # Frames come at their final size; these bounds keep Qwen's utilities from changing it.
         "VIDEO_MIN_TOKEN_NUM": str(media.min_pixels // unit),
         "VIDEO_MAX_TOKEN_NUM": str(-(-media.max_pixels // unit)),
+        # Sound is an item of its own after the picture, not woven into it.
+        "USE_AUDIO_IN_VIDEO": "0",
+        "SAMPLING_RATE": str(AUDIO_HZ),
         "SWIFT_AUDIO_LOAD_BACKEND": "soundfile_pyav",
         "ENABLE_AUDIO_OUTPUT": "0" if job.model.thinker_only else "1",
         "TOKENIZERS_PARALLELISM": "false",

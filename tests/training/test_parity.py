@@ -31,6 +31,12 @@ MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixe
 UNHEARD = MEDIA.model_copy(update={"audio": "none"})
 RULE = SegmentationConfig(clip_s=4.0, min_tail_s=1.5)
 
+# What somebody's shell may hold and MS-Swift or Qwen's utilities would heed.
+STRANGE = {
+    **{"USE_AUDIO_IN_VIDEO": "1", "SAMPLING_RATE": "8000", "FPS": "7", "FPS_MAX_FRAMES": "2"},
+    **{"VIDEO_MAX_PIXELS": "2048", "VIDEO_TOTAL_PIXELS": "2048", "MAX_PIXELS": "2048"},
+}
+
 # Run in a process of its own, with the environment of a training, as `swift sft` does.
 ENCODE_WITH_SWIFT = """
 import json, sys, importlib.util
@@ -117,7 +123,7 @@ def test_training_and_scoring_see_the_same(
     dataset.write_text("".join(json.dumps(row) + "\n" for row in rows))
     subprocess.run(
         [sys.executable, "-c", ENCODE_WITH_SWIFT, PLUGINS[0], checkpoint, dataset, encoded],
-        env={**os.environ, **environment(job, Node(), paths)},
+        env={**os.environ, **STRANGE, **environment(job, Node(), paths)},
         check=True,
     )
     trained = torch.load(encoded, weights_only=False)
