@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 
 from ah_ray import schemas, storage
+from ah_ray.tasks import load_task
+from ah_ray.toy.archive import ArchiveSpec
 from tests.e2e.helpers import ah_ray
 
 
@@ -15,7 +17,10 @@ def test_a_member_states_how_it_came_about(demo: Path) -> None:
     trained, chosen = card["trained"], card["trained"]["checkpoint"]
     assert trained["recipe"]["epochs"] == 3
     assert trained["rows"] == trained["clips"] == sum(trained["clips_by_label"].values())
-    assert trained["participants"] == 24
+    assert trained["participants"] == ArchiveSpec().train_participants
+    asked = load_task("cue_conflict").prompts["short"]
+    assert card["task"]["prompts"] == {"short": asked.model_dump()}
+    assert card["media"]["audio"] == "separate"
     assert {"ms-swift", "torch", "transformers"} <= set(trained["versions"])
     assert trained["git_commit"]
     assert chosen["eval_loss"] < 0.3
