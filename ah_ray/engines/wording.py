@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from ah_ray.config import MediaConfig
 from ah_ray.members import Member
 from ah_ray.tasks import chat_messages
 
@@ -16,7 +15,7 @@ class Wording(NamedTuple):
     Attributes:
         text: the conversation up to the reply, with one placeholder per medium.
         ids: its tokens.
-        kinds: of the media in it, in order.
+        kinds: of the media in it, in order; a model without ears gets no audio.
         prefix: the tokens that both replies begin with.
         yes: the token with which the positive reply goes on.
         no: the token with which the negative reply goes on.
@@ -30,12 +29,6 @@ class Wording(NamedTuple):
     no: int
 
 
-def media_kinds(processor: Any, media: MediaConfig) -> tuple[str, ...]:
-    """What a member's model gets of a clip: one without ears gets no audio."""
-    hears = getattr(processor, "feature_extractor", None) is not None
-    return tuple(kind for kind in media.kinds if hears or kind != "audio")
-
-
 def wording(processor: Any, member: Member) -> Wording:
     """The tokens of a member's conversation.
 
@@ -47,7 +40,8 @@ def wording(processor: Any, member: Member) -> Wording:
         member: its card names the task and the prompt, and what the model gets of a clip.
     """
     task = member.card.task
-    kinds = media_kinds(processor, member.card.media)
+    hears = getattr(processor, "feature_extractor", None) is not None
+    kinds = tuple(kind for kind in member.card.media.kinds if hears or kind != "audio")
     messages = chat_messages(member.card.wording, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 

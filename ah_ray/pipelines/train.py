@@ -224,13 +224,12 @@ def plan_member(
     task = load_task(config.task)
     prompt = task.prompt(settings.prompt, f"members.{name}.prompt")
     taught = evened(balanced(clips, recipe), config.train.processes)
-    rows = training_rows(taught, task, prompt, recipe, config.media)
+    how = (task, prompt, recipe, config.media)
+    rows = training_rows(taught, *how)
     # A reward has no loss on given replies: such members are chosen by what they answer.
     with_loss = seen is not None and recipe.algorithm == "sft"
     asked = evened(seen or [], config.train.processes)
-    validation_rows = (
-        training_rows(asked, task, prompt, recipe, config.media) if with_loss else None
-    )
+    validation_rows = training_rows(asked, *how) if with_loss else None
     training = stable_id(
         rows.decode(),
         config.model.model_dump_json(),

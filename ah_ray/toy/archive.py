@@ -55,7 +55,7 @@ class ArchiveSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what the format or the intervals cannot hold."""
+        """Refuse what the format or the turns cannot hold."""
         if not 1 <= self.questions <= _QUESTIONS:
             raise ValueError(f"questions must be 1 to {_QUESTIONS}, not {self.questions}")
         if not _SHORTEST_TURN_S + 2 * _REST_S <= self.min_seconds <= self.max_seconds:
@@ -186,15 +186,15 @@ def _plan(
 
 def _turns(rng: np.random.Generator, duration_s: float, positive: bool) -> tuple[Turn, ...]:
     """Place one to three turns of random length at random, at least a rest apart."""
-    # Rather many: clips in which both cues flip are the hardest to tell from a conflict.
     most = int((duration_s - _REST_S) / (_SHORTEST_TURN_S + _REST_S))
+    # Rather many: clips in which both cues flip are the hardest to tell from a conflict.
     count = int(rng.integers(1, min(3, most) + 1, 2).max())
     spare_s = duration_s - _REST_S - count * (_SHORTEST_TURN_S + _REST_S)
     lengths = _SHORTEST_TURN_S + rng.uniform(
         0, min(_LONGEST_TURN_S - _SHORTEST_TURN_S, spare_s / count), count
     )
     spare_s -= float(lengths.sum()) - count * _SHORTEST_TURN_S
-    # The spare time falls into random shares before, between and after the intervals.
+    # The spare time falls into random shares before, between and after the turns.
     before = np.sort(rng.uniform(0, spare_s, count))
     starts = before + _REST_S + np.concatenate([[0], np.cumsum(lengths + _REST_S)[:-1]])
     faces = (rng.random(count) < 0.5).tolist()

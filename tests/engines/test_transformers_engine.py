@@ -1,6 +1,7 @@
 """What the engine makes of clips and prompts, on random models of two architectures."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from ah_ray.engines.transformers_engine import (
     reword,
     to_model,
 )
-from ah_ray.engines.wording import wording
+from ah_ray.engines.wording import Wording, wording
 from ah_ray.members import EngineGroup
 from tests.engines.tiny_models import member, random_clips
 
@@ -26,11 +27,23 @@ MODELS = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture
+def folder(model: str, request: pytest.FixtureRequest) -> Path:
+    """The checkpoint that a test's parameter ``model`` names."""
+    path: Path = request.getfixturevalue(model)
+    return path
+
+
+def asked(folder: Path, media: MediaConfig) -> tuple[Any, Wording]:
+    """The processor of a checkpoint, and what it makes of a question."""
+    processor = load_processor(str(folder))
+    return processor, wording(processor, member(folder, folder.name, media=media))
+
+
 @MODELS
 def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
-    model: str, unit: int, media: MediaConfig, request: pytest.FixtureRequest
+    folder: Path, unit: int, media: MediaConfig
 ) -> None:
-    folder: Path = request.getfixturevalue(model)
     processor = load_processor(str(folder))
     short, detailed = (
         wording(processor, member(folder, folder.name, prompt, media))
@@ -47,11 +60,9 @@ def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
 
 @MODELS
 def test_a_begun_reply_stands_at_the_end_of_every_row(
-    model: str, unit: int, media: MediaConfig, request: pytest.FixtureRequest
+    folder: Path, unit: int, media: MediaConfig
 ) -> None:
-    folder: Path = request.getfixturevalue(model)
-    processor = load_processor(str(folder))
-    words = wording(processor, member(folder, folder.name, media=media))
+    processor, words = asked(folder, media)
     plain = encode(processor, words, random_clips(4, unit))
     begun = reword(processor, plain, words, words, words.prefix)
     count = len(words.prefix)
@@ -65,9 +76,8 @@ def test_a_begun_reply_stands_at_the_end_of_every_row(
 @MODELS
 @pytest.mark.parametrize("decoding", ["answer", "generate"])
 def test_members_in_one_call_answer_as_they_do_alone(
-    model: str, unit: int, media: MediaConfig, decoding: str, request: pytest.FixtureRequest
+    folder: Path, unit: int, media: MediaConfig, decoding: str
 ) -> None:
-    folder: Path = request.getfixturevalue(model)
     members = [
         member(folder, f"m{n}", prompt, media) for n, prompt in enumerate(("short", "detailed"))
     ]
@@ -120,7 +130,7 @@ def test_padding_does_not_change_an_answer(omni: Path) -> None:
 
 
 def test_a_model_that_hears_is_given_audio(omni: Path) -> None:
-    words = wording(load_processor(str(omni)), member(omni, "omni"))
+    _, words = asked(omni, MediaConfig())
     assert words.kinds == ("video", "audio")
     assert "<|audio_pad|>" in words.text
 
@@ -129,11 +139,9 @@ def test_a_model_that_hears_is_given_audio(omni: Path) -> None:
     ("model", "unit", "media"), [("vision_only", 28, MediaConfig()), ("omni", 32, UNHEARD)]
 )
 def test_a_model_without_ears_or_of_no_audio_is_given_none(
-    model: str, unit: int, media: MediaConfig, request: pytest.FixtureRequest
+    folder: Path, unit: int, media: MediaConfig
 ) -> None:
-    folder: Path = request.getfixturevalue(model)
-    processor = load_processor(str(folder))
-    words = wording(processor, member(folder, folder.name, media=media))
+    processor, words = asked(folder, media)
     assert words.kinds == ("video",)
     assert "audio" not in words.text
     loud, silent = random_clips(1, unit)[0], random_clips(1, unit)[0]
