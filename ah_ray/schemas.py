@@ -15,7 +15,8 @@ INTERVAL = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())])
 VIDEOS = pa.schema(
     [
         ("video_id", pa.string()),
-        ("uri", pa.string()),
+        ("uri", pa.string()),  # in the run directory: relative to it
+        ("content", pa.string()),  # hash of the file (``contents``); null when it cannot be read
         ("participant_id", pa.string()),  # null when the archive does not know participants
         ("split", pa.string()),  # train, val or test; null for an unlabelled archive
         ("label", pa.int8()),  # 1 shows the behaviour, 0 does not, null unknown
@@ -30,8 +31,8 @@ CLIPS = pa.schema(
         ("video_id", pa.string()),
         ("participant_id", pa.string()),
         ("split", pa.string()),
-        ("segmentation", pa.string()),  # training (may use the label) or scoring (cannot see it)
-        ("source_uri", pa.string()),
+        ("source_uri", pa.string()),  # in the run directory: relative to it, as all URIs here
+        ("content", pa.string()),  # of the source, as in the videos table
         ("segment_index", pa.int32()),  # which interval of the video the clip lies in
         ("clip_index", pa.int32()),  # position among the video's clips, in order of time
         ("start_s", pa.float64()),
@@ -45,6 +46,10 @@ CLIPS = pa.schema(
         ("has_audio", pa.bool_()),  # false: the model hears silence
         ("damage", pa.int32()),  # decoder errors inside the clip, met when its file was cut
         ("bucket", pa.string()),  # frames x height x width that the model sees
+        (
+            "made_from",
+            pa.string(),
+        ),  # fingerprint of the video's facts and the rule
     ]
 )
 
@@ -55,11 +60,16 @@ PREDICTIONS = pa.schema(
         ("status", pa.string()),  # ok, unparseable or error
         ("answer", pa.int8()),  # 1, 0, or null unless status is ok
         ("p_yes", pa.float64()),  # P(positive answer | one of the two answers)
+        (
+            "mass",
+            pa.float64(),
+        ),  # probability of all options together; 1 - mass is for other words
         ("raw_text", pa.string()),  # what the model wrote
         ("damage", pa.int32()),  # decoder errors inside the clip; null when it was not decoded
         ("error_kind", pa.string()),
         ("error", pa.string()),
         ("attempts", pa.int32()),
+        ("made_from", pa.string()),  # fingerprint of the member, the settings and the content
     ]
 )
 
@@ -99,6 +109,7 @@ FINDINGS = pa.schema(
         ("kind", pa.string()),
         ("message", pa.string()),
         ("action", pa.string()),  # what was done about it
+        ("made_from", pa.string()),  # of a video that prepare left out: as in the clips table
     ]
 )
 

@@ -194,6 +194,25 @@ def read_bytes(uri: str) -> bytes:
 
 
 @_asks
+def size(uri: str) -> int:
+    """The size of a file in bytes."""
+    filesystem, path = _fresh(uri)
+    return int(filesystem.size(path))
+
+
+@_asks
+def read_ranges(uri: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Some pieces of a file, each from its first byte to before its last; nothing else is read."""
+    filesystem, path = _fresh(uri)
+    starts, ends = ([edge[index] for edge in ranges] for index in (0, 1))
+    pieces = list(filesystem.cat_ranges([path] * len(ranges), starts, ends))
+    for piece in pieces:  # fsspec's asynchronous storages return errors, whatever they are asked
+        if isinstance(piece, Exception):
+            raise piece
+    return pieces
+
+
+@_asks
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file so that readers see either nothing or all of it.
 

@@ -68,6 +68,17 @@ def test_a_file_comes_back_as_it_was_written(home):
         assert storage.read_bytes(uri) == data
 
 
+def test_pieces_of_a_file_come_without_the_rest(home):
+    uri = storage.join(home, "pieces.bin")
+    data = bytes(range(256)) * 100
+    storage.write_bytes(uri, data)
+    assert storage.size(uri) == len(data)
+    assert storage.read_ranges(uri, [(0, 7), (len(data) - 3, len(data))]) == [data[:7], data[-3:]]
+    for missing in (storage.size, lambda uri: storage.read_ranges(uri, [(0, 1)])):
+        with pytest.raises(FileNotFoundError):
+            missing(storage.join(home, "missing"))
+
+
 def test_a_read_file_can_seek(home):
     uri = storage.join(home, "b.bin")
     storage.write_bytes(uri, bytes(range(200)))

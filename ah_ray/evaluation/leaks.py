@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -25,23 +24,24 @@ class Leak(NamedTuple):
         return f"{self.kind} {self.item} is in {' and '.join(self.splits)}"
 
 
-def find_leaks(videos: pa.Table, contents: Mapping[str, str] | None = None) -> list[Leak]:
+def find_leaks(videos: pa.Table) -> list[Leak]:
     """Every participant, file and content that more than one split holds.
+
+    A leak of a content names the files that have it.
 
     Args:
         videos: ``schemas.VIDEOS``; rows without a split belong to none.
-        contents: hashes of the files' contents by URI, from ``contents.contents_of``; a leak of a
-            content names the files that have it.
     """
     splits: dict[tuple[str, str], set[str]] = defaultdict(set)
-    files: dict[str, set[str]] = defaultdict(set)
-    for uri, content in (contents or {}).items():
-        files[content].add(uri)
+    files: dict[str | None, set[str]] = defaultdict(set)
+    columns = ["participant_id", "uri", "content", "split"]
+    rows = [row for row in videos.select(columns).to_pylist() if row["split"] is not None]
+    for row in rows:
+        files[row["content"]].add(row["uri"])
+    files.pop(None, None)
     copies = {uri: " = ".join(sorted(same)) for same in files.values() if len(same) > 1
               for uri in same}  # fmt: skip
-    for row in videos.select(["participant_id", "uri", "split"]).to_pylist():
-        if row["split"] is None:
-            continue
+    for row in rows:
         splits["file", row["uri"]].add(row["split"])
         if row["uri"] in copies:
             splits["content", copies[row["uri"]]].add(row["split"])
@@ -54,13 +54,13 @@ def find_leaks(videos: pa.Table, contents: Mapping[str, str] | None = None) -> l
     )
 
 
-def require_no_leaks(videos: pa.Table, contents: Mapping[str, str] | None = None) -> None:
+def require_no_leaks(videos: pa.Table) -> None:
     """Fail when ``find_leaks`` finds any.
 
     Raises:
         LeakError: naming the first few.
     """
-    leaks = find_leaks(videos, contents)
+    leaks = find_leaks(videos)
     if leaks:
         shown = "\n  ".join(str(leak) for leak in leaks[:10])
         more = f"\n  and {len(leaks) - 10} more" if len(leaks) > 10 else ""

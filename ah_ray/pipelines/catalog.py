@@ -14,7 +14,9 @@ from rich.text import Text
 
 from ah_ray import schemas, storage
 from ah_ray.catalog import Catalog, CatalogEntry, compare_with_published, parse_entry, read_catalog
-from ah_ray.findings import LEFT_OUT
+from ah_ray.contents import contents_of
+from ah_ray.errors import ConfigError
+from ah_ray.findings import LEFT_OUT, note
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
 
@@ -46,7 +48,11 @@ def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> None:
 def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
     """Read an archive and write its videos and findings into the run, and what it was read with."""
     console.print(f"[bold]catalog[/]: {escape(printable(f'{entry.title} at {root}'))}")
-    found = read_catalog(entry, root)  # first: a mistyped root does not claim the run
+    # First: a mistyped root does not claim the run.
+    found = with_contents(read_catalog(entry, root))
+    if not found.videos:
+        problem = "names videos, but none of their files is there"
+        raise ConfigError(f"catalog.root: {root}", problem, "check the path")
     run.claim({"archive": storage.absolute(root)})
     part = "part-0.parquet"
     facts = yaml.safe_dump(entry.model_dump(exclude_defaults=True), allow_unicode=True)
@@ -54,6 +60,23 @@ def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
     storage.write_rows(found.findings, schemas.FINDINGS, f"{run.findings_path('catalog')}/{part}")
     storage.write_rows(found.videos, schemas.VIDEOS, run.path("videos", part))
     return found
+
+
+def with_contents(catalog: Catalog) -> Catalog:
+    """The catalog with what each video's file holds; a video without a file becomes a finding.
+
+    A file that cannot be read now has no content: prepare tries it, and says why.
+    """
+    contents = contents_of(video["uri"] for video in catalog.videos)
+    videos, findings = [], list(catalog.findings)
+    for video in catalog.videos:
+        content = contents[video["uri"]]
+        if isinstance(content, FileNotFoundError):
+            message = f"{video['uri']}: there is no such file"
+            findings.append(note(video["video_id"], "missing_file", message))
+        else:
+            videos.append(video | {"content": content if isinstance(content, str) else None})
+    return Catalog(videos, findings)
 
 
 def check(run: RunDirectory) -> int:

@@ -25,7 +25,6 @@ from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation.contents import contents_of
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.members import (
     MEMBER_FILE,
@@ -178,7 +177,7 @@ def _training_clips(run: RunDirectory, config: RunConfig) -> tuple[list[Row], li
         LeakError: a participant, file or content is in several splits.
     """
     videos = run.videos()
-    require_no_leaks(videos, contents_of(videos))
+    require_no_leaks(videos)
     table = run.clips(TRAINING)
     clips, findings = _usable(table.filter(pc.is_in(table["split"], pa.array(config.train.splits))))
     if not clips:

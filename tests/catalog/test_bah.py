@@ -145,7 +145,7 @@ def test_no_key_leads_out_of_the_archive(archive, entry):
 
 def test_rows_fit_their_schemas(archive, entry):
     catalog = read_catalog(entry, str(archive))
-    table = pa.Table.from_pylist(catalog.videos, schema=VIDEOS)
+    table = pa.Table.from_pylist(catalog.videos, schema=VIDEOS).drop_columns("content")
     assert table.to_pylist() == catalog.videos
     assert pa.Table.from_pylist(catalog.findings, schema=FINDINGS).num_rows == len(catalog.findings)
 

@@ -91,7 +91,8 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "attributes": [],
         },
     ]
-    assert pa.Table.from_pylist(catalog.videos, schema=VIDEOS).to_pylist() == catalog.videos
+    stored = pa.Table.from_pylist(catalog.videos, schema=VIDEOS).drop_columns("content")
+    assert stored.to_pylist() == catalog.videos
 
 
 def test_every_bad_row_is_a_finding(tmp_path):

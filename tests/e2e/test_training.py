@@ -35,7 +35,9 @@ def test_validation_participants_are_nobody_else(demo: Path) -> None:
     splits = {"train": set(), "val": set(), "test": set()}
     for video in storage.read_table(str(demo / "videos"), schemas.VIDEOS).to_pylist():
         splits[video["split"]].add(video["participant_id"])
-    clips = storage.read_table(str(demo / "validation" / "clips"), schemas.CLIPS).to_pylist()
+    clips = storage.read_table(
+        str(demo / "validation" / "clips"), schemas.CLIPS, "segmentation"
+    ).to_pylist()
     assert {clip["participant_id"] for clip in clips} == splits["val"]
     scored = storage.read_table(
         str(demo / "validation" / "predictions"), schemas.PREDICTIONS, "member"

@@ -1,18 +1,23 @@
+from collections.abc import Mapping
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.evaluation.contents import contents_of
+from ah_ray.contents import contents_of
 from ah_ray.evaluation.leaks import Leak, LeakError, find_leaks, require_no_leaks
 from ah_ray.schemas import VIDEOS
 
 
-def table(*rows: tuple[str | None, str, str | None]) -> pa.Table:
-    """Videos from participant, file and split."""
+def table(
+    *rows: tuple[str | None, str, str | None], contents: Mapping[str, str] | None = None
+) -> pa.Table:
+    """Videos from participant, file and split, and what their files hold."""
     return pa.Table.from_pylist(
         [
             {"video_id": str(n), "participant_id": person, "uri": uri, "split": split}
+            | {"content": (contents or {}).get(uri)}
             for n, (person, uri, split) in enumerate(rows)
         ],
         schema=VIDEOS,
@@ -92,10 +97,10 @@ def test_every_leak_is_found_in_any_order(data, rows):
 
 
 def test_a_content_in_two_splits_is_found_under_both_names():
-    videos = table(("p1", "a", "train"), ("p2", "b", "test"), ("p3", "c", "test"))
-    contents = {"a": "same", "b": "same", "c": "other"}
-    assert find_leaks(videos, contents) == [Leak("content", "a = b", ("test", "train"))]
-    assert find_leaks(videos, {"b": "same", "c": "same"}) == []
+    rows = ("p1", "a", "train"), ("p2", "b", "test"), ("p3", "c", "test")
+    videos = table(*rows, contents={"a": "same", "b": "same", "c": "other"})
+    assert find_leaks(videos) == [Leak("content", "a = b", ("test", "train"))]
+    assert find_leaks(table(*rows, contents={"b": "same", "c": "same"})) == []
 
 
 def test_a_copy_of_a_video_is_a_leak_and_a_similar_video_is_none(tmp_path):
@@ -108,10 +113,13 @@ def test_a_copy_of_a_video_is_a_leak_and_a_similar_video_is_none(tmp_path):
         (tmp_path / name).write_bytes(data)
     names = ["copy", "longer", "head", "tail", "short", "other", "empty", "missing"]
     rows = [(None, str(tmp_path / f"{name}.mp4"), "test") for name in names]
-    videos = table((None, str(tmp_path / "a.mp4"), "train"), *rows)
-    contents = contents_of(videos)
+    rows.append((None, str(tmp_path / "a.mp4"), "train"))
+    found = contents_of(uri for _, uri, _ in rows)
+    assert isinstance(found[f"{tmp_path}/missing.mp4"], FileNotFoundError)
+    contents = {uri: content for uri, content in found.items() if isinstance(content, str)}
     assert len(set(contents.values())) == len(names) - 1
-    (leak,) = find_leaks(videos, contents)
+    videos = table(*rows, contents=contents)
+    (leak,) = find_leaks(videos)
     assert leak.item == f"{tmp_path}/a.mp4 = {tmp_path}/copy.mp4"
     with pytest.raises(LeakError, match=r"copy\.mp4 is in test and train"):
-        require_no_leaks(videos, contents)
+        require_no_leaks(videos)

@@ -22,6 +22,7 @@ GOOD = [
 ]
 REVERSED = {"uri": "3.mp4", "participant_id": "b", "label": 1, "intervals": [[2, 1], [3, 4]]}
 ESCAPES = {"uri": "../out.mp4"}
+HOSTILE = "[red]x[\u2215red]\x1b[2J\n\r\u202e.mp4"
 
 
 @pytest.fixture
@@ -31,6 +32,8 @@ def archive(tmp_path, monkeypatch):
     entry = tmp_path / "entry.yaml"
     entry.write_text("title: mine\nreader: table\nexpected: {videos: 2, participants: 2}\n")
     root = tmp_path / "videos.jsonl"
+    for name in ("1.mp4", "2.mp4", "3.mp4", HOSTILE):
+        (tmp_path / name).write_text(name)
 
     def write(*rows):
         root.write_text("\n".join(json.dumps(row) for row in rows))
@@ -125,7 +128,7 @@ def test_findings_of_other_stages_count(archive, ah_ray, tmp_path):
 
 
 def test_names_are_neither_markup_nor_commands_of_the_terminal(archive, ah_ray):
-    hostile = {"uri": "[red]x[/red]\x1b[2J\n\r\u202e.mp4", "label": 7, "split": "[/]\x1b[2J"}
+    hostile = {"uri": HOSTILE, "label": 7, "split": "[/]\x1b[2J"}
     hostile |= {"video_id": "../../[/id]\x1b]0;t\x07"}
     options = archive(*GOOD, hostile, hostile | {"label": 0})
     code, shown = ah_ray(*options)
@@ -152,6 +155,32 @@ def test_a_wrong_call_is_no_finding(ah_ray, arguments, problem):
     code, shown = ah_ray(*arguments)
     assert code == 2
     assert problem is None or problem in shown
+
+
+def test_a_file_that_is_not_there_is_a_finding_and_a_changed_one_another_content(
+    archive, ah_ray, tmp_path
+):
+    videos = tmp_path / "run" / "videos"
+
+    def contents():
+        rows = storage.read_table(str(videos), schemas.VIDEOS).to_pylist()
+        return {Path(row["uri"]).name: row["content"] for row in rows}
+
+    options = archive(*GOOD)
+    assert ah_ray("check", *options)[0] == 0
+    before = contents()
+    (tmp_path / "1.mp4").write_text("another")
+    (tmp_path / "2.mp4").rename(tmp_path / "moved.mp4")
+    code, shown = ah_ray("check", *options)
+    assert code == 1
+    assert "missing_file" in shown
+    after = contents()
+    assert before.keys() == {"1.mp4", "2.mp4"}
+    assert after.keys() == {"1.mp4"}
+    assert None not in before.values()
+    assert after["1.mp4"] != before["1.mp4"]
+    (tmp_path / "1.mp4").unlink()
+    assert ah_ray("check", *options)[0] == 2
 
 
 def test_an_archive_that_cannot_be_read_is_no_finding(archive, ah_ray):

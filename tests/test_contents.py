@@ -1,0 +1,46 @@
+"""The hash of a file's content: the same wherever it lies, another when anything is changed."""
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from ah_ray import storage
+from ah_ray.contents import content_hash, contents_of
+
+LARGE = bytes(range(256)) * 20_000  # 5 MB: a sample of it is read
+
+
+def written(path, data):
+    path.write_bytes(data)
+    return str(path)
+
+
+def test_a_copy_in_another_storage_has_the_same_content(tmp_path):
+    for name, data in {"small": b"12345", "large": LARGE, "empty": b""}.items():
+        storage.write_bytes(f"memory://contents/{name}", data)
+        here = content_hash(written(tmp_path / name, data))
+        assert content_hash(f"memory://contents/{name}") == here
+
+
+@given(st.binary(min_size=1, max_size=1000), st.data())
+def test_any_change_of_a_small_file_is_seen(data, draw):
+    index = draw.draw(st.integers(0, len(data) - 1))
+    changed = data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :]
+    for name, content in (("a", data), ("b", changed), ("c", data + b"x")):
+        storage.write_bytes(f"memory://contents/{name}", content)
+    assert len({content_hash(f"memory://contents/{name}") for name in "abc"}) == 3
+
+
+def test_a_large_file_is_sampled_at_both_ends_and_between(tmp_path):
+    whole = content_hash(written(tmp_path / "whole", LARGE))
+    for index in (0, len(LARGE) // 2, len(LARGE) - 1):
+        changed = bytearray(LARGE)
+        changed[index : index + 2**19] = b"x" * len(changed[index : index + 2**19])
+        assert content_hash(written(tmp_path / "changed", bytes(changed))) != whole
+
+
+def test_what_cannot_be_read_says_why_and_costs_nobody_else(tmp_path):
+    good = written(tmp_path / "good", b"1")
+    missing = str(tmp_path / "missing")
+    found = contents_of([good, missing, good])
+    assert found[good] == content_hash(good)
+    assert isinstance(found[missing], FileNotFoundError)
