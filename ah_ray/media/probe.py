@@ -119,11 +119,18 @@ def pick_streams(
     there are CPUs, so threads of one decoder would only be in the way.
 
     Raises:
-        ItemError: ``no_video``, or ``too_large`` for what its header says.
+        ItemError: ``no_video``, ``unreadable``, or ``too_large`` for what its header says.
     """
     video, audio = container.streams.best("video"), container.streams.best("audio")
     if video is None:
         raise ItemError("no_video", f"{uri}: holds no video stream")
+    for stream in (video, audio):
+        if stream is not None and stream.codec_context is None:
+            raise ItemError("unreadable", f"{uri}: has {stream.type} that no decoder is known for")
+    if container.format.name == "asf" and video.codec_context.name in ("h264", "hevc"):
+        codec = video.codec_context.name
+        message = f"{uri}: {codec} in ASF does not say when pictures appear: convert it to MP4"
+        raise ItemError("unreadable", message)
     width, height = video.codec_context.width, video.codec_context.height
     if width * height > limits.max_pixels:
         message = f"{uri}: {width}x{height} pixels are more than limits.max_pixels allows"
@@ -142,8 +149,8 @@ def start_of(container: av.container.InputContainer) -> float:
 
 
 def states_times(container: Any) -> bool:
-    """Whether a file says when its pictures appear; AVI and ASF say when they are decoded."""
-    return container.format.name not in ("avi", "asf")
+    """Whether a file says when its pictures appear: AVI has but their places in a row."""
+    return bool(container.format.name != "avi")
 
 
 def shown_size(frame: av.VideoFrame, stream: Any) -> tuple[int, int]:
