@@ -3,6 +3,10 @@
 A run directory is one URI. A table is a folder of Parquet files in it, or a folder of
 ``key=value`` partitions; ``read_table`` reads either.
 
+A URI names one file or folder and nothing else: what has no protocol is a path on this machine
+whatever characters it holds, and fsspec's chains (``simplecache::s3://``, ``zip://a::b``) are
+refused. To look at a URI (``absolute``, ``local_path``, ``join``) connects to nothing.
+
 What is not there is a ``FileNotFoundError``. What a storage does not do, after all that its own
 client tries again, is a ``StorageError``. For S3 that client is s3fs: it waits 5 s for a connection
 and 15 s for more of an answer, asks up to 25 times when it is told to slow down, 5 times for a
@@ -12,8 +16,10 @@ those of AWS's clients (``AWS_MAX_ATTEMPTS``, ...) change that.
 
 from __future__ import annotations
 
+import glob
 import io
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -27,13 +33,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem, get_filesystem_class
+from fsspec.archive import AbstractArchiveFileSystem
 from fsspec.config import conf as fsspec_settings
-from fsspec.core import url_to_fs
+from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.reference import ReferenceFileSystem
 
 from ah_ray.schemas import stable_id
 
-_TEMPORARY = ".tmp-"  # prefix of names that no reader may look at
+_TEMPORARY = ".ah_ray-tmp-"  # prefix of names that no reader may look at; no user's own
+_PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_ON_TOP = (AbstractArchiveFileSystem, ChainedFileSystem, ReferenceFileSystem)
+_CHAIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*(::|://.*::))+[A-Za-z][A-Za-z0-9+.-]*://", re.DOTALL)
 
 # Files are read in pieces of this many bytes: s3fs's own 50 MiB would fetch most of a video for
 # its headers. The least that S3 takes as a part of an upload.
@@ -90,17 +102,61 @@ def _asks(function: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[st
     return asking
 
 
+def protocol(uri: str) -> str:
+    """How ``uri`` is reached, such as ``s3``; ``file`` when it is on this machine's disk.
+
+    Raises:
+        ValueError: it is a chain, or has a character that no name can have.
+    """
+    if "\0" in uri:  # the C libraries would read only what is before it
+        raise ValueError(f"{uri!r} has a zero byte")
+    if _CHAIN.match(uri):
+        raise ValueError(f"{uri} is a chain of filesystems: name the file itself")
+    match = _PROTOCOL.match(uri)
+    return "file" if match is None or match[1] == "local" else match[1]
+
+
+@_asks
+def filesystem_of(uri: str) -> tuple[AbstractFileSystem, str]:
+    """The filesystem of ``uri`` and its path there; unlike fsspec's ``url_to_fs``, never a chain.
+
+    Raises:
+        ImportError: the protocol needs a package that is not installed.
+        ValueError: the protocol is unknown, or ``uri`` is a chain.
+    """
+    if (path := local_path(uri)) is not None:
+        return LocalFileSystem(), str(path)
+    kind = _filesystem_class(uri)
+    filesystem = kind(**kind._get_kwargs_from_urls(uri))
+    return filesystem, filesystem._strip_protocol(uri)
+
+
+def _filesystem_class(uri: str) -> type[AbstractFileSystem]:
+    """What reaches a remote ``uri``; imported, but nothing is connected to."""
+    kind: type[AbstractFileSystem] = get_filesystem_class(protocol(uri))
+    if issubclass(kind, _ON_TOP):
+        raise ValueError(f"{protocol(uri)}:// stands on top of other filesystems: name the file")
+    return kind
+
+
 def _fresh(uri: str) -> tuple[Any, str]:
     """The filesystem and path of ``uri``, without a listing that others have outdated."""
-    filesystem, path = url_to_fs(uri)
+    filesystem, path = filesystem_of(uri)
     filesystem.invalidate_cache()
     return filesystem, path
 
 
 def absolute(uri: str) -> str:
-    """``uri`` with a local path made absolute, so that every worker understands it."""
-    filesystem, path = url_to_fs(uri)
-    return str(path) if isinstance(filesystem, LocalFileSystem) else uri.rstrip("/")
+    """``uri`` with a local path made absolute, so that every worker understands it.
+
+    Raises:
+        ImportError: the protocol needs a package that is not installed.
+        ValueError: the protocol is unknown, or ``uri`` is a chain.
+    """
+    if (path := local_path(uri)) is not None:
+        return str(path)
+    _filesystem_class(uri)
+    return uri.rstrip("/")
 
 
 def join(uri: str, *parts: str) -> str:
@@ -116,9 +172,13 @@ def join(uri: str, *parts: str) -> str:
 
 
 def local_path(uri: str) -> Path | None:
-    """The path behind ``uri`` when it is on this machine's disk, else None."""
-    filesystem, path = url_to_fs(uri)
-    return Path(path) if isinstance(filesystem, LocalFileSystem) else None
+    """The absolute path behind ``uri`` when it is on this machine's disk, else None."""
+    if protocol(uri) != "file":
+        return None
+    path = uri[match.end() :] if (match := _PROTOCOL.match(uri)) else uri
+    if path == "~" or path.startswith("~/"):  # no other name that starts so means a home
+        path = os.path.expanduser(path)
+    return Path.cwd() / path
 
 
 @_asks
@@ -129,10 +189,17 @@ def exists(uri: str) -> bool:
 
 
 @_asks
+def is_glob(uri: str) -> bool:
+    """Whether ``uri`` is a pattern: has a wildcard, and is not itself a file or folder."""
+    filesystem, path = _fresh(uri)
+    return glob.has_magic(path) and not filesystem.exists(path)
+
+
+@_asks
 def list_files(uri: str) -> list[str]:
     """Every file below the folder ``uri``, or matched by it when it is a glob; sorted full URIs."""
     filesystem, path = _fresh(uri)
-    if any(character in path for character in "*?[") and not filesystem.exists(path):
+    if is_glob(uri):
         listed = filesystem.glob(path, detail=True).items()
         found = [p for p, info in listed if info.get("type") != "directory"]
     else:
@@ -280,7 +347,12 @@ def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
 def remove(uri: str) -> None:
     """Delete a file or folder if it is there."""
     filesystem, path = _fresh(uri)
-    if filesystem.exists(path):
+    if not filesystem.exists(path):
+        return
+    if glob.has_magic(path) and not isinstance(filesystem, LocalFileSystem):
+        for file in filesystem.find(path):  # ``rm`` would take the name for a pattern
+            filesystem.rm_file(file)
+    else:
         filesystem.rm(path, recursive=True)
 
 
@@ -319,10 +391,18 @@ def localize(uri: str) -> Path:
     name = PurePosixPath(remote).name
 
     def fetch(folder: Path) -> None:
-        folder.mkdir(parents=True)
-        filesystem.get(remote, str(folder / name), recursive=True)
+        get(uri, folder / name)
 
     return cached_folder(stable_id(uri, *state), fetch) / name
+
+
+@_asks
+def get(uri: str, target: Path) -> None:
+    """Copy a file or a folder to a local path."""
+    filesystem, path = _fresh(uri)
+    files = filesystem.find(path)
+    # Both as lists, for a single name would be taken for a pattern.
+    filesystem.get(files, [f"{target}{file.removeprefix(path)}" for file in files])
 
 
 @_asks

@@ -363,8 +363,8 @@ def test_a_failed_download_leaves_nothing_and_is_tried_again(bucket, monkeypatch
     filesystem = fsspec.core.url_to_fs(uri)[0]
 
     def fail(remote, local, **kwargs):
-        Path(local).mkdir()
-        (Path(local) / "a.bin").write_bytes(b"o")
+        Path(local[0]).parent.mkdir(parents=True)
+        Path(local[0]).write_bytes(b"o")
         raise OSError("the line is dead")
 
     with monkeypatch.context() as patch:

@@ -6,6 +6,7 @@ participant. What happens when they are odd or disagree is stated in ``ah_ray.fi
 
 from __future__ import annotations
 
+import glob
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -202,7 +203,7 @@ def _read_text(uri: str) -> str:
 
 def _only_match(root: str, pattern: str) -> str:
     """The one file below ``root`` that matches ``pattern``."""
-    matches = storage.list_files(storage.join(root, pattern))
+    matches = storage.list_files(storage.join(glob.escape(root), pattern))
     if len(matches) != 1:
         raise ConfigError(
             storage.join(root, pattern),

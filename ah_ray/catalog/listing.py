@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import os
+from glob import has_magic
 from pathlib import PurePosixPath
 from typing import NamedTuple
-
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
 from ah_ray import storage
 
 VIDEO_EXTENSIONS = frozenset(
     {"3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4"}
     | {"mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"}
+)
+
+
+# Where a table may say that its videos are, besides where it is itself: a row must not make
+# workers call any address that somebody wrote into it.
+_STORES = frozenset(
+    {"file", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "oci", "oss"}
 )
 
 
@@ -37,6 +42,20 @@ def is_video(path: str) -> bool:
     return PurePosixPath(path).suffix.lstrip(".").lower() in VIDEO_EXTENSIONS
 
 
+def resolve(uri: str, folder: str) -> str:
+    """The full URI of a video that a table in ``folder`` names; nothing is connected to.
+
+    Raises:
+        ImportError: its protocol needs a package that is not installed.
+        ValueError: it leads out of the folder, or is no URI that a table may name.
+    """
+    protocol = storage.protocol(uri)
+    if protocol not in _STORES | {storage.protocol(folder)}:
+        raise ValueError(f"{uri} is nowhere that a table may point to ({protocol}://)")
+    in_full = uri.startswith(("/", f"{protocol}://", "local://"))
+    return storage.absolute(uri if in_full else storage.join(folder, uri))
+
+
 def files_below(root: str) -> Listing:
     """Every file of a folder, a glob or a single file.
 
@@ -45,11 +64,12 @@ def files_below(root: str) -> Listing:
     named them; links that an archive holds are followed when they are files inside of it.
     """
     uris = storage.list_files(root)
-    filesystem, path = url_to_fs(root)
-    local = isinstance(filesystem, LocalFileSystem)
+    local = storage.local_path(root) is not None
+    filesystem, path = storage.filesystem_of(root)
     base = path if local else filesystem.unstrip_protocol(path)
-    plain = itertools.takewhile(lambda part: not set("*?[") & set(part), base.split("/"))
-    base = "/".join(plain).rstrip("/")
+    if storage.is_glob(root):
+        base = "/".join(itertools.takewhile(lambda part: not has_magic(part), base.split("/")))
+    base = base.rstrip("/")
     named = uris == [base]
     if named:
         base = base.rpartition("/")[0]

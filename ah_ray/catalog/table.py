@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ah_ray import storage
 from ah_ray.catalog.entry import CatalogEntry
+from ah_ray.catalog.listing import resolve
 from ah_ray.catalog.rows import (
     Catalog,
     Rows,
@@ -80,8 +81,7 @@ def _video(
     if not isinstance(uri := stated.get("uri"), str):
         return None, [note(where, "bad_row", f"{where} has the uri {shown(uri)}")]
     try:
-        in_full = "://" in uri or uri.startswith("/")
-        resolved = storage.absolute(uri if in_full else storage.join(folder, uri))
+        resolved = resolve(uri, folder)
     except (ImportError, ValueError) as error:
         kind = "unsafe_key" if ".." in PurePosixPath(uri).parts else "bad_row"
         return None, [note(where, kind, f"{where}: {error}")]

@@ -27,6 +27,7 @@ from ah_ray.media.probe import (
     open_media,
     pick_streams,
     start_of,
+    states_times,
     time_left,
 )
 from ah_ray.media.segment import Span
@@ -184,26 +185,32 @@ class _Times(NamedTuple):
     Attributes:
         shown: of every picture, sorted.
         keys: of those that decoding can start with and ffmpeg can seek to, sorted.
+        late_s: by how much ffmpeg shows all pictures too late: where a file states no times (AVI),
+            it counts from when the decoder hands out the first.
     """
 
     shown: list[float]
     keys: list[float]
+    late_s: float = 0.0
 
 
 def _picture_times(path: Path, limits: LimitsConfig, left: Callable[[], float]) -> _Times:
     """Read from the packets; nothing is decoded for that."""
-    times = _Times([], [])
+    shown, keys, late_s = [], [], 0.0
     with open_media(str(path), limits) as container:
         video, _ = pick_streams(container, str(path), limits)
-        start = start_of(container)
-        sought = container.format.name != "avi"  # ffmpeg loses count of AVI's empty packets
+        start, stated = start_of(container), states_times(container)
         for packet in container.demux(video):
             left()
-            if packet.pts is not None:
-                times.shown.append(float(packet.pts * packet.time_base) - start)
-                if sought and packet.is_keyframe:
-                    times.keys.append(times.shown[-1])
-    return _Times(sorted(times.shown), sorted(times.keys))
+            moment = packet.pts if stated else packet.dts
+            if moment is not None:
+                shown.append(float(moment * packet.time_base) - start)
+                if stated and packet.is_keyframe:  # ffmpeg loses count of AVI's empty packets
+                    keys.append(shown[-1])
+        held = video.codec_context.reorder_depth
+        if not stated and 0 < held < len(shown):
+            late_s = shown[held] - shown[0]
+    return _Times(sorted(shown), sorted(keys), late_s)
 
 
 def _runs(spans: Mapping[str, Span], info: MediaInfo) -> Iterator[dict[str, Span]]:
@@ -236,7 +243,8 @@ def _command(
         sound = ffmpeg.input(f"anullsrc=r={AUDIO_HZ}:cl=mono", f="lavfi")
     # Turned, deinterlaced and resampled once, then shared by all clips. Sound that starts late or
     # ends before the picture is continued with silence, as ``decode`` does.
-    pictures = picture[str(info.video_stream)].filter("bwdif", **DEINTERLACE)
+    pictures = picture[str(info.video_stream)].filter("setpts", f"PTS-{times.late_s:.6f}/TB")
+    pictures = pictures.filter("bwdif", **DEINTERLACE)
     pictures = pictures.filter("scale", "trunc(iw/2)*2", "trunc(ih/2)*2").split()  # x264 wants even
     sounds = sound.filter("aresample", **{"async": 1, "first_pts": 0}).filter("apad").asplit()
     voices = sounds[len(spans)].filter("aresample", AUDIO_HZ)

@@ -11,19 +11,24 @@ from typing import Any
 
 import av
 import av.container
+import av.logging
 
 from ah_ray import storage
 from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
 
+av.logging.set_level(av.logging.PANIC)  # what libav calls errors is counted, but not printed
+
 # Only demuxers of self-contained files, and only the protocol of the file itself: a playlist or
 # a concat script with a video's name must not make a worker read other files or addresses.
 SAFE_OPTIONS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,asf,ogg",
     "protocol_whitelist": "file",
 }
 
 
+# Formats that do not state how long they are, so that libav guesses and may lack seconds.
+_UNSTATED = ("flv", "mpeg", "mpegts")
 # Where a file does not say when its picture ends, so much of its end is read, in seconds.
 _END_S = 20.0
 
@@ -114,11 +119,18 @@ def pick_streams(
     there are CPUs, so threads of one decoder would only be in the way.
 
     Raises:
-        ItemError: ``no_video``, or ``too_large`` for what its header says.
+        ItemError: ``no_video``, ``unreadable``, or ``too_large`` for what its header says.
     """
     video, audio = container.streams.best("video"), container.streams.best("audio")
     if video is None:
         raise ItemError("no_video", f"{uri}: holds no video stream")
+    for stream in (video, audio):
+        if stream is not None and stream.codec_context is None:
+            raise ItemError("unreadable", f"{uri}: has {stream.type} that no decoder is known for")
+    if container.format.name == "asf" and video.codec_context.name in ("h264", "hevc"):
+        codec = video.codec_context.name
+        message = f"{uri}: {codec} in ASF does not say when pictures appear: convert it to MP4"
+        raise ItemError("unreadable", message)
     width, height = video.codec_context.width, video.codec_context.height
     if width * height > limits.max_pixels:
         message = f"{uri}: {width}x{height} pixels are more than limits.max_pixels allows"
@@ -134,6 +146,11 @@ def pick_streams(
 def start_of(container: av.container.InputContainer) -> float:
     """Where the file's clock starts, in seconds; every time of ours counts from here."""
     return float((container.start_time or 0) / av.time_base)
+
+
+def states_times(container: Any) -> bool:
+    """Whether a file says when its pictures appear: AVI has but their places in a row."""
+    return bool(container.format.name != "avi")
 
 
 def shown_size(frame: av.VideoFrame, stream: Any) -> tuple[int, int]:
@@ -163,12 +180,13 @@ def probe(uri: str, limits: LimitsConfig = LimitsConfig()) -> MediaInfo:
     """
     with open_media(uri, limits) as container:
         video, audio = pick_streams(container, uri, limits)
-        first = _first_frame(container, video, time_left(uri, limits))
+        left = time_left(uri, limits)
+        first = _first_frame(container, video, left)
         if first is None:
             raise ItemError("unreadable", f"{uri}: the video stream holds no frame")
-        duration_s = _duration_s(container, video)
-        if duration_s is None or not 0 < duration_s < float("inf"):
-            raise ItemError("no_duration", f"{uri}: the file does not say how long it is")
+        duration_s = _duration_s(container, video, left)
+        if not 0 < duration_s < float("inf"):
+            raise ItemError("no_duration", f"{uri}: has no length")
         if duration_s > limits.max_duration_s:
             message = f"{uri}: {duration_s:.0f} s are more than limits.max_duration_s allows"
             raise ItemError("too_long", message)
@@ -193,23 +211,53 @@ def _first_frame(container: Any, video: Any, left: Callable[[], float]) -> av.Vi
     return None
 
 
-def _duration_s(container: Any, video: Any) -> float | None:
-    """From the start of the file to the end of its picture, as far as the file says."""
-    start = start_of(container)
-    if container.format.name in ("mpeg", "mpegts"):  # state nothing; libav's guess may lack seconds
-        return _last_end_s(container, video) - start
+def stated_end_s(container: Any, video: Any) -> float | None:
+    """When the file says that its picture ends, on its own clock; None if it does not say."""
+    if container.format.name in _UNSTATED:
+        return None
     if video.duration is not None:
-        return float((video.start_time or 0) + video.duration) * float(video.time_base) - start
+        return float((video.start_time or 0) + video.duration) * float(video.time_base)
     if (stated := _matroska_duration(video)) is not None:
+        return stated
+    if container.duration is None:
+        return None
+    return start_of(container) + float(container.duration / av.time_base)
+
+
+def _duration_s(container: Any, video: Any, left: Callable[[], float]) -> float:
+    """From the start of the file to the end of its picture, as stated or else as it is."""
+    stated, start = stated_end_s(container, video), start_of(container)
+    if stated is not None and 0 < stated - start < float("inf"):
         return stated - start
-    return None if container.duration is None else container.duration / av.time_base
+    return _last_end_s(container, video, left) - start
 
 
-def _last_end_s(container: Any, video: Any) -> float:
-    """When the last picture ends, on the file's clock; read from the end of the file."""
-    if container.duration is not None:
-        end = (container.start_time or 0) + container.duration
-        container.seek(max(end - round(_END_S * av.time_base), container.start_time or 0))
-    frame_s = 1 / float(video.average_rate or 25)
-    ends = (p.pts * p.time_base for p in container.demux(video) if p.pts is not None)
-    return float(max(ends, default=0)) + frame_s
+def _last_end_s(container: Any, video: Any, left: Callable[[], float]) -> float:
+    """When the last picture ends, on the file's clock; read from its packets.
+
+    From those at the end of the file if libav has a guess where that is, else from all.
+    """
+    start, end = container.start_time or 0, 0.0
+    with suppress(av.FFmpegError):
+        if container.duration is not None:
+            near = start + container.duration - round(_END_S * av.time_base)
+            container.seek(max(near, start))
+        end = _end_of_packets(container, video, left)
+    if not end:
+        container.seek(start)
+        end = _end_of_packets(container, video, left)
+    return end
+
+
+def _end_of_packets(container: Any, video: Any, left: Callable[[], float]) -> float:
+    """When the last picture ends of those that follow in the file; 0 when none does."""
+    last, length, stated = None, 0, states_times(container)
+    for packet in container.demux(video):
+        left()
+        moment = packet.pts if stated else packet.dts
+        if moment is not None and (last is None or moment >= last):
+            last, length = moment, packet.duration or 0
+    if last is None:
+        return 0.0
+    length_s = float(length * video.time_base) or 1 / float(video.average_rate or 25)
+    return float(last * video.time_base) + length_s

@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from fsspec.core import url_to_fs
-
 from ah_ray import storage
 
 MARKER = "complete.json"  # written last: what ``Checkpoint`` holds, but for the place
@@ -100,7 +98,7 @@ def delete_incomplete(store: str) -> None:
 
 def upload(folder: Path, uri: str) -> None:
     """Copy the files of one node's part of a checkpoint to its folder."""
-    filesystem, path = url_to_fs(uri)
+    filesystem, path = storage.filesystem_of(uri)
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         target = f"{path}/{file.relative_to(folder).as_posix()}"
         filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
@@ -127,14 +125,14 @@ def publish(checkpoint: Checkpoint, uri: str, files: Mapping[str, bytes], marker
     storage.remove(uri)
     source, target = storage.local_path(checkpoint.uri), storage.local_path(uri)
     if source is None or target is None:
-        filesystem, path = url_to_fs(uri)
-        origin = url_to_fs(checkpoint.uri)[1]
+        filesystem, path = storage.filesystem_of(uri)
+        origin = storage.filesystem_of(checkpoint.uri)[1]
         for name in sorted(set(names) - set(files) - {marker}):
-            filesystem.copy(f"{origin}/{name}", f"{path}/{name}")
+            filesystem.cp_file(f"{origin}/{name}", f"{path}/{name}")  # ``copy`` reads patterns
         for name in sorted(files, key=lambda name: name == marker):
             storage.write_bytes(storage.join(uri, name), files[name])
         if marker not in files:
-            filesystem.copy(f"{origin}/{marker}", f"{path}/{marker}")
+            filesystem.cp_file(f"{origin}/{marker}", f"{path}/{marker}")
         return
     # Beside the checkpoint and not beside the members: there, a folder is a member.
     with storage.temporary_sibling(source) as staged:

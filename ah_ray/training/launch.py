@@ -19,7 +19,6 @@ import pyarrow.fs
 import ray
 import ray.train
 import ray.util
-from fsspec.core import url_to_fs
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -63,7 +62,7 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
     resources: dict[str, float] = {"CPU": settings.cpus_per_node}
     if settings.use_gpu:
         resources["GPU"] = settings.processes_per_node
-    filesystem, path = url_to_fs(job.store)
+    filesystem, path = storage.filesystem_of(job.store)
     storage.remove(storage.join(job.store, "ray"))
     trainer = DataParallelTrainer(
         _train_on_node,
@@ -171,9 +170,8 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
         localize_rows(job.rows, Path(paths.rows))
         if job.validation and paths.validation:
             localize_rows(job.validation, Path(paths.validation))
-        if newest is not None and paths.resume != newest.uri:
-            filesystem, path = url_to_fs(newest.uri)
-            filesystem.get(path, paths.resume, recursive=True)
+        if newest is not None and paths.resume and paths.resume != newest.uri:
+            storage.get(newest.uri, Path(paths.resume))
         Path(paths.output).mkdir(parents=True, exist_ok=True)
         kernel, note = attention_kernel(job.model.attention, node.use_gpu)
         report = _Report(job, paths, note, newest) if rank == 0 else None

@@ -92,7 +92,7 @@ def test_killed_while_preparing_continues_to_the_same_manifest(
                 assert Path(row[column]).exists()
                 row[column] = row[column].replace(str(copy_of_demo), str(demo))
     assert finished == undisturbed
-    assert not list((copy_of_demo / "media").rglob(".tmp-*"))
+    assert not list((copy_of_demo / "media").rglob(".ah_ray-tmp-*"))
 
 
 def test_settings_of_a_run_cannot_change(copy_of_demo: Path, same_inputs: list[str]) -> None:

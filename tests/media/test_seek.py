@@ -9,6 +9,7 @@ import pytest
 
 from ah_ray.media import cut as cutting
 from ah_ray.media import decode as decoding
+from ah_ray.media import reading
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.probe import probe
@@ -40,7 +41,7 @@ def test_a_sought_clip_is_the_one_that_is_read_up_to(long, tmp_path, monkeypatch
     run_ffmpeg("-i", str(long), *KINDS[kind], str(path))
     together = dict(decode(str(path), SPANS, MEDIA))
     sought = []
-    monkeypatch.setattr(decoding, "_seek", spied(decoding._seek, sought))
+    monkeypatch.setattr(decoding, "seek", spied(decoding.seek, sought))
     for index, span in enumerate(SPANS):
         ((_, alone),) = decode(str(path), [span], MEDIA)
         assert isinstance(alone, DecodedClip), alone
@@ -68,7 +69,7 @@ def spied(function, calls):
 
 def test_reading_stops_when_the_last_clip_is_complete(long, monkeypatch):
     read = []
-    monkeypatch.setattr(decoding._Pictures, "take", spied(decoding._Pictures.take, read))
+    monkeypatch.setattr(reading._Pictures, "take", spied(reading._Pictures.take, read))
     list(decode(str(long), [Span(1.0, 3.0)], MEDIA))
     assert 10 <= len(read) < 60  # of a thousand
     read.clear()
