@@ -1,26 +1,33 @@
-"""A member of the ensemble as data: a folder with weights or an adapter, and ``member.yaml``.
+"""A member of the ensemble as data: a folder with weights or an adapter, and its card.
 
-``member.yaml`` states everything that scoring must do as training did. It is written last, so a
-folder without it is not a member yet.
+The card is ``member.yaml``, which states everything that scoring must do as training did, and
+``seen.parquet``, which lists every video that the member has learned from or was chosen by: too
+many for YAML. ``member.yaml`` is written last, so a folder without it is not a member yet.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pyarrow as pa
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from ah_ray import storage
+from ah_ray import lineage, schemas, storage
+from ah_ray.checkpoints import is_hub_id
 from ah_ray.config import MediaConfig, ModelConfig, Name, RunConfig, SegmentationConfig
+from ah_ray.contents import contents_of
 from ah_ray.errors import ConfigError
 from ah_ray.tasks import Prompt, Task, load_task
 from ah_ray.yaml_objects import Frozen, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
+SEEN_FILE = "seen.parquet"  # ``schemas.SEEN``; a member that somebody wrote by hand has none
+_CARD = (f"/{MEMBER_FILE}", f"/{SEEN_FILE}")
 
 
 class MemberCard(Frozen):
@@ -34,7 +41,8 @@ class MemberCard(Frozen):
             member was trained with, so that it is asked just that wherever it is scored; a card
             that somebody writes may name a task instead.
         prompt: which wording of the task.
-        model: the base model it was tuned from.
+        model: the base model it was tuned from. A path that begins with ``.`` or ``..`` starts in
+            the member's folder, so that a run can be moved.
         media: what the model saw of a clip.
         segmentation: how its training videos were cut.
         trained: how it came about (recipe, counts, versions), for people.
@@ -105,9 +113,18 @@ def is_complete(uri: str) -> bool:
     return storage.exists(storage.join(uri, MEMBER_FILE))
 
 
-def write_card(card: MemberCard) -> bytes:
-    """The content of ``member.yaml``."""
-    text: str = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def write_card(card: MemberCard, folder: str = "", root: str | None = None) -> bytes:
+    """The content of ``member.yaml``.
+
+    Args:
+        card: what to write.
+        folder: where the member will be.
+        root: what moves together with it: a model in there is named relative to ``folder``.
+    """
+    values = card.model_dump(mode="json")
+    if root is not None and card.model.path.startswith(f"{root}/"):
+        values["model"]["path"] = posixpath.relpath(card.model.path, folder)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text.encode()
 
 
@@ -124,7 +141,72 @@ def read_member(uri: str) -> Member:
         raise ConfigError(
             f"{path}: name", f"is {card.name}, but the folder is {folder}", "give both one name"
         )
-    return Member(uri, card)
+    return Member(uri, _with_whole_path(card, uri))
+
+
+def _with_whole_path(card: MemberCard, folder: str) -> MemberCard:
+    """``card`` with the place of its model resolved."""
+    stated = card.model.path
+    if stated.partition("/")[0] not in (".", ".."):
+        return card
+    protocol, mark, start = folder.rpartition("://")
+    whole = f"{protocol}{mark}{posixpath.normpath(posixpath.join(start, stated))}"
+    return card.model_copy(update={"model": card.model.model_copy(update={"path": whole})})
+
+
+def member_fingerprint(member: Member) -> str:
+    """A fingerprint of all that a member's answers depend on: weights, question and inputs.
+
+    The files of its folder and of its base model are known by what they hold, wherever they lie; a
+    model of a hub by its id. The attention kernel changes the speed alone.
+
+    Raises:
+        ConfigError: the base model is not the one that its adapter was trained on.
+        StorageError: a file cannot be read.
+    """
+    card = member.card
+    base = model_fingerprint(card.model.path) if card.weights == "adapter" else None
+    trained_on = card.trained.get("base")
+    if base is not None and trained_on not in (None, base):
+        raise ConfigError(
+            card.model.path,
+            f"has changed since the adapter {member.uri} was trained on it",
+            "bring the model back, or delete the member and train it again",
+        )
+    return lineage.fingerprint(
+        model_fingerprint(member.uri),
+        base,
+        card.weights,
+        card.task.model_dump(include={"name", "positive", "negative", "answer"}),
+        card.wording.model_dump(),
+        card.model.model_dump(exclude={"path", "attention"}),
+        card.media.model_dump(),
+    )
+
+
+def model_fingerprint(path: str) -> str:
+    """A fingerprint of the files of a model or adapter (``content_hash``), or of a hub's id.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    if is_hub_id(path):
+        return lineage.fingerprint(path)
+    files = [file for file in storage.list_files(path) if not file.endswith(_CARD)]
+    contents = contents_of(files)
+    for content in contents.values():
+        if isinstance(content, OSError):
+            raise content
+    folder = storage.absolute(path)
+    return lineage.fingerprint(sorted((f.removeprefix(folder), contents[f]) for f in files))
+
+
+def read_seen(member: Member) -> pa.Table | None:
+    """What a member has seen (``schemas.SEEN``); None when it does not state that."""
+    path = storage.join(member.uri, SEEN_FILE)
+    if not storage.exists(path):
+        return None
+    return storage.read_table(path, schemas.SEEN)
 
 
 def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
@@ -137,6 +219,7 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
     Raises:
         ConfigError: there is none, a named one is missing, or they do not go together.
     """
+    uri = storage.absolute(uri)
     complete = {
         file.rsplit("/", 2)[-2]
         for file in storage.list_files(uri)

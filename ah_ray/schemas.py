@@ -46,10 +46,7 @@ CLIPS = pa.schema(
         ("has_audio", pa.bool_()),  # false: the model hears silence
         ("damage", pa.int32()),  # decoder errors inside the clip, met when its file was cut
         ("bucket", pa.string()),  # frames x height x width that the model sees
-        (
-            "made_from",
-            pa.string(),
-        ),  # fingerprint of the video's facts and the rule
+        ("made_from", pa.string()),  # ``lineage``: the video's facts and the rule
     ]
 )
 
@@ -60,16 +57,13 @@ PREDICTIONS = pa.schema(
         ("status", pa.string()),  # ok, unparseable or error
         ("answer", pa.int8()),  # 1, 0, or null unless status is ok
         ("p_yes", pa.float64()),  # P(positive answer | one of the two answers)
-        (
-            "mass",
-            pa.float64(),
-        ),  # probability of all options together; 1 - mass is for other words
+        ("mass", pa.float64()),  # probability of all options together; the rest: other words
         ("raw_text", pa.string()),  # what the model wrote
         ("damage", pa.int32()),  # decoder errors inside the clip; null when it was not decoded
         ("error_kind", pa.string()),
         ("error", pa.string()),
         ("attempts", pa.int32()),
-        ("made_from", pa.string()),  # fingerprint of the member, the settings and the content
+        ("made_from", pa.string()),  # ``lineage``: member, settings, content of the video
     ]
 )
 
@@ -99,6 +93,7 @@ VERDICTS = pa.schema(
         ("score", pa.float64()),  # mean of the members' scores
         ("status", pa.string()),  # ok, partial (some answer is missing) or undecided
         ("coverage", pa.float64()),  # usable answers / expected answers, 0 to 1
+        ("made_from", pa.string()),  # ``lineage``: rules, policies and all answers
     ]
 )
 
@@ -109,9 +104,24 @@ FINDINGS = pa.schema(
         ("kind", pa.string()),
         ("message", pa.string()),
         ("action", pa.string()),  # what was done about it
-        ("made_from", pa.string()),  # of a video that prepare left out: as in the clips table
+        ("made_from", pa.string()),  # ``lineage``, of prepare's; null of other stages
     ]
 )
+
+# What a member has seen: every video of its training and of what chose its checkpoint.
+SEEN = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("participant_id", pa.string()),
+        ("content", pa.string()),
+        ("label", pa.int8()),
+        ("role", pa.string()),  # training or validation
+        ("made_from", pa.string()),  # of its clips, as in the manifest
+    ]
+)
+
+#: The columns with URIs. What lies in the run directory is stored relative to it.
+URIS = ("uri", "source_uri", "media_uri", "audio_uri")
 
 SEVERITIES = ("error", "warning", "info")
 

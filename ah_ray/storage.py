@@ -296,11 +296,17 @@ def write_bytes(uri: str, data: bytes) -> None:
         os.replace(temporary, target)
 
 
-def write_table(table: pa.Table, uri: str) -> None:
-    """Write one Parquet file atomically."""
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The content of a Parquet file with ``table``."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    write_bytes(uri, sink.getvalue().to_pybytes())
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def write_table(table: pa.Table, uri: str) -> None:
+    """Write one Parquet file atomically."""
+    write_bytes(uri, parquet_bytes(table))
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, uri: str) -> None:
@@ -329,13 +335,28 @@ def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.
     return table.to_table()
 
 
-def replace_table(table: pa.Table, uri: str) -> None:
-    """Put ``table`` in place of all that a table's folder ``uri`` holds."""
-    old = list_files(uri)
-    part = join(uri, f"part-{stable_id(uuid.uuid4().hex)}.parquet")
-    write_table(table, part)  # first, so that a crash leaves rows twice rather than not at all
-    for file in old:
-        remove(file)
+def drop_rows(uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array]) -> pa.Table:
+    """Drop rows of a table, part by part; parts that lose none are left alone.
+
+    Args:
+        uri: the table's folder.
+        schema: its columns.
+        holds: which of some rows stay, as one boolean for each.
+
+    Returns:
+        The rows that were dropped.
+    """
+    dropped = [schema.empty_table()]
+    if not pc.all(holds(read_table(uri, schema)), min_count=0).as_py():
+        for part in list_files(uri):
+            table = read_table(part, schema)
+            stay = holds(table)
+            dropped.append(table.filter(pc.invert(stay)))
+            if not pc.any(stay, min_count=0).as_py():
+                remove(part)
+            elif len(dropped[-1]):
+                write_table(table.filter(stay), part)
+    return pa.concat_tables(dropped)
 
 
 def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import yaml
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -53,12 +54,12 @@ def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
     if not found.videos:
         problem = "names videos, but none of their files is there"
         raise ConfigError(f"catalog.root: {root}", problem, "check the path")
-    run.claim({"archive": storage.absolute(root)})
-    part = "part-0.parquet"
+    run.claim({"archive": run.inside(storage.absolute(root))})
     facts = yaml.safe_dump(entry.model_dump(exclude_defaults=True), allow_unicode=True)
     storage.write_bytes(run.path(_ENTRY), facts.encode())
-    storage.write_rows(found.findings, schemas.FINDINGS, f"{run.findings_path('catalog')}/{part}")
-    storage.write_rows(found.videos, schemas.VIDEOS, run.path("videos", part))
+    findings = storage.join(run.findings_path("catalog"), "part-0.parquet")
+    storage.write_rows(found.findings, schemas.FINDINGS, findings)
+    run.write_videos(pa.Table.from_pylist(found.videos, schema=schemas.VIDEOS))
     return found
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from ah_ray import storage
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
-from ah_ray.pipelines.prepare import in_scope, in_splits, lost_videos
+from ah_ray.pipelines.prepare import in_scope, in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import console
 
@@ -80,7 +80,7 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     archive = len(in_splits(run.videos(), splits, unlabelled=True))
     verdicts = run.verdicts()
     judged = set(verdicts["video_id"].to_pylist()) & expected
-    lost = (lost_videos(run, SCORING) & expected) - judged
+    lost = (run.left_out(SCORING) & expected) - judged
     if expected != judged | lost:
         unseen = sorted(expected - judged - lost)
         raise RuntimeError(f"{len(unseen)} videos have neither verdict nor finding: {unseen[:5]}")

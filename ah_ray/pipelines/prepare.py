@@ -1,22 +1,23 @@
 """Prepare: videos in, clip manifest out.
 
-    read videos -> drop done -> probe, segment, cut -> write manifest and findings
+    read videos -> drop stale, drop done -> probe, segment, cut -> write manifest and findings
 
 Each video is one unit of work: its clips and findings are written together, so that a video
-either is in the manifest whole or will be done by the next run.
+either is in the manifest whole or will be done by the next run. What was made from a video that the
+archive has changed since (its file, its label, its split) is stale (``lineage``) and done again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from ah_ray import schemas, storage
+from ah_ray import lineage, schemas, storage
 from ah_ray.cluster import connect
 from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, RunConfig, SegmentationConfig
 from ah_ray.errors import ConfigError, ItemError
@@ -27,7 +28,7 @@ from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split, training_spans
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
-from ah_ray.progress import StageProgress
+from ah_ray.progress import StageProgress, console
 
 Row = dict[str, Any]
 
@@ -65,6 +66,15 @@ class Manifest:
         how = (config.segmentation, config.media, config.prepare, config.limits)
         return cls(segmentation, splits, *how)
 
+    def rule_facts(self, lengths: Sequence[float]) -> dict[str, Any]:
+        """Everything that decides what a video's clips are, as plain values (see ``lineage``)."""
+        return {
+            "segmentation": self.rule.model_dump(),
+            "media": self.media.model_dump(),
+            **self.settings.model_dump(include={"clips", "no_audio"}),
+            "lengths": lineage.fingerprint(lengths),
+        }
+
     @property
     def writes_files(self) -> bool:
         """Whether clips are cut into files of their own."""
@@ -87,14 +97,19 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
     settings = manifest.settings.model_dump(include={"clips", "no_audio"})
     claimed = {"segmentation": manifest.rule.model_dump(), "media": manifest.media.model_dump()}
     run.claim(claimed | {"prepare": settings})
-    run.remember({"limit": limit})
     lengths = positive_lengths(run.videos(), manifest)
+    facts = {"rule": manifest.rule_facts(lengths), "limits": manifest.limits.model_dump(),
+             "splits": list(manifest.splits)}  # fmt: skip
+    manifests = run.settings().get("manifests", {}) | {manifest.segmentation: facts}
+    run.remember({"limit": limit, "manifests": manifests})
+    stale = drop_stale(run, manifest.segmentation)
     videos = in_scope(run, manifest.splits, unlabelled=manifest.segmentation == SCORING)
-    forget_passing_faults(run, manifest.segmentation)
     done = pa.array(prepared_videos(run, manifest.segmentation), pa.string())
     todo = videos.filter(pc.invert(pc.is_in(videos["video_id"], done)))
     before = len(videos) - len(todo)
     with StageProgress(f"prepare {manifest.segmentation}", len(todo), "videos", before) as progress:
+        if stale:
+            console.print(f"  {stale} videos have changed since: what was made of them is dropped")
         if not len(todo):
             return
         connect()
@@ -103,7 +118,7 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
             ray.data.from_arrow(todo)
             .repartition(target_num_rows_per_block=_part_size(len(todo), manifest.writes_files))
             .map_batches(
-                guarded(make_prepare_videos(run, manifest, lengths), run, manifest, attempts),
+                guarded(run, manifest, lengths, attempts),
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=manifest.settings.cpus_per_video,
@@ -157,38 +172,49 @@ def positive_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]:
 
 
 def prepared_videos(run: RunDirectory, segmentation: str) -> set[str]:
-    """The videos that are in a manifest or were left out of it."""
-    clips = storage.ids_in(run.clips_path(segmentation), schemas.CLIPS, "video_id")
-    return clips | lost_videos(run, segmentation)
+    """The videos that are in a manifest or were left out of it, as they are now."""
+    return set(run.clips(segmentation)["video_id"].to_pylist()) | run.left_out(segmentation)
 
 
-def lost_videos(run: RunDirectory, segmentation: str) -> set[str]:
-    """The videos that were left out of a manifest, each with a finding that says why."""
-    findings = storage.read_table(run.findings_path(f"prepare_{segmentation}"), schemas.FINDINGS)
-    left_out = findings.filter(pc.is_in(findings["kind"], pa.array(sorted(LEFT_OUT))))
-    return set(left_out["item_id"].to_pylist())
+def drop_stale(run: RunDirectory, segmentation: str) -> int:
+    """Drop the clips, their files and the findings that hold no more, and the passing faults.
 
-
-def forget_passing_faults(run: RunDirectory, segmentation: str) -> None:
-    """Drop the findings of videos that are to be tried again."""
+    Returns:
+        The number of videos that had any and are still in the catalog.
+    """
+    limits = run.settings()["manifests"][segmentation]["limits"]
+    current = run.made_from(segmentation) or {}
+    clips = set(current.values())
+    left_out = {lineage.left_out_made_from(made, limits) for made in clips}
+    stale = storage.drop_rows(
+        run.clips_path(segmentation), schemas.CLIPS, lambda table: lineage.holds(table, clips)
+    )
+    changed = set(stale["video_id"].to_pylist())
+    if segmentation == TRAINING:
+        for video_id in changed:
+            storage.remove(run.path("media", video_id))
     path = run.findings_path(f"prepare_{segmentation}")
-    findings = storage.read_table(path, schemas.FINDINGS)
-    lasting = findings.filter(pc.not_equal(findings["kind"], PASSING))
-    if len(lasting) < len(findings):
-        storage.replace_table(lasting, path)
+    dropped = storage.drop_rows(
+        path,
+        schemas.FINDINGS,
+        lambda table: pc.and_(
+            lineage.holds(table, clips | left_out), pc.not_equal(table["kind"], PASSING)
+        ),
+    ).to_pylist()
+    changed |= {row["item_id"] for row in dropped if row["kind"] in LEFT_OUT - {PASSING}}
+    return len(changed & current.keys())
 
 
 def guarded(
-    prepare_videos: Callable[[pa.Table], Counts],
-    run: RunDirectory,
-    manifest: Manifest,
-    attempts: Attempts,
+    run: RunDirectory, manifest: Manifest, lengths: Sequence[float], attempts: Attempts
 ) -> Callable[[pa.Table], Counts]:
-    """``prepare_videos`` for batches with videos that may take their worker down.
+    """``make_prepare_videos`` for batches with videos that may take their worker down.
 
     Ray starts such a batch again, and would do so for ever. From the second time on its videos go
     one by one, and one that did not come back ``_MAX_TRIES`` times is left out.
     """
+    prepare_videos = make_prepare_videos(run, manifest, lengths)
+    write = make_write(run, manifest, lengths)
 
     def prepare_batch(batch: pa.Table) -> Counts:
         with attempts.telling():
@@ -207,8 +233,7 @@ def guarded(
             video = batch.slice(index, 1)
             if tried >= _MAX_TRIES:
                 message = f"{video['uri'][0]}: the worker's process died {tried} times on it"
-                finding = note(video_id, "worker_died", message)
-                found = _write_part(run, manifest, video, [], [finding])
+                found = write(video, [Prepared([], [note(video_id, "worker_died", message)])])
             elif tried:
                 with attempts.trying([video_id], hang_s):
                     found = prepare_videos(video)
@@ -220,6 +245,13 @@ def guarded(
     return prepare_batch
 
 
+class Prepared(NamedTuple):
+    """What became of a video: its clips, and what is odd about it."""
+
+    clips: list[Row]
+    findings: list[Row]
+
+
 def make_prepare_videos(
     run: RunDirectory, manifest: Manifest, lengths: Sequence[float]
 ) -> Callable[[pa.Table], Counts]:
@@ -228,41 +260,54 @@ def make_prepare_videos(
     Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts. The
     function raises ``StorageError`` when the part cannot be written.
     """
+    write = make_write(run, manifest, lengths)
 
-    def prepare_videos(batch: pa.Table) -> Counts:
+    def prepared(video: Row) -> Prepared:
+        findings: list[Row] = []
+        try:
+            return Prepared(_prepare_video(run, manifest, lengths, video, findings), findings)
+        except ItemError as error:
+            findings.append(note(video["video_id"], error.kind, error.message))
+        except Exception as error:  # of ours; one video more or less does not end a job
+            message = f"{video['uri']}: {type(error).__name__}: {error}"
+            findings.append(note(video["video_id"], "unexpected", message))
+        return Prepared([], findings)
+
+    return lambda batch: write(batch, [prepared(video) for video in batch.to_pylist()])
+
+
+def make_write(
+    run: RunDirectory, manifest: Manifest, lengths: Sequence[float]
+) -> Callable[[pa.Table, Sequence[Prepared]], Counts]:
+    """A function that writes what became of a batch of videos, and counts it."""
+    rule, limits = manifest.rule_facts(lengths), manifest.limits.model_dump()
+
+    def write(batch: pa.Table, prepared: Sequence[Prepared]) -> Counts:
+        videos = run.stored(batch).to_pylist()
+        made = lineage.clips_made_from(videos, manifest.segmentation == TRAINING, rule)
         clips: list[Row] = []
         findings: list[Row] = []
-        for video in batch.to_pylist():
-            try:
-                clips += _prepare_video(run, manifest, lengths, video, findings)
-            except ItemError as error:
-                findings.append(note(video["video_id"], error.kind, error.message))
-            except Exception as error:  # of ours; one video more or less does not end a job
-                message = f"{video['uri']}: {type(error).__name__}: {error}"
-                findings.append(note(video["video_id"], "unexpected", message))
-        return _write_part(run, manifest, batch, clips, findings)
+        for video, found in zip(videos, prepared, strict=True):
+            used = made[video["video_id"]]
+            unused = lineage.left_out_made_from(used, limits)
+            clips += [clip | {"made_from": used} for clip in found.clips]
+            findings += [
+                row | {"made_from": unused if row["kind"] in LEFT_OUT else used}
+                for row in found.findings
+            ]
+        part = f"part-{schemas.stable_id(*sorted(made))}.parquet"
+        tables = (  # findings first: a video counts as done by its clips or by being left out
+            (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
+            (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
+        )
+        for rows, schema, folder in tables:
+            if rows:
+                table = run.stored(pa.Table.from_pylist(rows, schema=schema))
+                storage.write_table(table, storage.join(folder, part))
+        errors = sum(row["severity"] == "error" for row in findings)
+        return {"videos": [len(batch)], "errors": [errors]}
 
-    return prepare_videos
-
-
-def _write_part(
-    run: RunDirectory,
-    manifest: Manifest,
-    batch: pa.Table,
-    clips: Sequence[Row],
-    findings: Sequence[Row],
-) -> Counts:
-    """Write what became of a batch of videos, and count it."""
-    part = f"part-{schemas.stable_id(*sorted(batch['video_id'].to_pylist()))}.parquet"
-    tables = (  # findings first: a video counts as done by its clips or by being left out
-        (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
-        (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
-    )
-    for rows, schema, folder in tables:
-        if rows:
-            storage.write_rows(rows, schema, storage.join(folder, part))
-    errors = sum(row["severity"] == "error" for row in findings)
-    return {"videos": [len(batch)], "errors": [errors]}
+    return write
 
 
 def _prepare_video(

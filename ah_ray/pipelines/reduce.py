@@ -8,36 +8,66 @@ from typing import Any
 
 import pyarrow as pa
 
-from ah_ray import schemas, storage
+from ah_ray import lineage, schemas, storage
 from ah_ray.config import ReduceConfig
+from ah_ray.errors import ConfigError
+from ah_ray.members import Member, member_fingerprint
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import StageProgress
 from ah_ray.tasks import Task
 from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES, ClipAnswer
 
 
-def reduce(run: RunDirectory, members: Sequence[str], task: Task, policies: ReduceConfig) -> None:
+def reduce(
+    run: RunDirectory, members: Sequence[Member], task: Task, policies: ReduceConfig
+) -> None:
     """Write one verdict for every video in the manifest of scoring clips.
 
     Args:
         run: the run directory.
-        members: the names of the ensemble; predictions of others are not looked at.
+        members: the ensemble; predictions of others are not looked at.
         task: names the rules.
         policies: what absent answers and ties count as.
     """
-    run.require("clips", "ah-ray prepare")
-    verdicts = make_verdicts(
-        run.videos(),
-        run.clips(SCORING),
-        run.predictions(),
-        members,
-        task,
-        policies,
-    )
+    verdicts = current_verdicts(run, members, task, policies)
     with StageProgress("reduce", len(verdicts), "videos") as progress:
-        storage.write_table(verdicts, run.path("verdicts", "part-0.parquet"))
+        table = run.stored(verdicts)
+        storage.write_table(table, run.path("verdicts", "part-0.parquet"))
         undecided = sum(status == "undecided" for status in verdicts["status"].to_pylist())
         progress.advance(len(verdicts), undecided)
+
+
+def current_verdicts(
+    run: RunDirectory, members: Sequence[Member], task: Task, policies: ReduceConfig
+) -> pa.Table:
+    """What the verdicts of a run are now: ``make_verdicts`` of the answers that hold."""
+    run.require("clips", "ah-ray prepare")
+    clips = run.clips(SCORING)
+    answers = run.answers({m.name: member_fingerprint(m) for m in members}, clips)
+    names = [member.name for member in members]
+    return make_verdicts(run.videos(), clips, answers, names, task, policies)
+
+
+def require_current(
+    run: RunDirectory, members: Sequence[Member], task: Task, policies: ReduceConfig
+) -> None:
+    """Fail unless the verdicts of a run are made from its answers as they are now.
+
+    Raises:
+        ConfigError: naming some videos whose verdicts are stale, or have none.
+    """
+    stored, now = (
+        dict(zip(table["video_id"].to_pylist(), table["made_from"].to_pylist(), strict=True))
+        for table in (run.verdicts(), current_verdicts(run, members, task, policies))
+    )
+    stale = sorted(video for video in stored.keys() | now if stored.get(video) != now.get(video))
+    if stale:
+        raise ConfigError(
+            run.path("verdicts"),
+            f"{len(stale)} of {len(now)} verdicts are not made from the answers, members and "
+            f"policies that there are now (videos {', '.join(stale[:5])}…)",
+            "run `ah-ray score` and `ah-ray reduce` first",
+        )
 
 
 def make_verdicts(
@@ -59,7 +89,7 @@ def make_verdicts(
         policies: what absent answers and ties count as.
     """
     answers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    columns = ["member", "clip_id", "status", "answer", "p_yes"]
+    columns = ["member", "clip_id", "status", "answer", "p_yes", "made_from"]
     for row in predictions.select(columns).to_pylist():
         answers[row["member"], row["clip_id"]].append(row)
     clips_of: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -80,7 +110,16 @@ def make_verdicts(
                 yield ClipAnswer(clip_id, start_s, row["status"], row["answer"], row["p_yes"])
 
     rows = []
+    rules = [task.clips_to_video, task.members_to_verdict, policies.model_dump(), task.positive]
     for video_id in sorted(clips_of):
+        # Sets, as the rules too take each row once and in any order.
+        used = {
+            repr(row)
+            for member in set(members)
+            for clip_id, _ in clips_of[video_id]
+            for row in answers.get((member, clip_id), ())
+        }
+        asked = [sorted(set(members)), sorted(set(clips_of[video_id]))]
         video_answers = [
             CLIP_RULES[task.clips_to_video](member, clip_answers(member, video_id), policies)
             for member in sorted(set(members))
@@ -90,5 +129,6 @@ def make_verdicts(
             facts[video_id]
             | verdict._asdict()
             | {"members": [answer._asdict() for answer in video_answers]}
+            | {"made_from": lineage.fingerprint(rules, asked, sorted(used))}
         )
     return pa.Table.from_pylist(rows, schema=schemas.VERDICTS)

@@ -1,7 +1,12 @@
-"""The run directory: where each table lies, and which settings made it."""
+"""The run directory: where each table lies, which settings made it, and which rows still hold.
+
+A run can be moved or copied: what lies in it is stored relative to it and resolved here. URIs in
+what these methods return are whole.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,22 +15,58 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from ah_ray import schemas, storage
+from ah_ray import lineage, schemas, storage
 from ah_ray.errors import ConfigError
+from ah_ray.findings import LEFT_OUT
 
 TRAINING, SCORING = "training", "scoring"
+
+_WHOLE = r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)"  # a URI that is not relative
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run: a folder on any fsspec URI that holds all of its tables."""
+    """One run: a folder on any fsspec URI that holds all of its tables.
+
+    Attributes:
+        uri: the folder.
+        root: what URIs in its tables are relative to: the folder itself, or for a run inside of
+            another one, that one's.
+    """
 
     uri: str
+    root: str
 
     @classmethod
     def at(cls, uri: str) -> RunDirectory:
         """The run at ``uri``; a local path is made absolute for workers elsewhere."""
-        return cls(storage.absolute(uri))
+        folder = storage.absolute(uri)
+        return cls(folder, folder)
+
+    def within(self, name: str) -> RunDirectory:
+        """A run of its own in a folder of this one, which moves with it."""
+        return RunDirectory(self.path(name), self.root)
+
+    def inside(self, uri: str) -> str:
+        """``uri`` as it is stored: relative when it lies in the run."""
+        relative = uri.removeprefix(f"{self.root}/")
+        return uri if re.match(_WHOLE, relative) else relative
+
+    def stored(self, table: pa.Table) -> pa.Table:
+        """``table`` with its URIs as they are stored."""
+        for name in set(schemas.URIS) & set(table.column_names):
+            column = [uri and self.inside(uri) for uri in table[name].to_pylist()]
+            table = _with(table, name, pa.array(column, pa.string()))
+        return table
+
+    def resolved(self, table: pa.Table) -> pa.Table:
+        """``table`` with whole URIs."""
+        for name in set(schemas.URIS) & set(table.column_names):
+            uris = table[name]
+            whole = pc.binary_join_element_wise(self.root, uris, "/")
+            relative = pc.invert(pc.match_substring_regex(uris, _WHOLE))
+            table = _with(table, name, pc.if_else(relative, whole, uris))
+        return table
 
     def path(self, *parts: str) -> str:
         """A file or folder in the run."""
@@ -37,33 +78,77 @@ class RunDirectory:
         Raises:
             ConfigError: the catalog stage has not run.
         """
+        return self.resolved(self._stored_videos())
+
+    def _stored_videos(self) -> pa.Table:
         self.require("videos", "ah-ray catalog")
         return storage.read_table(self.path("videos"), schemas.VIDEOS)
+
+    def write_videos(self, videos: pa.Table) -> None:
+        """Write the catalog's videos in place of those of an earlier reading."""
+        storage.write_table(self.stored(videos), self.path("videos", "part-0.parquet"))
 
     def clips_path(self, segmentation: str) -> str:
         """The folder of one manifest."""
         return self.path("clips", f"segmentation={segmentation}")
 
     def clips(self, segmentation: str) -> pa.Table:
-        """The manifest of training or of scoring clips, each clip once.
+        """The manifest of training or of scoring clips, each clip once, in order.
 
-        Clips of videos that a later reading of the catalog left out, such as when somebody took
-        back their consent, are not in it.
+        Only rows that hold: a clip of a video that a later reading of the catalog left out
+        (somebody took back their consent) or states otherwise (a label was mended) is not in it.
         """
         table = storage.read_table(self.clips_path(segmentation), schemas.CLIPS)
-        if storage.exists(self.path("videos")):
-            table = table.filter(pc.is_in(table["video_id"], self.videos()["video_id"]))
-        return _unique(table, "clip_id").sort_by(
-            [("video_id", "ascending"), ("start_s", "ascending")]
-        )
+        if (current := self.made_from(segmentation)) is not None:
+            table = table.filter(lineage.holds(table, set(current.values())))
+        table = _unique(self.resolved(table), "clip_id")
+        return table.sort_by([("video_id", "ascending"), ("start_s", "ascending")])
+
+    def made_from(self, segmentation: str) -> dict[str, str] | None:
+        """What the clips of each of the catalog's videos are made from now, by video_id.
+
+        None when ``prepare`` has not noted a rule: whoever else wrote the manifest answers for it.
+        """
+        rule = self.settings().get("manifests", {}).get(segmentation)
+        if rule is None:
+            return None
+        videos = self._stored_videos().drop_columns(["attributes"]).to_pylist()
+        return lineage.clips_made_from(videos, segmentation == TRAINING, rule["rule"])
+
+    def left_out(self, segmentation: str) -> set[str]:
+        """The videos that were left out of a manifest, each with a finding that says why."""
+        path = self.findings_path(f"prepare_{segmentation}")
+        findings = storage.read_table(path, schemas.FINDINGS)
+        if (current := self.made_from(segmentation)) is not None:
+            limits = self.settings()["manifests"][segmentation]["limits"]
+            made = {lineage.left_out_made_from(clips, limits) for clips in current.values()}
+            findings = findings.filter(lineage.holds(findings, made))
+        kinds = pa.array(sorted(LEFT_OUT), pa.string())
+        return set(findings.filter(pc.is_in(findings["kind"], kinds))["item_id"].to_pylist())
 
     def predictions_path(self, member: str) -> str:
         """The folder of one member's predictions."""
         return self.path("predictions", f"member={member}")
 
     def predictions(self) -> pa.Table:
-        """Every member's predictions, with a column ``member``."""
+        """Every member's predictions, with a column ``member``; also those that hold no more."""
         return storage.read_table(self.path("predictions"), schemas.PREDICTIONS, "member")
+
+    def answers(self, members: Mapping[str, str], clips: pa.Table) -> pa.Table:
+        """The predictions of some members that hold, with a column ``member``.
+
+        Args:
+            members: their fingerprints by name.
+            clips: the manifest of scoring clips.
+        """
+        how = self.settings().get("asked")
+        parts = []
+        for name, member in sorted(members.items()):
+            table = storage.read_table(self.predictions_path(name), schemas.PREDICTIONS)
+            made = set(answers_made_from(member, how, clips).values())
+            table = table.filter(lineage.holds(table, made))
+            parts.append(table.append_column("member", pa.array([name] * len(table), pa.string())))
+        return pa.concat_tables(parts)
 
     def verdicts(self) -> pa.Table:
         """The verdicts.
@@ -72,7 +157,7 @@ class RunDirectory:
             ConfigError: the reduce stage has not run.
         """
         self.require("verdicts", "ah-ray reduce")
-        return storage.read_table(self.path("verdicts"), schemas.VERDICTS)
+        return self.resolved(storage.read_table(self.path("verdicts"), schemas.VERDICTS))
 
     def findings_path(self, stage: str) -> str:
         """The folder of one stage's findings."""
@@ -120,6 +205,23 @@ class RunDirectory:
         path = self.path("run.yaml")
         known = yaml.safe_load(storage.read_bytes(path)) if storage.exists(path) else {}
         return dict(known)
+
+
+def answers_made_from(member: str, how: Any, clips: pa.Table) -> dict[str, str]:
+    """What a member's answers are made from now, by video_id.
+
+    Args:
+        member: its fingerprint.
+        how: see ``lineage.asked_how``.
+        clips: ``schemas.CLIPS``.
+    """
+    videos = clips.group_by(["video_id", "content"]).aggregate([])
+    pairs = zip(videos["video_id"].to_pylist(), videos["content"].to_pylist(), strict=True)
+    return {video: lineage.answer_made_from(member, how, video, held) for video, held in pairs}
+
+
+def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
 
 
 def _unique(table: pa.Table, column: str) -> pa.Table:

@@ -1,23 +1,26 @@
 """Score: every member answers every clip of the manifest.
 
-    read manifest -> plan batches -> drop done -> decode -> engine pool -> write
+    read manifest -> plan batches -> drop stale, drop done -> decode -> engine pool -> write
 
 One pass per engine group. The manifest is the ledger: the batches follow from it alone, and a
 batch is done when every member of the group has a prediction for each of its clips. So a run that
 was killed goes on with the same batches and ends with the same numbers to the last bit.
+Predictions of other weights, of another question or of a file that has changed since are stale
+(``lineage``) and made again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from ah_ray import schemas, storage
+from ah_ray import lineage, schemas, storage
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
@@ -26,9 +29,9 @@ from ah_ray.errors import ItemError
 from ah_ray.findings import note
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import EngineGroup, Member, member_fingerprint
 from ah_ray.pipelines.attempts import Attempts
-from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
 from ah_ray.pipelines.scorer import DECODED, Row, Scorer
 from ah_ray.progress import StageProgress, console
 
@@ -41,7 +44,7 @@ def score(
     settings: ScoreConfig,
     limits: LimitsConfig = LimitsConfig(),
 ) -> None:
-    """Write the predictions that are missing, one pass per engine group.
+    """Write the predictions that are missing or stale, one pass per engine group.
 
     Args:
         run: the run directory; its manifest of scoring clips is read.
@@ -58,22 +61,46 @@ def score(
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
     plan = plan_batches(clips, settings.batch_size)
-    to_do = [(group, missing_batches(run, group, plan, settings)) for group in passes]
-    for group, batches in to_do:
-        if batches and engine_of(group, settings).needs_model:
+    for group in passes:
+        if plan and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
-    for group, batches in to_do:
+    asked = lineage.asked_how(
+        settings.engine, settings.engine_args, settings.decoding, settings.max_new_tokens
+    )
+    run.remember({"asked": asked})
+    for group in passes:
+        made_from = {m.name: (member_fingerprint(m), asked) for m in group.members}
+        stale = sum(drop_stale(run, name, made, clips) for name, made in made_from.items())
+        batches = missing_batches(run, group, plan, settings)
         todo = sum(len(clip_ids(batch)) for batch in batches)
         with StageProgress(f"score {group.name}", todo, "clips", len(clips) - todo) as progress:
+            if stale:
+                console.print(f"  {stale} predictions are stale (weights, question or video have "
+                              "changed since) and dropped")  # fmt: skip
             if batches:
-                _run_pass(run, group, batches, settings, limits, progress)
+                _run_pass(run, group, batches, made_from, settings, limits, progress)
     note_damage(run, clips)
+
+
+def drop_stale(run: RunDirectory, member: str, made_from: tuple[str, Any], clips: pa.Table) -> int:
+    """Drop a member's predictions that are not made from what is there now; how many those were.
+
+    Args:
+        run: the run directory.
+        member: its name.
+        made_from: its fingerprint, and how it is asked.
+        clips: the manifest of scoring clips.
+    """
+    now = set(answers_made_from(*made_from, clips).values())
+    path = run.predictions_path(member)
+    return len(storage.drop_rows(path, schemas.PREDICTIONS, lambda rows: lineage.holds(rows, now)))
 
 
 def _run_pass(
     run: RunDirectory,
     group: EngineGroup,
     batches: Sequence[Row],
+    made_from: Mapping[str, tuple[str, Any]],
     settings: ScoreConfig,
     limits: LimitsConfig,
     progress: StageProgress,
@@ -98,7 +125,7 @@ def _run_pass(
         )
         .map_batches(
             Scorer,
-            fn_constructor_args=(group, settings, run, attempts),
+            fn_constructor_args=(group, settings, run, attempts, made_from),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
@@ -118,7 +145,7 @@ def _run_pass(
 
 
 def note_damage(run: RunDirectory, clips: pa.Table) -> None:
-    """Write a finding for each clip inside which a decoder met errors."""
+    """Write a finding for each clip inside which a decoder met errors, and no others."""
     columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("clip_id", "damage")])
     found = storage.read_table(run.path("predictions"), columns, "member")
     found = found.filter(pc.greater(found["damage"], 0))
@@ -133,8 +160,8 @@ def note_damage(run: RunDirectory, clips: pa.Table) -> None:
         )
         for clip in damaged.to_pylist()
     ]
-    if rows:
-        path = storage.join(run.findings_path("score"), "part-0.parquet")
+    path = storage.join(run.findings_path("score"), "part-0.parquet")
+    if rows or storage.exists(path):
         storage.write_rows(rows, schemas.FINDINGS, path)
 
 
@@ -169,26 +196,27 @@ def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
         batch_size: most clips per batch.
 
     Returns:
-        Rows with a list ``sources`` of {video_id, source_uri, clips: [{clip_id, start_s, end_s}]}.
+        Rows with a list ``sources`` of {video_id, source_uri, content, clips: [{clip_id, start_s,
+        end_s}]}.
     """
-    by_source: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    size_of: dict[tuple[str, str], str] = {}
-    columns = ["clip_id", "video_id", "source_uri", "start_s", "end_s", "bucket"]
+    by_source: dict[tuple[str, str, str | None], list[Row]] = defaultdict(list)
+    size_of: dict[tuple[str, str, str | None], str] = {}
+    columns = ["clip_id", "video_id", "source_uri", "content", "start_s", "end_s", "bucket"]
     for clip in clips.select(columns).to_pylist():
-        source = clip.pop("video_id"), clip.pop("source_uri")
+        source = clip.pop("video_id"), clip.pop("source_uri"), clip.pop("content")
         size_of[source] = max(size_of.get(source, ""), clip.pop("bucket") or "")
         by_source[source].append(clip)
     batches: list[Row] = []
     free = 0
-    for source in sorted(by_source, key=lambda source: (size_of[source], source)):
+    for source in sorted(by_source, key=lambda source: (size_of[source], source[:2])):
         ordered = sorted(by_source[source], key=lambda clip: (clip["start_s"], clip["clip_id"]))
         for first in range(0, len(ordered), batch_size):
             piece = ordered[first : first + batch_size]
             if len(piece) > free:
                 batches.append({"sources": []})
                 free = batch_size
-            video_id, uri = source
-            batches[-1]["sources"].append({"video_id": video_id, "source_uri": uri, "clips": piece})
+            facts = dict(zip(("video_id", "source_uri", "content"), source, strict=True))
+            batches[-1]["sources"].append(facts | {"clips": piece})
             free -= len(piece)
     return batches
 
@@ -218,7 +246,7 @@ def make_decode(
         keys = [f"decode {source['clips'][0]['clip_id']}" for source in sources]
         if media is None:
             rows = [
-                _decoded(clip["clip_id"], source["video_id"], _NOTHING)
+                _decoded(clip["clip_id"], source, _NOTHING)
                 for source in sources
                 for clip in source["clips"]
             ]
@@ -229,11 +257,11 @@ def make_decode(
             if tried >= settings.max_attempts:
                 message = f"{source['source_uri']}: decoding died or hung {tried} times"
                 died = ItemError("decoder_died", message)
-                rows += [_decoded(clip_id, source["video_id"], died) for clip_id in ids]
+                rows += [_decoded(clip_id, source, died) for clip_id in ids]
                 continue
             with attempts.trying([key], settings.batch_timeout_s):
                 results = _decode_source(source, media, limits)
-            rows += [_decoded(ids[index], source["video_id"], r) for index, r in results.items()]
+            rows += [_decoded(ids[index], source, r) for index, r in results.items()]
         return pa.Table.from_pylist(rows, schema=DECODED)
 
     return decode_batch
@@ -258,9 +286,9 @@ def _decode_source(
 _NOTHING = DecodedClip(np.zeros((0, 0, 0, 3), np.uint8), 0.0, np.zeros(0, np.float32))
 
 
-def _decoded(clip_id: str, video_id: str, result: DecodedClip | ItemError) -> Row:
+def _decoded(clip_id: str, source: Row, result: DecodedClip | ItemError) -> Row:
     """One row of ``DECODED``; its media are not copied until Arrow takes them."""
-    row: Row = {"clip_id": clip_id, "video_id": video_id}
+    row: Row = {"clip_id": clip_id, "video_id": source["video_id"], "content": source["content"]}
     if isinstance(result, ItemError):
         return row | {"error_kind": result.kind, "error": result.message}
     return row | {

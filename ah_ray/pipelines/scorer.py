@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 
-from ah_ray import schemas, storage
+from ah_ray import lineage, schemas, storage
 from ah_ray.config import ScoreConfig
 from ah_ray.engines import Answer, Clip, load_engine
 from ah_ray.errors import ItemError, StageError
@@ -26,6 +26,7 @@ DECODED = pa.schema(
     [
         ("clip_id", pa.string()),
         ("video_id", pa.string()),
+        ("content", pa.string()),
         ("frames", pa.large_binary()),
         ("shape", pa.list_(pa.int32())),
         ("fps", pa.float64()),
@@ -47,9 +48,21 @@ class Scorer:
     """
 
     def __init__(
-        self, group: EngineGroup, settings: ScoreConfig, run: RunDirectory, attempts: Attempts
+        self,
+        group: EngineGroup,
+        settings: ScoreConfig,
+        run: RunDirectory,
+        attempts: Attempts,
+        made_from: Mapping[str, tuple[str, Any]],
     ) -> None:
         """Load the engine.
+
+        Args:
+            group: the members to ask.
+            settings: the engine and its resources.
+            run: the run directory.
+            attempts: counts the tries.
+            made_from: the fingerprint of each member and how it is asked, by its name.
 
         Raises:
             StageError: its process died or hung while loading, ``max_attempts`` times.
@@ -59,6 +72,7 @@ class Scorer:
         self.settings = settings
         self.run = run
         self.attempts = attempts
+        self.made_from = made_from
         loading = [f"load {ray.get_runtime_context().get_actor_id()}"]
         with attempts.telling():
             if attempts.unfinished(loading)[0] >= settings.max_attempts:
@@ -99,6 +113,7 @@ class Scorer:
         for member in self.members:
             predictions = [
                 prediction(row, answers.get((member.name, row["clip_id"])), self.task, attempt)
+                | {"made_from": self._made_from(member, row)}
                 for row in rows
             ]
             errors += sum(row["status"] != "ok" for row in predictions)
@@ -107,6 +122,10 @@ class Scorer:
                 storage.write_rows(predictions, schemas.PREDICTIONS, path)
         redone = sum(tries > 0 for tries in tried.values())
         return {"clips": [len(rows)], "errors": [errors], "redone": [redone]}
+
+    def _made_from(self, member: Member, row: Row) -> str:
+        fingerprint, asked = self.made_from[member.name]
+        return lineage.answer_made_from(fingerprint, asked, row["video_id"], row["content"])
 
     def _try(self, clips: dict[str, Clip]) -> dict[tuple[str, str], Answer | ItemError]:
         """Answers by member and clip; the engine may take the process down."""

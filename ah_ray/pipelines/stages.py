@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.prior import base_rates, write_prior
 from ah_ray.errors import ConfigError
-from ah_ray.members import read_ensemble, require_settings
+from ah_ray.evaluation import seen
+from ah_ray.members import Member, read_ensemble, read_member, read_seen, require_settings
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
-from ah_ray.pipelines.prepare import Manifest, prepare
-from ah_ray.pipelines.reduce import make_verdicts, reduce
+from ah_ray.pipelines.prepare import Manifest, in_splits, prepare
+from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.train import train
@@ -49,6 +50,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
     members = read_ensemble(run.path("members"), list(config.members))
     for member in members:
         require_settings(member, config)
+    require_unseen(run, config, members)
     if config.score.prior is not None:
         rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
         first = members[0].card
@@ -62,16 +64,28 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
 def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
     """Reduce the answers to verdicts."""
     members = read_ensemble(run.path("members"), list(config.members))
-    reduce(run, [member.name for member in members], load_task(config.task), config.reduce)
+    reduce(run, members, load_task(config.task), config.reduce)
+
+
+def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Member]) -> None:
+    """Fail when a member was trained on a labelled video of the splits that are scored.
+
+    Raises:
+        LeakError: naming the member and the videos.
+    """
+    judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
+    seen.require_unseen({member.name: read_seen(member) for member in members}, judged)
 
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
+    members, task = read_ensemble(run.path("members"), list(config.members)), load_task(config.task)
+    require_unseen(run, config, members)
+    require_current(run, members, task, config.reduce)
     baseline = None
     if config.score.prior is not None:
-        task, names = load_task(config.task), [PRIOR]
-        tables = (run.videos(), run.clips(SCORING), run.predictions())
-        baseline = make_verdicts(*tables, names, task, config.reduce)
+        prior = read_member(run.path("baselines", PRIOR))
+        baseline = current_verdicts(run, [prior], task, config.reduce)
     report = evaluate(run, config.score.splits, baseline)
     print_metrics(report)
     print_counts(run, report["counts"])
@@ -113,5 +127,5 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
     how = (card.segmentation, card.media, settings.prepare, settings.limits)
     prepare(run, Manifest(SCORING, splits, *how))
     score(run, members, settings.score, settings.limits)
-    reduce(run, [member.name for member in members], card.task, settings.reduce)
+    reduce(run, members, card.task, settings.reduce)
     print_counts(run, counts(run, splits))

@@ -2,6 +2,9 @@
 
 read manifest -> check for leaks -> rows per member -> Ray Train + MS-Swift -> validate ->
 members/NAME
+
+A finished member that was trained on other clips than the manifest has now is refused by name: to
+train it again may take days, so whoever wants that deletes it.
 """
 
 from __future__ import annotations
@@ -25,17 +28,28 @@ from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation import seen as has_seen
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.members import (
     MEMBER_FILE,
+    SEEN_FILE,
     MemberCard,
     is_complete,
+    model_fingerprint,
     read_member,
+    read_seen,
     require_settings,
     write_card,
 )
+from ah_ray.pipelines.prepare import in_splits
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
-from ah_ray.pipelines.validate import Candidate, choose, prepare_validation, validation_run
+from ah_ray.pipelines.validate import (
+    Candidate,
+    choose,
+    prepare_validation,
+    validation_run,
+    write_validation_videos,
+)
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.tasks import load_task
@@ -60,12 +74,14 @@ class Plan:
         card: the member's, but for what comes out of the training.
         rows: the training data set.
         validation_rows: the validation data set; None without validation participants.
+        seen: what the member will have seen (``schemas.SEEN``).
     """
 
     job: SwiftJob
     card: MemberCard
     rows: bytes
     validation_rows: bytes | None
+    seen: pa.Table
 
 
 def train(run: RunDirectory, config: RunConfig) -> None:
@@ -85,6 +101,8 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     kept = len(config.members) - len(missing)
     note = f", {kept} were trained before" if kept else ""
     console.print(f"[bold]train[/]: {len(missing)} members to do{note}")
+    require_no_leaks(run.videos())
+    require_up_to_date(run, config, [name for name in config.members if name not in missing])
     if not missing:
         return
     require_checkpoint(config.model.path, "model.path")
@@ -96,7 +114,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         console.print("  no validation participants: the last checkpoints become the members")
     else:
         prepare_validation(run, validation, config)
-        seen, lost = _usable(validation.clips(TRAINING))
+        seen, lost = _usable(validation.clips(TRAINING).to_pylist())
         findings += lost
     _write_findings(run, findings)
     plans = [plan_member(run, config, name, clips, seen) for name in missing]
@@ -156,6 +174,45 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
             console.print(f"{text}\n", markup=False)
 
 
+def require_up_to_date(run: RunDirectory, config: RunConfig, finished: Sequence[str]) -> None:
+    """Fail when a finished member has seen what it must not have, or not what there is to see.
+
+    Raises:
+        ConfigError: its clips have changed since it was trained.
+        LeakError: it was trained on a video that is evaluated, or on one of its participants.
+    """
+    tested = in_splits(run.videos(), config.score.splits, unlabelled=False)
+    for member in (read_member(run.path("members", name)) for name in finished):
+        seen = read_seen(member)
+        if seen is None:
+            console.print(f"  [yellow]warning[/] member {member.name} does not state what it saw")
+            continue
+        has_seen.require_unseen({member.name: seen}, tested)
+        if changed := changed_since(run, config, seen):
+            raise ConfigError(
+                member.uri,
+                f"was trained and chosen by clips of other videos, labels or intervals than the "
+                f"manifest has now: {len(changed)} videos differ ({', '.join(changed[:5])}…)",
+                f"delete {member.uri} to train it again, or give a new --run",
+            )
+
+
+def changed_since(run: RunDirectory, config: RunConfig, seen: pa.Table) -> list[str]:
+    """The videos of which a member has seen other clips than it would be given now."""
+    now = has_seen.seen_rows(_training_rows(run, config), has_seen.TRAINING)
+    validation = validation_run(run, config)
+    if validation is not None:
+        # They are cut when a member is trained; what they would be made from is known before.
+        write_validation_videos(run, validation, config)
+        lost = validation.left_out(TRAINING)
+        now += [
+            {"video_id": video, "role": has_seen.VALIDATION, "made_from": made_from}
+            for video, made_from in (validation.made_from(TRAINING) or {}).items()
+            if video not in lost
+        ]
+    return has_seen.changed_videos(seen.to_pylist(), now)
+
+
 def _missing(run: RunDirectory, config: RunConfig) -> list[str]:
     """The members that are still to be trained; the others must fit the config."""
     missing = []
@@ -178,15 +235,21 @@ def _training_clips(run: RunDirectory, config: RunConfig) -> tuple[list[Row], li
     """
     videos = run.videos()
     require_no_leaks(videos)
-    table = run.clips(TRAINING)
-    clips, findings = _usable(table.filter(pc.is_in(table["split"], pa.array(config.train.splits))))
+    clips, findings = _usable(_training_rows(run, config))
     if not clips:
         raise ConfigError(run.path("clips"), "holds no training clips", "run `ah-ray prepare`")
     return clips, findings
 
 
-def _usable(clips: pa.Table) -> tuple[list[Row], list[Row]]:
-    rows = clips.to_pylist()
+def _training_rows(run: RunDirectory, config: RunConfig) -> list[Row]:
+    """The clips of the training splits."""
+    table = run.clips(TRAINING)
+    in_training = pc.is_in(table["split"], pa.array(config.train.splits))
+    rows: list[Row] = table.filter(in_training).to_pylist()
+    return rows
+
+
+def _usable(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     folders = {row["media_uri"].rsplit("/", 2)[0] for row in rows if row["media_uri"]}
     return usable_clips(rows, {file for folder in folders for file in storage.list_files(folder)})
 
@@ -229,12 +292,14 @@ def plan_member(
     with_loss = seen is not None and recipe.algorithm == "sft"
     asked = evened(seen or [], config.train.processes)
     validation_rows = training_rows(asked, *how) if with_loss else None
+    base = model_fingerprint(config.model.path)
     training = stable_id(
         rows.decode(),
         config.model.model_dump_json(),
         config.media.model_dump_json(),
         recipe.model_dump_json(),
         json.dumps([with_loss, config.train.nodes, config.train.processes_per_node]),
+        base,
     )
     store = run.path("train", name, training)
     card = MemberCard(
@@ -247,6 +312,7 @@ def plan_member(
         segmentation=config.segmentation,
         trained={
             "recipe": recipe.model_dump(mode="json"),
+            "base": base,
             "clips": len(clips),
             "clips_by_label": _by_label(clips),
             "rows": len(taught),
@@ -268,7 +334,9 @@ def plan_member(
         validation=storage.join(store, "validation.jsonl") if with_loss else None,
         task=task if recipe.algorithm == "grpo" else None,
     )
-    return Plan(job, card, rows, validation_rows)
+    has = has_seen.seen_rows(clips, has_seen.TRAINING)
+    has += has_seen.seen_rows(seen or (), has_seen.VALIDATION)
+    return Plan(job, card, rows, validation_rows, pa.Table.from_pylist(has, schema=schemas.SEEN))
 
 
 def _by_label(clips: Sequence[Row]) -> dict[str, int]:
@@ -305,7 +373,11 @@ def _train_member(
         }
     )
     uri = run.path("members", job.name)
-    publish(chosen.checkpoint, uri, {MEMBER_FILE: write_card(card)}, MEMBER_FILE)
+    files = {
+        SEEN_FILE: storage.parquet_bytes(plan.seen),
+        MEMBER_FILE: write_card(card, uri, run.root),
+    }
+    publish(chosen.checkpoint, uri, files, MEMBER_FILE)
     storage.remove(job.checkpoints)  # with the states of their optimizers: large, and of no use
 
 

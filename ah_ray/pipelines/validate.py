@@ -18,7 +18,7 @@ from ah_ray.evaluation.metrics import Metrics
 from ah_ray.members import MEMBER_FILE, MemberCard, read_member, write_card
 from ah_ray.pipelines.evaluate import video_level
 from ah_ray.pipelines.prepare import Manifest, in_splits, prepare
-from ah_ray.pipelines.reduce import make_verdicts
+from ah_ray.pipelines.reduce import current_verdicts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.training.checkpoints import Checkpoint, best, publish
@@ -34,7 +34,7 @@ class Candidate(NamedTuple):
 def validation_run(run: RunDirectory, config: RunConfig) -> RunDirectory | None:
     """The run of the validation participants; None when the archive has none. Writes nothing."""
     videos = in_splits(run.videos(), _splits(config), unlabelled=False)
-    return RunDirectory(run.path("validation")) if len(videos) else None
+    return run.within("validation") if len(videos) else None
 
 
 def _splits(config: RunConfig) -> list[str]:
@@ -43,13 +43,15 @@ def _splits(config: RunConfig) -> list[str]:
 
 def prepare_validation(run: RunDirectory, validation: RunDirectory, config: RunConfig) -> None:
     """Cut the validation participants' videos, unless that is done."""
-    splits = _splits(config)
-    videos = in_splits(run.videos(), splits, unlabelled=False)
-    storage.write_table(
-        videos.filter(pc.is_valid(videos["label"])), validation.path("videos", "part-0.parquet")
-    )
+    write_validation_videos(run, validation, config)
     for segmentation in (TRAINING, SCORING):
-        prepare(validation, Manifest.of(config, segmentation, splits))
+        prepare(validation, Manifest.of(config, segmentation, _splits(config)))
+
+
+def write_validation_videos(run: RunDirectory, validation: RunDirectory, config: RunConfig) -> None:
+    """Write the validation participants' videos as the catalog states them now."""
+    videos = in_splits(run.videos(), _splits(config), unlabelled=False)
+    validation.write_videos(videos.filter(pc.is_valid(videos["label"])))
 
 
 def choose(
@@ -89,15 +91,10 @@ def _video_metrics(
     training = store.rsplit("/", 1)[-1]
     card = card.model_copy(update={"name": f"{card.name}-{training}-step{checkpoint.step}"})
     uri = validation.path("members", card.name)
-    publish(checkpoint, uri, {MEMBER_FILE: write_card(card)}, MEMBER_FILE)
-    score(validation, [read_member(uri)], config.score, config.limits)
+    files = {MEMBER_FILE: write_card(card, uri, validation.root)}
+    publish(checkpoint, uri, files, MEMBER_FILE)
+    member = read_member(uri)
+    score(validation, [member], config.score, config.limits)
+    verdicts = current_verdicts(validation, [member], card.task, config.reduce)
     storage.remove(uri)
-    verdicts = make_verdicts(
-        validation.videos(),
-        validation.clips(SCORING),
-        validation.predictions(),
-        [card.name],
-        card.task,
-        config.reduce,
-    )
     return video_level(validation.videos(), verdicts)[card.name]

@@ -1,0 +1,97 @@
+"""What a row is made from: fingerprints, and whether a row still holds.
+
+A row states in ``made_from`` a fingerprint of all that went into it. It holds as long as the same
+would go into it now; done means done *from this*. Who reads a table takes the rows that hold, who
+writes it drops the others and makes them anew. Pure functions; the same ones write and compare.
+
+| row | made from |
+| --- | --- |
+| clip | the facts of its video that the manifest uses, and the manifest's rule |
+| finding of prepare | the same; that of a video left out also from the limits |
+| prediction | the member's fingerprint, how it was asked, the video and its content |
+| verdict | the rules and policies, and every answer to the video's clips |
+| member | the clips that it was trained on and chosen by (``members.SEEN_FILE``) |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ah_ray.schemas import stable_id
+
+# The facts of a video that its clips depend on: a scorer never sees a label or an annotation.
+_SCORED = ("video_id", "uri", "content", "participant_id", "split")
+_TRAINED = (*_SCORED, "label", "intervals")
+
+# Arguments of an engine that change its speed and its memory and nothing that it says.
+_OF_SPEED = frozenset(
+    {"enforce_eager", "gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs",
+     "mm_processor_cache_gb", "pipeline_parallel_size", "renderer_num_workers",
+     "swap_space", "tensor_parallel_size"}
+)  # fmt: skip
+
+
+def fingerprint(*facts: Any) -> str:
+    """A short hash of plain values: 16 hexadecimal digits, whatever the order of keys.
+
+    >>> fingerprint({"a": 1, "b": [2.5, None]}) == fingerprint({"b": [2.5, None], "a": 1})
+    True
+    """
+    return stable_id(json.dumps(facts, sort_keys=True, default=str))
+
+
+def clips_made_from(
+    videos: Iterable[Mapping[str, Any]], labelled: bool, rule: Mapping[str, Any]
+) -> dict[str, str]:
+    """What the clips of each video are made from, by video_id.
+
+    Args:
+        videos: rows of ``schemas.VIDEOS``, URIs as they are stored.
+        labelled: whether labels and annotated intervals decide about the clips (training).
+        rule: how clips are made of a video, as plain values.
+    """
+    names, how = _TRAINED if labelled else _SCORED, fingerprint(rule)
+    return {
+        video["video_id"]: fingerprint([video[name] for name in names], how) for video in videos
+    }
+
+
+def left_out_made_from(clips: str, limits: Mapping[str, Any]) -> str:
+    """What leaving a video out is made from: what its clips would be, and the limits."""
+    return fingerprint(clips, limits)
+
+
+def asked_how(engine: str, engine_args: Mapping[str, Any], decoding: str, longest: int) -> Any:
+    """Of the settings of scoring those that decide what is answered, as plain values.
+
+    Args:
+        engine: name of the engine.
+        engine_args: its arguments; those that only change its speed are left out.
+        decoding: ``answer`` or ``generate``.
+        longest: longest reply in tokens; counts where replies are generated.
+    """
+    arguments = {name: value for name, value in engine_args.items() if name not in _OF_SPEED}
+    how = {"engine": engine, "engine_args": arguments, "decoding": decoding}
+    return how | ({"max_new_tokens": longest} if decoding == "generate" else {})
+
+
+def answer_made_from(member: str, how: Any, video_id: str, content: str | None) -> str:
+    """What a member's answers to the clips of a video are made from.
+
+    Args:
+        member: its fingerprint.
+        how: see ``asked_how``.
+        video_id: of the video; which clips it has follows from the clips' ids.
+        content: of its file.
+    """
+    return fingerprint(member, how, video_id, content)
+
+
+def holds(table: pa.Table, made_from: Collection[str]) -> pa.ChunkedArray:
+    """For each row of a table, whether it is made from one of ``made_from``."""
+    return pc.is_in(table["made_from"], pa.array(made_from, pa.string()))
