@@ -66,7 +66,9 @@ def left_out_made_from(clips: str, limits: Mapping[str, Any]) -> str:
     return fingerprint(clips, limits)
 
 
-def asked_how(engine: str, engine_args: Mapping[str, Any], decoding: str, longest: int) -> Any:
+def asked_how(
+    engine: str, engine_args: Mapping[str, Any], decoding: str, longest: int
+) -> dict[str, Any]:
     """Of the settings of scoring those that decide what is answered, as plain values.
 
     Args:

@@ -296,6 +296,30 @@ def write_bytes(uri: str, data: bytes) -> None:
         os.replace(temporary, target)
 
 
+@_asks
+def create_bytes(uri: str, data: bytes) -> bool:
+    """Write a file, as ``write_bytes`` does, unless it is there; whether it was not.
+
+    Of several who try at the same time one succeeds, on a local disk and in stores that know
+    conditional writes, as S3 does.
+    """
+    filesystem, path = _fresh(uri)
+    if not isinstance(filesystem, LocalFileSystem):
+        try:
+            filesystem.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+    target = Path(path)
+    with temporary_sibling(target) as temporary:
+        temporary.write_bytes(data)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+    return True
+
+
 def parquet_bytes(table: pa.Table) -> bytes:
     """The content of a Parquet file with ``table``."""
     sink = pa.BufferOutputStream()

@@ -66,14 +66,15 @@ class Manifest:
         how = (config.segmentation, config.media, config.prepare, config.limits)
         return cls(segmentation, splits, *how)
 
-    def rule_facts(self, lengths: Sequence[float]) -> dict[str, Any]:
-        """Everything that decides what a video's clips are, as plain values (see ``lineage``)."""
-        return {
+    def facts(self, lengths: Sequence[float]) -> dict[str, Any]:
+        """What a run notes of its manifest: the rule that decides about clips, and the limits."""
+        rule = {
             "segmentation": self.rule.model_dump(),
             "media": self.media.model_dump(),
             **self.settings.model_dump(include={"clips", "no_audio"}),
             "lengths": lineage.fingerprint(lengths),
         }
+        return {"rule": rule, "limits": self.limits.model_dump(), "splits": list(self.splits)}
 
     @property
     def writes_files(self) -> bool:
@@ -98,9 +99,9 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
     claimed = {"segmentation": manifest.rule.model_dump(), "media": manifest.media.model_dump()}
     run.claim(claimed | {"prepare": settings})
     lengths = positive_lengths(run.videos(), manifest)
-    facts = {"rule": manifest.rule_facts(lengths), "limits": manifest.limits.model_dump(),
-             "splits": list(manifest.splits)}  # fmt: skip
-    manifests = run.settings().get("manifests", {}) | {manifest.segmentation: facts}
+    manifests = run.settings().get("manifests", {}) | {
+        manifest.segmentation: manifest.facts(lengths)
+    }
     run.remember({"limit": limit, "manifests": manifests})
     stale = drop_stale(run, manifest.segmentation)
     videos = in_scope(run, manifest.splits, unlabelled=manifest.segmentation == SCORING)
@@ -233,7 +234,7 @@ def guarded(
             video = batch.slice(index, 1)
             if tried >= _MAX_TRIES:
                 message = f"{video['uri'][0]}: the worker's process died {tried} times on it"
-                found = write(video, [Prepared([], [note(video_id, "worker_died", message)])])
+                found = write(video, [Outcome([], [note(video_id, "worker_died", message)])])
             elif tried:
                 with attempts.trying([video_id], hang_s):
                     found = prepare_videos(video)
@@ -245,7 +246,7 @@ def guarded(
     return prepare_batch
 
 
-class Prepared(NamedTuple):
+class Outcome(NamedTuple):
     """What became of a video: its clips, and what is odd about it."""
 
     clips: list[Row]
@@ -262,34 +263,34 @@ def make_prepare_videos(
     """
     write = make_write(run, manifest, lengths)
 
-    def prepared(video: Row) -> Prepared:
+    def outcome(video: Row) -> Outcome:
         findings: list[Row] = []
         try:
-            return Prepared(_prepare_video(run, manifest, lengths, video, findings), findings)
+            return Outcome(_prepare_video(run, manifest, lengths, video, findings), findings)
         except ItemError as error:
             findings.append(note(video["video_id"], error.kind, error.message))
         except Exception as error:  # of ours; one video more or less does not end a job
             message = f"{video['uri']}: {type(error).__name__}: {error}"
             findings.append(note(video["video_id"], "unexpected", message))
-        return Prepared([], findings)
+        return Outcome([], findings)
 
-    return lambda batch: write(batch, [prepared(video) for video in batch.to_pylist()])
+    return lambda batch: write(batch, [outcome(video) for video in batch.to_pylist()])
 
 
 def make_write(
     run: RunDirectory, manifest: Manifest, lengths: Sequence[float]
-) -> Callable[[pa.Table, Sequence[Prepared]], Counts]:
+) -> Callable[[pa.Table, Sequence[Outcome]], Counts]:
     """A function that writes what became of a batch of videos, and counts it."""
-    rule, limits = manifest.rule_facts(lengths), manifest.limits.model_dump()
+    facts = manifest.facts(lengths)
 
-    def write(batch: pa.Table, prepared: Sequence[Prepared]) -> Counts:
+    def write(batch: pa.Table, outcomes: Sequence[Outcome]) -> Counts:
         videos = run.stored(batch).to_pylist()
-        made = lineage.clips_made_from(videos, manifest.segmentation == TRAINING, rule)
+        made = lineage.clips_made_from(videos, manifest.segmentation == TRAINING, facts["rule"])
         clips: list[Row] = []
         findings: list[Row] = []
-        for video, found in zip(videos, prepared, strict=True):
+        for video, found in zip(videos, outcomes, strict=True):
             used = made[video["video_id"]]
-            unused = lineage.left_out_made_from(used, limits)
+            unused = lineage.left_out_made_from(used, facts["limits"])
             clips += [clip | {"made_from": used} for clip in found.clips]
             findings += [
                 row | {"made_from": unused if row["kind"] in LEFT_OUT else used}

@@ -15,7 +15,7 @@ from ah_ray.members import Member, member_fingerprint
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import StageProgress
 from ah_ray.tasks import Task
-from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES, ClipAnswer
+from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES, ClipAnswer, unique_answers
 
 
 def reduce(
@@ -89,7 +89,7 @@ def make_verdicts(
         policies: what absent answers and ties count as.
     """
     answers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    columns = ["member", "clip_id", "status", "answer", "p_yes", "made_from"]
+    columns = ["member", "clip_id", "status", "answer", "p_yes"]
     for row in predictions.select(columns).to_pylist():
         answers[row["member"], row["clip_id"]].append(row)
     clips_of: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -112,23 +112,19 @@ def make_verdicts(
     rows = []
     rules = [task.clips_to_video, task.members_to_verdict, policies.model_dump(), task.positive]
     for video_id in sorted(clips_of):
-        # Sets, as the rules too take each row once and in any order.
         used = {
-            repr(row)
-            for member in set(members)
-            for clip_id, _ in clips_of[video_id]
-            for row in answers.get((member, clip_id), ())
-        }
-        asked = [sorted(set(members)), sorted(set(clips_of[video_id]))]
-        video_answers = [
-            CLIP_RULES[task.clips_to_video](member, clip_answers(member, video_id), policies)
+            member: unique_answers(clip_answers(member, video_id))
             for member in sorted(set(members))
+        }
+        video_answers = [
+            CLIP_RULES[task.clips_to_video](member, given, policies)
+            for member, given in used.items()
         ]
         verdict = MEMBER_RULES[task.members_to_verdict](video_answers, policies)
         rows.append(
             facts[video_id]
             | verdict._asdict()
             | {"members": [answer._asdict() for answer in video_answers]}
-            | {"made_from": lineage.fingerprint(rules, asked, sorted(used))}
+            | {"made_from": lineage.fingerprint(rules, used)}
         )
     return pa.Table.from_pylist(rows, schema=schemas.VERDICTS)

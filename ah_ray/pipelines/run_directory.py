@@ -101,6 +101,8 @@ class RunDirectory:
         table = storage.read_table(self.clips_path(segmentation), schemas.CLIPS)
         if (current := self.made_from(segmentation)) is not None:
             table = table.filter(lineage.holds(table, set(current.values())))
+        elif storage.exists(self.path("videos")):
+            table = table.filter(pc.is_in(table["video_id"], self.videos()["video_id"]))
         table = _unique(self.resolved(table), "clip_id")
         return table.sort_by([("video_id", "ascending"), ("start_s", "ascending")])
 

@@ -25,7 +25,7 @@ from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
 from ah_ray.engines import engine_of, plan_passes
-from ah_ray.errors import ItemError
+from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import note
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
@@ -64,9 +64,7 @@ def score(
     for group in passes:
         if plan and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
-    asked = lineage.asked_how(
-        settings.engine, settings.engine_args, settings.decoding, settings.max_new_tokens
-    )
+    asked = asked_how(settings)
     run.remember({"asked": asked})
     for group in passes:
         made_from = {m.name: (member_fingerprint(m), asked) for m in group.members}
@@ -80,6 +78,32 @@ def score(
             if batches:
                 _run_pass(run, group, batches, made_from, settings, limits, progress)
     note_damage(run, clips)
+
+
+def asked_how(settings: ScoreConfig) -> dict[str, Any]:
+    """Of the settings those that decide what is answered (``lineage.asked_how``)."""
+    return lineage.asked_how(
+        settings.engine, settings.engine_args, settings.decoding, settings.max_new_tokens
+    )
+
+
+def require_same_asking(run: RunDirectory, settings: ScoreConfig) -> None:
+    """Fail when a run has predictions of another engine or another way of decoding.
+
+    Making them again may cost days, so that is not done because of one option.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    asked, before = asked_how(settings), run.settings().get("asked", {})
+    for key in asked.keys() & before.keys():
+        if asked[key] != before[key] and storage.list_files(run.path("predictions")):
+            raise ConfigError(
+                f"score.{key}",
+                f"is {asked[key]!r}, but the predictions of {run.uri} were made with "
+                f"{before[key]!r}",
+                f"restore the setting, give a new --run, or delete {run.path('predictions')}",
+            )
 
 
 def drop_stale(run: RunDirectory, member: str, made_from: tuple[str, Any], clips: pa.Table) -> int:

@@ -16,7 +16,7 @@ from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metr
 from ah_ray.pipelines.prepare import Manifest, in_splits, prepare
 from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
-from ah_ray.pipelines.score import score
+from ah_ray.pipelines.score import require_same_asking, score
 from ah_ray.pipelines.train import train
 from ah_ray.tasks import load_task
 
@@ -47,6 +47,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
     Raises:
         ConfigError: also when a member was trained with other settings than the config has.
     """
+    require_same_asking(run, config.score)
     members = read_ensemble(run.path("members"), list(config.members))
     for member in members:
         require_settings(member, config)
@@ -121,6 +122,7 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
         raise ConfigError(
             "score.prior", "an unlabelled archive has no training videos", "leave it out"
         )
+    require_same_asking(run, settings.score)
     members = read_ensemble(ensemble)
     catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
     card, splits = members[0].card, settings.score.splits

@@ -14,11 +14,13 @@ from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, Segmentation
 from ah_ray.errors import ConfigError
 from ah_ray.findings import KINDS, note
 from ah_ray.pipelines.prepare import (
+    PASSING,
     Manifest,
-    forget_passing_faults,
+    Outcome,
+    drop_stale,
     in_scope,
-    lost_videos,
     make_prepare_videos,
+    make_write,
     positive_lengths,
     prepare,
     prepared_videos,
@@ -61,7 +63,7 @@ class Prepared:
         table = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
         self.told = make_prepare_videos(self.run, what, lengths)(table)
         path = self.run.clips_path(what.segmentation)
-        self.clips = storage.read_table(path, schemas.CLIPS).to_pylist()
+        self.clips = self.run.resolved(storage.read_table(path, schemas.CLIPS)).to_pylist()
         path = self.run.findings_path(f"prepare_{what.segmentation}")
         self.findings = storage.read_table(path, schemas.FINDINGS).to_pylist()
 
@@ -104,7 +106,9 @@ def test_virtual_training_clips_are_the_same_without_files(tmp_path, sounding):
     files = Prepared(tmp_path / "files", manifest(), videos)
     virtual = Prepared(tmp_path / "virtual", manifest(clips="virtual"), videos)
     dropped = {"media_uri": None, "audio_uri": None, "damage": None}
-    assert [row | dropped for row in files.clips] == virtual.clips
+    assert [row | dropped for row in files.clips] == [
+        row | {"made_from": files.clips[0]["made_from"]} for row in virtual.clips
+    ]
     assert not storage.exists(virtual.run.path("media"))
 
 
@@ -135,7 +139,7 @@ def test_what_becomes_of_a_video_without_sound(
     assert [row["has_audio"] for row in of_silent] == [False] * clips
     assert len(done.clips) == clips + 2
     assert done.told == {"videos": [2], "errors": [kinds.count("no_audio")]}
-    assert lost_videos(done.run, segmentation) == ({video(silent)["video_id"]} if kinds else set())
+    assert done.run.left_out(segmentation) == ({video(silent)["video_id"]} if kinds else set())
 
 
 def test_every_video_is_in_the_manifest_or_in_the_findings(tmp_path, sounding):
@@ -230,16 +234,20 @@ def test_a_second_time_writes_the_same(tmp_path, sounding, silent):
 
 def test_what_failed_for_the_moment_is_tried_again(tmp_path):
     run = RunDirectory.at(str(tmp_path))
-    path = run.findings_path("prepare_scoring")
-    lasting, passing = note("a", "unreadable", "a"), note("b", "storage_error", "b")
-    storage.write_rows([lasting], schemas.FINDINGS, f"{path}/part-1.parquet")
-    storage.write_rows([passing, lasting], schemas.FINDINGS, f"{path}/part-2.parquet")
+    videos = [video(name) | {"video_id": name} for name in "ab"]
+    storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    what = manifest(SCORING)
+    run.remember({"manifests": {SCORING: what.facts(())}})
+    batch = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
+    found = [Outcome([], [note("a", "unreadable", "a")]), Outcome([], [note("b", PASSING, "b")])]
+    make_write(run, what, ())(batch, found)
     assert prepared_videos(run, SCORING) == {"a", "b"}
-    forget_passing_faults(run, SCORING)
+    assert drop_stale(run, SCORING) == 0
     assert prepared_videos(run, SCORING) == {"a"}
     assert {row["item_id"] for row in run.findings().to_pylist()} == {"a"}
+    path = run.findings_path("prepare_scoring")
     before = storage.list_files(path)
-    forget_passing_faults(run, SCORING)
+    drop_stale(run, SCORING)
     assert storage.list_files(path) == before
 
 
