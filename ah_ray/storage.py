@@ -255,9 +255,10 @@ class _File(io.RawIOBase):
 
 @_asks
 def read_bytes(uri: str) -> bytes:
-    """The whole file."""
-    with open_read(uri) as file:
-        return file.read()
+    """The whole file, as it was at one moment."""
+    filesystem, path = _fresh(uri)
+    data: bytes = filesystem.cat_file(path)
+    return data
 
 
 @_asks
