@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
-from ah_ray import storage
+from ah_ray import lineage, storage
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
 from ah_ray.pipelines.prepare import in_scope, in_splits
@@ -18,6 +19,7 @@ from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import console
 
 ENSEMBLE = "ensemble"
+METRICS_FILE = "metrics.json"
 
 
 def evaluate(
@@ -48,8 +50,18 @@ def evaluate(
         by_member = video_level(labelled, baseline)
         report["baseline"] = {name: by_member[name] for name in by_member if name != ENSEMBLE}
     report["counts"] = counts(run, splits)
-    storage.write_bytes(run.path("metrics.json"), (json.dumps(report, indent=2) + "\n").encode())
+    report |= {"splits": list(splits), "made_from": metrics_made_from(run, splits)}
+    storage.write_bytes(run.path(METRICS_FILE), (json.dumps(report, indent=2) + "\n").encode())
     return report
+
+
+def metrics_made_from(run: RunDirectory, splits: Sequence[str]) -> str:
+    """A fingerprint of what metrics are made from: the verdicts, and the labels of some splits."""
+    labelled = in_splits(run.videos(), splits, unlabelled=False).sort_by("video_id")
+    verdicts = run.verdicts().sort_by("video_id")
+    facts = (labelled.select(["video_id", "participant_id", "split", "label"]),
+             verdicts.select(["video_id", "made_from"]))  # fmt: skip
+    return lineage.fingerprint(*(table.to_pydict() for table in facts))
 
 
 def video_level(videos: pa.Table, verdicts: pa.Table) -> dict[str, Metrics]:

@@ -177,6 +177,24 @@ def prepared_videos(run: RunDirectory, segmentation: str) -> set[str]:
     return set(run.clips(segmentation)["video_id"].to_pylist()) | run.left_out(segmentation)
 
 
+def require_prepared(run: RunDirectory, segmentation: str, splits: Sequence[str]) -> None:
+    """Fail when a manifest lacks videos: it was cut off, or the archive has changed since.
+
+    Raises:
+        ConfigError: naming some of the videos.
+    """
+    if run.made_from(segmentation) is None:
+        return  # somebody else's manifest
+    scope = in_scope(run, splits, unlabelled=segmentation == SCORING)["video_id"].to_pylist()
+    if missing := sorted(set(scope) - prepared_videos(run, segmentation)):
+        raise ConfigError(
+            run.clips_path(segmentation),
+            f"{len(missing)} of {len(scope)} videos are not in the manifest as they are now "
+            f"({', '.join(missing[:5])}…)",
+            "run `ah-ray prepare` first",
+        )
+
+
 def drop_stale(run: RunDirectory, segmentation: str) -> int:
     """Drop the clips, their files and the findings that hold no more, and the passing faults.
 

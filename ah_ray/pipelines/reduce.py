@@ -30,6 +30,7 @@ def reduce(
         policies: what absent answers and ties count as.
     """
     verdicts = current_verdicts(run, members, task, policies)
+    run.remember({"policies": policies.model_dump()})
     with StageProgress("reduce", len(verdicts), "videos") as progress:
         table = run.stored(verdicts)
         storage.write_table(table, run.path("verdicts", "part-0.parquet"))

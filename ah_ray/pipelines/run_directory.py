@@ -52,6 +52,10 @@ class RunDirectory:
         relative = uri.removeprefix(f"{self.root}/")
         return uri if re.match(_WHOLE, relative) else relative
 
+    def outside(self, uri: str) -> str:
+        """The whole URI of one that is stored."""
+        return uri if re.match(_WHOLE, uri) else f"{self.root}/{uri}"
+
     def stored(self, table: pa.Table) -> pa.Table:
         """``table`` with its URIs as they are stored."""
         for name in set(schemas.URIS) & set(table.column_names):

@@ -69,6 +69,19 @@ def holding(
             storage.remove(uri)
 
 
+def holder_of(run: RunDirectory) -> str:
+    """Who works on a run, in words; empty when nobody does."""
+    holder = _holder(run.path(LOCK_FILE))
+    return "" if not holder or _is_gone(holder) else _in_words(holder)
+
+
+def _in_words(holder: dict[str, Any]) -> str:
+    return (
+        f"`{holder.get('command')}` on {holder.get('machine')} "
+        f"(process {holder.get('process')}) since {holder.get('since')}"
+    )
+
+
 def _wait_until_free(run: RunDirectory, uri: str, dead_s: float) -> None:
     """Return when the lock is gone or was found to be nobody's.
 
@@ -83,8 +96,7 @@ def _wait_until_free(run: RunDirectory, uri: str, dead_s: float) -> None:
         if gone is False or (first.get("id") and now != first):
             raise ConfigError(
                 run.uri,
-                f"is in use by `{now.get('command')}` on {now.get('machine')} "
-                f"(process {now.get('process')}) since {now.get('since')}",
+                f"is in use by {_in_words(now)}",
                 "wait until it ends, or give another --run",
             )
         if gone or time.monotonic() > deadline:

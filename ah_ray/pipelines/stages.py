@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
@@ -13,7 +14,7 @@ from ah_ray.evaluation import seen
 from ah_ray.members import Member, read_ensemble, read_member, read_seen, require_settings
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
-from ah_ray.pipelines.prepare import Manifest, in_splits, prepare
+from ah_ray.pipelines.prepare import Manifest, in_splits, prepare, require_prepared
 from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import require_same_asking, score
@@ -48,6 +49,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
         ConfigError: also when a member was trained with other settings than the config has.
     """
     require_same_asking(run, config.score)
+    require_prepared(run, SCORING, config.score.splits)
     members = read_ensemble(run.path("members"), list(config.members))
     for member in members:
         require_settings(member, config)
@@ -59,6 +61,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
             update={"name": PRIOR, "weights": "prior", "trained": {"rate_of": config.score.prior}}
         )
         members.append(write_prior(run.path("baselines", card.name), card, rates))
+    run.remember({"ensemble": "members", "voters": list(config.members)})
     score(run, members, config.score, config.limits)
 
 
@@ -128,6 +131,8 @@ def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: Archi
     card, splits = members[0].card, settings.score.splits
     how = (card.segmentation, card.media, settings.prepare, settings.limits)
     prepare(run, Manifest(SCORING, splits, *how))
+    voters = [member.name for member in members]
+    run.remember({"ensemble": run.inside(storage.absolute(ensemble)), "voters": voters})
     score(run, members, settings.score, settings.limits)
     reduce(run, members, card.task, settings.reduce)
     print_counts(run, counts(run, splits))

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import ray
 from rich.table import Table
 
-from ah_ray import schemas, storage
+from ah_ray import lineage, schemas, storage
 from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
@@ -41,14 +41,13 @@ from ah_ray.members import (
     require_settings,
     write_card,
 )
-from ah_ray.pipelines.prepare import in_splits
+from ah_ray.pipelines.prepare import in_scope, in_splits, require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.pipelines.validate import (
     Candidate,
     choose,
     prepare_validation,
     validation_run,
-    write_validation_videos,
 )
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
@@ -98,6 +97,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         SwiftError: a training failed.
     """
     missing = _missing(run, config)
+    run.remember({"members": list(config.members)})
     kept = len(config.members) - len(missing)
     note = f", {kept} were trained before" if kept else ""
     console.print(f"[bold]train[/]: {len(missing)} members to do{note}")
@@ -188,7 +188,7 @@ def require_up_to_date(run: RunDirectory, config: RunConfig, finished: Sequence[
             console.print(f"  [yellow]warning[/] member {member.name} does not state what it saw")
             continue
         has_seen.require_unseen({member.name: seen}, tested)
-        if changed := changed_since(run, config, seen):
+        if changed := changed_since(run, seen):
             raise ConfigError(
                 member.uri,
                 f"was trained and chosen by clips of other videos, labels or intervals than the "
@@ -197,20 +197,37 @@ def require_up_to_date(run: RunDirectory, config: RunConfig, finished: Sequence[
             )
 
 
-def changed_since(run: RunDirectory, config: RunConfig, seen: pa.Table) -> list[str]:
-    """The videos of which a member has seen other clips than it would be given now."""
-    now = has_seen.seen_rows(_training_rows(run, config), has_seen.TRAINING)
-    validation = validation_run(run, config)
-    if validation is not None:
-        # They are cut when a member is trained; what they would be made from is known before.
-        write_validation_videos(run, validation, config)
-        lost = validation.left_out(TRAINING)
-        now += [
-            {"video_id": video, "role": has_seen.VALIDATION, "made_from": made_from}
-            for video, made_from in (validation.made_from(TRAINING) or {}).items()
-            if video not in lost
-        ]
+def changed_since(run: RunDirectory, seen: pa.Table) -> list[str]:
+    """The videos of which a member has seen other clips than it would be given now, by video_id."""
+    now = _to_be_seen(run, run, has_seen.TRAINING)
+    validation = run.within("validation")
+    if storage.exists(validation.path("run.yaml")):
+        now += _to_be_seen(run, validation, has_seen.VALIDATION)
     return has_seen.changed_videos(seen.to_pylist(), now)
+
+
+def _to_be_seen(run: RunDirectory, source: RunDirectory, role: str) -> list[Row]:
+    """What a training would state of the catalog's videos as they are now.
+
+    Args:
+        run: has the catalog.
+        source: has the manifest: the run itself, or the one of its validation participants.
+        role: of the videos.
+    """
+    noted = source.settings().get("manifests", {}).get(TRAINING)
+    if noted is None:  # somebody else's manifest
+        return has_seen.seen_rows(source.clips(TRAINING).to_pylist(), role)
+    videos = run.stored(in_scope(run, noted["splits"], unlabelled=False))
+    if role == has_seen.VALIDATION:
+        videos = in_splits(run.stored(run.videos()), noted["splits"], unlabelled=False)
+        videos = videos.filter(pc.is_valid(videos["label"]))
+    made_from = lineage.clips_made_from(videos.to_pylist(), True, noted["rule"])
+    lost = source.left_out(TRAINING)
+    return [
+        {"video_id": video, "role": role, "made_from": made}
+        for video, made in made_from.items()
+        if video not in lost
+    ]
 
 
 def _missing(run: RunDirectory, config: RunConfig) -> list[str]:
@@ -233,8 +250,8 @@ def _training_clips(run: RunDirectory, config: RunConfig) -> tuple[list[Row], li
         ConfigError: there are none that can.
         LeakError: a participant, file or content is in several splits.
     """
-    videos = run.videos()
-    require_no_leaks(videos)
+    require_no_leaks(run.videos())
+    require_prepared(run, TRAINING, config.train.splits)
     clips, findings = _usable(_training_rows(run, config))
     if not clips:
         raise ConfigError(run.path("clips"), "holds no training clips", "run `ah-ray prepare`")
@@ -334,8 +351,10 @@ def plan_member(
         validation=storage.join(store, "validation.jsonl") if with_loss else None,
         task=task if recipe.algorithm == "grpo" else None,
     )
-    has = has_seen.seen_rows(clips, has_seen.TRAINING)
-    has += has_seen.seen_rows(seen or (), has_seen.VALIDATION)
+    has = has_seen.seen_rows(_training_rows(run, config), has_seen.TRAINING)
+    if (validation := validation_run(run, config)) is not None:
+        validation_clips = validation.clips(TRAINING).to_pylist()
+        has += has_seen.seen_rows(validation_clips, has_seen.VALIDATION)
     return Plan(job, card, rows, validation_rows, pa.Table.from_pylist(has, schema=schemas.SEEN))
 
 

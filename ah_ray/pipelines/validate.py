@@ -43,15 +43,11 @@ def _splits(config: RunConfig) -> list[str]:
 
 def prepare_validation(run: RunDirectory, validation: RunDirectory, config: RunConfig) -> None:
     """Cut the validation participants' videos, unless that is done."""
-    write_validation_videos(run, validation, config)
-    for segmentation in (TRAINING, SCORING):
-        prepare(validation, Manifest.of(config, segmentation, _splits(config)))
-
-
-def write_validation_videos(run: RunDirectory, validation: RunDirectory, config: RunConfig) -> None:
-    """Write the validation participants' videos as the catalog states them now."""
-    videos = in_splits(run.videos(), _splits(config), unlabelled=False)
+    splits = _splits(config)
+    videos = in_splits(run.videos(), splits, unlabelled=False)
     validation.write_videos(videos.filter(pc.is_valid(videos["label"])))
+    for segmentation in (TRAINING, SCORING):
+        prepare(validation, Manifest.of(config, segmentation, splits))
 
 
 def choose(

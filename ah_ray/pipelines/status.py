@@ -1,0 +1,152 @@
+"""Status: what of a run is done, stale, to do or lost, read from its tables alone.
+
+Works on any run, while a command works on it or after; nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow.compute as pc
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from ah_ray import schemas, storage
+from ah_ray.config import ReduceConfig
+from ah_ray.errors import ConfigError
+from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
+from ah_ray.pipelines.evaluate import METRICS_FILE, metrics_made_from
+from ah_ray.pipelines.prepare import in_scope
+from ah_ray.pipelines.reduce import current_verdicts
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.run_lock import holder_of
+from ah_ray.pipelines.train import changed_since
+from ah_ray.progress import console
+
+
+class Line(NamedTuple):
+    """One line of the report.
+
+    Attributes:
+        stage: and what of it.
+        unit: what is counted.
+        done: finished, and made from what is there now.
+        stale: made from something that has changed since; the stage does it again.
+        to_do: not there yet.
+        lost: left out, or error rows: each with its reason in a table.
+        note: what to know besides.
+    """
+
+    stage: str
+    unit: str
+    done: int
+    stale: int
+    to_do: int
+    lost: int
+    note: str = ""
+
+
+def print_status(run: RunDirectory) -> None:
+    """Print the report on a run.
+
+    Raises:
+        ConfigError: there is no run.
+    """
+    if not storage.exists(run.path("run.yaml")):
+        raise ConfigError(run.uri, "is no run directory", "check --run")
+    table = Table(box=SIMPLE_HEAD, title=Text(run.uri), title_justify="left")
+    for name in ("stage", "unit"):
+        table.add_column(name, no_wrap=True)
+    for name in ("done", "stale", "to do", "lost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for line in status(run):
+        table.add_row(*(Text(str(value)) for value in line))
+    console.print(table)
+    if holder := holder_of(run):
+        console.print(f"at work now: {holder}", markup=False)
+
+
+def status(run: RunDirectory) -> Iterator[Line]:
+    """The report on a run, stage by stage; stages of which nothing is known are left out."""
+    if not storage.exists(run.path("videos")):
+        yield Line("catalog", "videos", 0, 0, 0, 0, "not read yet: run `ah-ray catalog`")
+        return
+    findings = run.findings()
+    of_catalog = findings.filter(pc.equal(findings["stage"], "catalog"))
+    errors = pc.sum(pc.equal(of_catalog["severity"], "error")).as_py() or 0
+    yield Line("catalog", "videos", len(run.videos()), 0, 0, errors, "lost: findings with errors")
+    noted = run.settings()
+    for segmentation, manifest in sorted(noted.get("manifests", {}).items(), reverse=True):
+        yield _prepared(run, segmentation, manifest["splits"])
+    for name in noted.get("members", ()):
+        yield _trained(run, name)
+    members = [_member(run, name) for name in noted.get("voters", ())]
+    for name, member in zip(noted.get("voters", ()), members, strict=True):
+        yield _scored(run, name, member)
+    if storage.exists(run.path("verdicts")) and all(members):
+        yield _reduced(run, [member for member in members if member])
+    if storage.exists(run.path(METRICS_FILE)):
+        report = json.loads(storage.read_bytes(run.path(METRICS_FILE)))
+        current = report.get("made_from") == metrics_made_from(run, report.get("splits", []))
+        yield Line("evaluate", METRICS_FILE, int(current), int(not current), 0, 0)
+
+
+def _member(run: RunDirectory, name: str) -> Member | None:
+    ensemble = run.outside(run.settings()["ensemble"])
+    uri = storage.join(ensemble, name)
+    return read_member(uri) if is_complete(uri) else None
+
+
+def _prepared(run: RunDirectory, segmentation: str, splits: list[str]) -> Line:
+    expected = set(in_scope(run, splits, segmentation == SCORING)["video_id"].to_pylist())
+    done = set(run.clips(segmentation)["video_id"].to_pylist()) & expected
+    lost = (run.left_out(segmentation) & expected) - done
+    written = storage.ids_in(run.clips_path(segmentation), schemas.CLIPS, "video_id")
+    stale = (written & expected) - done - lost
+    to_do = expected - done - lost - stale
+    trial = run.settings().get("limit")
+    note = f"a trial of {trial} videos" if trial else ""
+    stage = f"prepare {segmentation}"
+    return Line(stage, "videos", len(done), len(stale), len(to_do), len(lost), note)
+
+
+def _trained(run: RunDirectory, name: str) -> Line:
+    uri, stage = run.path("members", name), f"train {name}"
+    if not is_complete(uri):
+        return Line(stage, "members", 0, 0, 1, 0)
+    seen = read_seen(read_member(uri))
+    if seen is None:
+        return Line(stage, "members", 1, 0, 0, 0, "does not state what it has seen")
+    changed = changed_since(run, seen)
+    if not changed:
+        return Line(stage, "members", 1, 0, 0, 0)
+    return Line(stage, "members", 0, 1, 0, 0, f"{len(changed)} of its videos have changed since")
+
+
+def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
+    clips, stage = run.clips(SCORING), f"score {name}"
+    rows = storage.read_table(run.predictions_path(name), schemas.PREDICTIONS)
+    if member is None:
+        return Line(stage, "clips", 0, len(rows), len(clips), 0, "the member is not there any more")
+    answers = run.answers({name: member_fingerprint(member)}, clips)
+    mine = answers.filter(pc.is_in(answers["clip_id"], clips["clip_id"]))
+    done = pc.count_distinct(mine["clip_id"]).as_py()
+    errors = pc.sum(pc.equal(mine["status"], "error")).as_py() or 0
+    stale = len(rows) - len(answers)
+    return Line(stage, "clips", done - errors, stale, len(clips) - done, errors)
+
+
+def _reduced(run: RunDirectory, members: list[Member]) -> Line:
+    policies = ReduceConfig.model_validate(run.settings().get("policies", {}))
+    now, written = (
+        dict(zip(table["video_id"].to_pylist(), table["made_from"].to_pylist(), strict=True))
+        for table in (current_verdicts(run, members, members[0].card.task, policies),
+                      run.verdicts())
+    )  # fmt: skip
+    done = sum(written.get(video) == made_from for video, made_from in now.items())
+    stale = sum(now.get(video) != made_from for video, made_from in written.items())
+    return Line("reduce", "videos", done, stale, len(now.keys() - written), 0)

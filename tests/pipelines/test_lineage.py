@@ -1,0 +1,296 @@
+"""Nothing stale: what happens when an archive, a member or a setting changes in mid-run.
+
+On the tables, with the functions that write them; `tests/e2e/test_stale.py` does the same to a
+whole run from the command line.
+"""
+
+import random
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ah_ray import lineage, schemas, storage
+from ah_ray.config import LimitsConfig, MediaConfig, ModelConfig, PrepareConfig, SegmentationConfig
+from ah_ray.contents import content_hash
+from ah_ray.errors import ConfigError
+from ah_ray.evaluation.leaks import LeakError
+from ah_ray.evaluation.seen import changed_videos, known_videos, require_unseen, seen_rows
+from ah_ray.findings import note
+from ah_ray.members import (
+    MEMBER_FILE,
+    SEEN_FILE,
+    MemberCard,
+    member_fingerprint,
+    model_fingerprint,
+    read_member,
+    write_card,
+)
+from ah_ray.pipelines.prepare import (
+    Manifest,
+    Outcome,
+    drop_stale,
+    make_write,
+    prepared_videos,
+    require_prepared,
+)
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.score import drop_stale as drop_stale_answers
+from ah_ray.pipelines.train import changed_since
+
+VIDEOS = [
+    {"video_id": "a", "uri": "archive/a.mp4", "content": "ca", "participant_id": "1",
+     "split": "train", "label": 1, "intervals": [{"start_s": 1.0, "end_s": 4.0}]},
+    {"video_id": "b", "uri": "archive/b.mp4", "content": "cb", "participant_id": "2",
+     "split": "train", "label": 0, "intervals": []},
+    {"video_id": "c", "uri": "/elsewhere/c.mp4", "content": None, "participant_id": "3",
+     "split": "test", "label": 0, "intervals": []},
+]  # fmt: skip
+MANY = ("train", "test")
+
+
+def manifest(segmentation: str, limits: LimitsConfig | None = None) -> Manifest:
+    rule, media = SegmentationConfig(), MediaConfig()
+    limits = limits or LimitsConfig()
+    return Manifest(segmentation, MANY, rule, media, PrepareConfig(clips="virtual"), limits)
+
+
+@pytest.fixture
+def run(tmp_path) -> RunDirectory:
+    """A prepared run: one clip of each video, but for c, which training has left out."""
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_videos(run, VIDEOS)
+    for segmentation in (TRAINING, SCORING):
+        what = manifest(segmentation)
+        noted = run.settings().get("manifests", {}) | {segmentation: what.facts(())}
+        run.remember({"manifests": noted})
+        outcomes = []
+        for video in run.videos().to_pylist():
+            if segmentation == TRAINING and video["video_id"] == "c":
+                outcomes.append(Outcome([], [note("c", "unreadable", "m")]))
+                continue
+            facts = ("video_id", "participant_id", "split", "content")
+            clip = {name: video[name] for name in facts} | {
+                "clip_id": f"{video['video_id']} {segmentation}", "source_uri": video["uri"],
+                "start_s": 0.0, "label": video["label"] if segmentation == TRAINING else None,
+            }  # fmt: skip
+            outcomes.append(Outcome([clip], [note(video["video_id"], "interval_past_end", "m")]))
+        make_write(run, what, ())(run.videos(), outcomes)
+    return run
+
+
+def write_videos(run: RunDirectory, videos) -> None:
+    run.write_videos(run.resolved(pa.Table.from_pylist(videos, schema=schemas.VIDEOS)))
+
+
+def changed(video_id: str, **facts):
+    return [row | facts if row["video_id"] == video_id else row for row in VIDEOS]
+
+
+@pytest.mark.parametrize(
+    ("facts", "training", "scoring"),
+    [
+        ({}, True, True),
+        ({"attributes": [("age", "7")]}, True, True),
+        ({"label": 0}, False, True),
+        ({"intervals": [{"start_s": 1.0, "end_s": 3.0}]}, False, True),
+        ({"split": "test"}, False, False),
+        ({"participant_id": "9"}, False, False),
+        ({"content": "other"}, False, False),
+        ({"uri": "archive/other.mp4"}, False, False),
+    ],
+)
+def test_a_video_that_changed_is_prepared_again_and_no_other(run, facts, training, scoring):
+    write_videos(run, changed("a", **facts))
+    for segmentation, holds in ((TRAINING, training), (SCORING, scoring)):
+        expected = {"b", "c"} | ({"a"} if holds else set())
+        assert prepared_videos(run, segmentation) == expected
+        in_manifest = set(run.clips(segmentation)["video_id"].to_pylist())
+        assert ("a" in in_manifest) == holds
+        if not holds:
+            with pytest.raises(ConfigError, match=r"1 of 3 videos .*\(a…\)"):
+                require_prepared(run, segmentation, MANY)
+        assert drop_stale(run, segmentation) == (0 if holds else 1)
+        rows = storage.read_table(run.clips_path(segmentation), schemas.CLIPS)
+        assert ("a" in rows["video_id"].to_pylist()) == holds
+        notes = run.findings().to_pylist()
+        mine = [n for n in notes if n["stage"] == f"prepare_{segmentation}"]
+        assert ("a" in {row["item_id"] for row in mine}) == holds
+        assert {"b", "c"} <= {row["item_id"] for row in mine}
+
+
+def test_a_video_that_was_left_out_is_tried_again_when_it_or_the_limits_changed(run):
+    assert run.left_out(TRAINING) == {"c"}
+    write_videos(run, changed("c", content="mended"))
+    assert run.left_out(TRAINING) == set()
+    write_videos(run, VIDEOS)
+    more = manifest(TRAINING, LimitsConfig(max_duration_s=1e6)).facts(())
+    run.remember({"manifests": run.settings()["manifests"] | {TRAINING: more}})
+    assert run.left_out(TRAINING) == set()
+    assert prepared_videos(run, TRAINING) == {"a", "b"}
+
+
+def test_files_of_clips_that_hold_no_more_are_deleted(run):
+    for video in "ab":
+        storage.write_bytes(run.path("media", video, "clip.mp4"), b"clip")
+    write_videos(run, changed("a", label=0))
+    drop_stale(run, TRAINING)
+    assert storage.list_files(run.path("media")) == [run.path("media", "b", "clip.mp4")]
+
+
+def test_a_manifest_of_somebody_else_is_taken_as_it_is(run):
+    run.remember({"manifests": {}})
+    write_videos(run, changed("a", label=0))
+    assert set(run.clips(TRAINING)["video_id"].to_pylist()) == {"a", "b"}
+    require_prepared(run, TRAINING, MANY)
+
+
+def test_a_run_that_was_moved_is_the_same_run(run, tmp_path):
+    before = {s: run.clips(s).to_pylist() for s in (TRAINING, SCORING)}
+    (tmp_path / "run").rename(tmp_path / "moved")
+    moved = RunDirectory.at(str(tmp_path / "moved"))
+    for segmentation, clips in before.items():
+        assert prepared_videos(moved, segmentation) == {"a", "b", "c"}
+        for old, new in zip(clips, moved.clips(segmentation).to_pylist(), strict=True):
+            assert new["source_uri"] == old["source_uri"].replace("/run/", "/moved/")
+    for file in storage.list_files(moved.uri):
+        assert str(tmp_path).encode() not in storage.read_bytes(file), file
+
+
+# Members
+
+
+def make_member(folder, data: bytes = b"w1", name="v1", **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(data)
+    values = {"name": name, "weights": "full", "task": "cue_conflict", "prompt": "short",
+              "model": ModelConfig(path="base"), "media": MediaConfig(),
+              "segmentation": SegmentationConfig()}  # fmt: skip
+    (folder / MEMBER_FILE).write_bytes(write_card(MemberCard(**values | changes)))
+    return read_member(str(folder))
+
+
+def test_a_fingerprint_is_of_all_that_answers_depend_on(tmp_path):
+    first = member_fingerprint(make_member(tmp_path / "a" / "v1"))
+    assert member_fingerprint(make_member(tmp_path / "b" / "v1")) == first
+    member = make_member(tmp_path / "a" / "v1", trained={"seconds": 3})
+    (tmp_path / "a" / "v1" / SEEN_FILE).write_bytes(b"PAR1")
+    assert member_fingerprint(member) == first
+    base = ModelConfig(path="base")
+    others = [
+        make_member(tmp_path / "c" / "v1", b"w2"),
+        make_member(tmp_path / "d" / "v1", prompt="detailed"),
+        make_member(tmp_path / "e" / "v1", media=MediaConfig(fps=1)),
+        make_member(tmp_path / "f" / "v1", model=base.model_copy(update={"dtype": "float32"})),
+    ]
+    assert len({first, *map(member_fingerprint, others)}) == 5
+    sdpa = base.model_copy(update={"attention": "eager"})
+    assert member_fingerprint(make_member(tmp_path / "g" / "v1", model=sdpa)) == first
+
+
+def test_an_adapter_stands_on_the_base_that_it_was_trained_on(tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(b"base")
+    on_base = {"weights": "adapter", "model": ModelConfig(path=str(base)),
+               "trained": {"base": model_fingerprint(str(base))}}  # fmt: skip
+    member = make_member(tmp_path / "v1", **on_base)
+    first = member_fingerprint(member)
+    (base / "model.safetensors").write_bytes(b"trained again")
+    with pytest.raises(ConfigError, match="has changed since the adapter"):
+        member_fingerprint(member)
+    loose = make_member(tmp_path / "v1", **on_base | {"trained": {}})
+    assert member_fingerprint(loose) != first
+
+
+def test_a_card_names_a_model_beside_it_relative_to_itself(tmp_path):
+    root, folder = str(tmp_path / "run"), tmp_path / "run" / "members" / "v1"
+    card = make_member(folder).card.model_copy(update={"model": ModelConfig(path=f"{root}/base")})
+    (folder / MEMBER_FILE).write_bytes(write_card(card, str(folder), root))
+    assert root.encode() not in (folder / MEMBER_FILE).read_bytes()
+    assert read_member(str(folder)).card == card
+    (tmp_path / "run").rename(tmp_path / "moved")
+    moved = read_member(str(tmp_path / "moved" / "members" / "v1"))
+    assert moved.card.model.path == str(tmp_path / "moved" / "base")
+    elsewhere = card.model_copy(update={"model": ModelConfig(path="s3://bucket/base")})
+    assert b"path: s3://bucket/base" in write_card(elsewhere, str(folder), root)
+
+
+def test_answers_of_other_weights_or_of_another_file_are_dropped(run):
+    clips, asked = run.clips(SCORING), {"engine": "x"}
+    run.remember({"asked": asked})
+    rows = [
+        {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": "ok",
+         "made_from": lineage.answer_made_from("w1", asked, clip["video_id"], clip["content"])}
+        for clip in clips.to_pylist()
+    ]  # fmt: skip
+    path = storage.join(run.predictions_path("v1"), "part-0.parquet")
+    storage.write_rows(rows, schemas.PREDICTIONS, path)
+    assert len(run.answers({"v1": "w1"}, clips)) == 3
+    assert len(run.answers({"v1": "w2"}, clips)) == 0
+    write_videos(run, changed("b", content="other"))
+    drop_stale(run, SCORING)
+    left = run.clips(SCORING)
+    assert drop_stale_answers(run, "v1", ("w1", asked), left) == 1
+    assert set(run.answers({"v1": "w1"}, left)["video_id"].to_pylist()) == {"a", "c"}
+    assert drop_stale_answers(run, "v1", ("w1", {"engine": "y"}), left) == 2
+    assert storage.list_files(run.predictions_path("v1")) == []
+
+
+# What members have seen
+
+
+def seen(run) -> pa.Table:
+    rows = seen_rows(run.clips(TRAINING).to_pylist(), "training")
+    return pa.Table.from_pylist(rows, schema=schemas.SEEN)
+
+
+def test_a_member_is_stale_when_other_clips_would_be_trained_on(run):
+    table = seen(run)
+    assert changed_since(run, table) == []
+    write_videos(run, changed("a", label=0))
+    assert changed_since(run, table) == ["a"]
+    write_videos(run, [*VIDEOS, VIDEOS[1] | {"video_id": "new"}])
+    assert changed_since(run, table) == ["new"]
+    write_videos(run, VIDEOS[1:])
+    assert changed_since(run, table) == ["a"]
+
+
+def test_nobody_who_was_trained_on_is_judged(run):
+    table = seen(run)
+    moved = run.videos().filter(pa.array([True, False, False]))
+    for video, told in (
+        ({}, "archive/a.mp4 itself"),
+        ({"video_id": "x"}, "a copy of it"),
+        ({"video_id": "x", "content": "other"}, "participant 1"),
+    ):
+        rows = pa.Table.from_pylist([moved.to_pylist()[0] | video], schema=schemas.VIDEOS)
+        assert len(known_videos(table, rows, "training")) == 1
+        assert known_videos(table, rows, "validation") == []
+        with pytest.raises(LeakError, match=f"(?s)member v1 was trained on 1 .*{told}"):
+            require_unseen({"v1": table, "v2": None}, rows)
+    unknown = {"video_id": "x", "content": None, "participant_id": None}
+    rows = pa.Table.from_pylist([moved.to_pylist()[0] | unknown], schema=schemas.VIDEOS)
+    require_unseen({"v1": table}, rows)
+
+
+PAIRS = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("xyz"))
+
+
+@given(PAIRS, PAIRS, st.randoms())
+def test_what_changed_is_the_difference_whatever_the_order(then, now, chance: random.Random):
+    before, after = (
+        [{"video_id": v, "role": "training", "made_from": m} for v, m in state.items()]
+        for state in (then, now)
+    )
+    expected = sorted(v for v in then.keys() | now if then.get(v) != now.get(v))
+    chance.shuffle(before)
+    assert changed_videos(before, after) == changed_videos(after, before) == expected
+
+
+def test_contents_tell_files_apart_and_copies_not(tmp_path):
+    for name, data in (("a", b"1" * 9), ("b", b"1" * 9), ("c", b"2" * 9)):
+        (tmp_path / name).write_bytes(data)
+    one, copy, other = (content_hash(str(tmp_path / name)) for name in "abc")
+    assert one == copy != other
