@@ -200,10 +200,10 @@ def require_up_to_date(run: RunDirectory, config: RunConfig, finished: Sequence[
 def changed_since(run: RunDirectory, seen: pa.Table) -> list[str]:
     """The videos of which a member has seen other clips than it would be given now, by video_id."""
     now = _to_be_seen(run, run, has_seen.TRAINING)
-    validation = run.within("validation")
-    if storage.exists(validation.path("run.yaml")):
-        now += _to_be_seen(run, validation, has_seen.VALIDATION)
-    return has_seen.changed_videos(seen.to_pylist(), now)
+    stated = seen.to_pylist()
+    if any(row["role"] == has_seen.VALIDATION for row in stated):
+        now += _to_be_seen(run, run.within("validation"), has_seen.VALIDATION)
+    return has_seen.changed_videos(stated, now)
 
 
 def _to_be_seen(run: RunDirectory, source: RunDirectory, role: str) -> list[Row]:

@@ -29,9 +29,3 @@ def copy_of_demo(demo: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "run"
     shutil.copytree(demo, copy)
     return copy
-
-
-@pytest.fixture
-def same_inputs(demo: Path) -> list[str]:
-    """The options with which a copy of the run still finds its archive and base model."""
-    return ["--set", f"catalog.root={demo}/archive", "--set", f"model.path={demo}/base"]

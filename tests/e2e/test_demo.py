@@ -48,39 +48,37 @@ def test_training_and_test_people_are_disjoint(demo: Path) -> None:
     )
 
 
-def test_second_run_reuses_everything(copy_of_demo: Path, same_inputs: list[str]) -> None:
+def test_second_run_reuses_everything(copy_of_demo: Path) -> None:
     before = result_rows(copy_of_demo)
-    done = ah_ray("demo", "--run", str(copy_of_demo), *same_inputs)
+    done = ah_ray("demo", "--run", str(copy_of_demo))
     assert "0 members to do" in done.stdout
     assert "0 clips to do" in done.stdout
     assert "0 videos to do" in done.stdout
     assert result_rows(copy_of_demo) == before
 
 
-def test_killed_while_scoring_continues_to_the_same_tables(
-    copy_of_demo: Path, same_inputs: list[str]
-) -> None:
+def test_killed_while_scoring_continues_to_the_same_tables(copy_of_demo: Path) -> None:
     undisturbed = result_rows(copy_of_demo)
     predictions = copy_of_demo / "predictions" / "member=v1"
     shutil.rmtree(predictions)
     shutil.rmtree(copy_of_demo / "verdicts")
-    command = [sys.executable, "-m", "ah_ray.cli", "demo", "--run", str(copy_of_demo), *same_inputs]
+    command = [sys.executable, "-m", "ah_ray.cli", "demo", "--run", str(copy_of_demo)]
     kill_when(command, lambda: any(predictions.glob("part-*")))
     left = storage.ids_in(str(predictions), schemas.PREDICTIONS, "clip_id")
     assert 0 < len(left) < len(undisturbed["predictions"]) / 4  # three members and the prior
-    done = ah_ray("demo", "--run", str(copy_of_demo), *same_inputs)
+    done = ah_ray("demo", "--run", str(copy_of_demo))
     assert f"{len(left)} were done before" in done.stdout
     assert result_rows(copy_of_demo) == undisturbed
 
 
 def test_killed_while_preparing_continues_to_the_same_manifest(
-    demo: Path, copy_of_demo: Path, same_inputs: list[str]
+    demo: Path, copy_of_demo: Path
 ) -> None:
     undisturbed = rows(demo / "clips", schemas.CLIPS)
     clips = copy_of_demo / "clips"
     shutil.rmtree(clips)
     shutil.rmtree(copy_of_demo / "media")
-    arguments = ["prepare", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs]
+    arguments = ["prepare", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo)]
     command = [sys.executable, "-m", "ah_ray.cli", *arguments]
     kill_when(command, lambda: any(clips.glob("segmentation=training/part-*")))
     assert 0 < len(rows(clips, schemas.CLIPS)) < len(undisturbed)
@@ -89,15 +87,14 @@ def test_killed_while_preparing_continues_to_the_same_manifest(
     for row in finished:
         for column in ("media_uri", "audio_uri"):
             if row[column] is not None:
-                assert Path(row[column]).exists()
-                row[column] = row[column].replace(str(copy_of_demo), str(demo))
+                assert (copy_of_demo / row[column]).exists()
     assert finished == undisturbed
     assert not list((copy_of_demo / "media").rglob(".ah_ray-tmp-*"))
 
 
-def test_settings_of_a_run_cannot_change(copy_of_demo: Path, same_inputs: list[str]) -> None:
+def test_settings_of_a_run_cannot_change(copy_of_demo: Path) -> None:
     done = ah_ray(
-        "run", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs,
+        "run", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo),
         "--set", "segmentation.clip_s=2.0", check=False,
     )  # fmt: skip
     assert done.returncode == 2
@@ -106,7 +103,7 @@ def test_settings_of_a_run_cannot_change(copy_of_demo: Path, same_inputs: list[s
     assert "fix:" in done.stdout
 
 
-def test_leak_fails_the_run(copy_of_demo: Path, same_inputs: list[str]) -> None:
+def test_leak_fails_the_run(copy_of_demo: Path) -> None:
     videos = storage.read_table(str(copy_of_demo / "videos"), schemas.VIDEOS).to_pylist()
     trained = next(row for row in videos if row["split"] == "train")
     tested = next(row for row in videos if row["split"] == "test")

@@ -14,12 +14,10 @@ import yaml
 from tests.e2e.helpers import ah_ray, kill_when
 
 
-def test_killed_while_training_goes_on_from_the_last_checkpoint(
-    copy_of_demo: Path, same_inputs: list[str]
-) -> None:
+def test_killed_while_training_goes_on_from_the_last_checkpoint(copy_of_demo: Path) -> None:
     shutil.rmtree(copy_of_demo / "members" / "v1")
     shutil.rmtree(copy_of_demo / "train", ignore_errors=True)
-    arguments = ["train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs]
+    arguments = ["train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo)]
     arguments += ["--set", "recipes.lora.epochs=0.3", "--set", "train.validation_splits=[]"]
     arguments += ["--set", "recipes.lora.save_every_steps=4"]
     command = [sys.executable, "-m", "ah_ray.cli", *arguments]

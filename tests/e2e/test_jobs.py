@@ -82,22 +82,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.stop()
 
 
-def test_demo_as_a_job_scores_again_what_is_missing(
-    cluster: Cluster, copy_of_demo: Path, same_inputs: list[str]
-) -> None:
+def test_demo_as_a_job_scores_again_what_is_missing(cluster: Cluster, copy_of_demo: Path) -> None:
     undisturbed = result_rows(copy_of_demo)
     shutil.rmtree(copy_of_demo / "predictions" / "member=v1")
     shutil.rmtree(copy_of_demo / "verdicts")
-    done = cluster.submit("python", "jobs/demo.py", "--run", str(copy_of_demo), *same_inputs)
+    done = cluster.submit("python", "jobs/demo.py", "--run", str(copy_of_demo))
     assert "ensemble" in done.stdout
     assert result_rows(copy_of_demo) == undisturbed
 
 
-def test_stages_as_jobs(cluster: Cluster, copy_of_demo: Path, same_inputs: list[str]) -> None:
+def test_stages_as_jobs(cluster: Cluster, copy_of_demo: Path) -> None:
     (copy_of_demo / "metrics.json").unlink()
-    options = " ".join(same_inputs)
     chain = " && ".join(
-        f"python jobs/{stage}.py --config jobs/demo.yaml --run {copy_of_demo} {options}"
+        f"python jobs/{stage}.py --config jobs/demo.yaml --run {copy_of_demo}"
         for stage in ("catalog", "prepare", "train", "score", "reduce", "evaluate", "run")
     )
     cluster.submit("bash", "-c", chain)

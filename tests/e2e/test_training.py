@@ -61,13 +61,11 @@ def test_training_leaves_its_summary_and_its_curves(demo: Path) -> None:
         assert step == of
 
 
-def test_a_dry_run_prints_every_node_and_starts_nothing(
-    copy_of_demo: Path, same_inputs: list[str]
-) -> None:
+def test_a_dry_run_prints_every_node_and_starts_nothing(copy_of_demo: Path) -> None:
     shutil.rmtree(copy_of_demo / "members" / "v1")
     before = sorted(copy_of_demo.rglob("*"))
     done = ah_ray(
-        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs,
+        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo),
         "--dry-run", "--set", "train.nodes=2", "--set", "model.attention=flash_attention_2",
     )  # fmt: skip
     assert sorted(copy_of_demo.rglob("*")) == before
@@ -83,10 +81,10 @@ def test_a_dry_run_prints_every_node_and_starts_nothing(
     assert "v2" not in done.stdout
 
 
-def test_a_member_of_other_settings_is_refused(copy_of_demo: Path, same_inputs: list[str]) -> None:
+def test_a_member_of_other_settings_is_refused(copy_of_demo: Path) -> None:
     shutil.rmtree(copy_of_demo / "members" / "v1")
     done = ah_ray(
-        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs,
+        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo),
         "--set", "recipes.full.learning_rate=0.5", check=False,
     )  # fmt: skip
     assert done.returncode == 2
@@ -94,11 +92,9 @@ def test_a_member_of_other_settings_is_refused(copy_of_demo: Path, same_inputs: 
     assert not (copy_of_demo / "members" / "v1").exists()
 
 
-def test_a_base_model_that_is_not_there_is_told_before_anything_starts(
-    copy_of_demo: Path, same_inputs: list[str]
-) -> None:
+def test_a_base_model_that_is_not_there_is_told_before_anything_starts(copy_of_demo: Path) -> None:
     done = ah_ray(
-        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs,
+        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo),
         "--set", "model.path=/nowhere", "--set", "members={v4: {recipe: lora, prompt: short}}",
         check=False,
     )  # fmt: skip
@@ -107,10 +103,10 @@ def test_a_base_model_that_is_not_there_is_told_before_anything_starts(
     assert not (copy_of_demo / "train" / "v4").exists()
 
 
-def test_a_member_is_trained_by_rewards(copy_of_demo: Path, same_inputs: list[str]) -> None:
+def test_a_member_is_trained_by_rewards(copy_of_demo: Path) -> None:
     member = "members={v4: {recipe: grpo, prompt: short, overrides: {epochs: 0.01}}}"
     ah_ray(
-        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), *same_inputs,
+        "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo),
         "--set", member, "--set", "train.validation_splits=[]",
     )  # fmt: skip
     (training,) = (path for path in (copy_of_demo / "train" / "v4").iterdir() if path.is_dir())

@@ -156,7 +156,7 @@ def test_other_splits_are_not_expected_but_videos_without_one_are(run):
 def test_the_report_is_written_as_it_is_returned(run):
     report = evaluate(run, ("test",))
     assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
-    assert set(report) == {"video_level", "counts"}
+    assert set(report) == {"video_level", "counts", "splits", "made_from"}
 
 
 def test_a_baseline_stands_beside_the_members_over_the_same_videos(run, capsys):
