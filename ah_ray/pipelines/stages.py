@@ -16,6 +16,7 @@ from ah_ray.pipelines.prepare import Manifest, prepare
 from ah_ray.pipelines.reduce import make_verdicts, reduce
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
+from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train
 from ah_ray.tasks import load_task
 
@@ -31,12 +32,14 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
 
 def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
     """Write the manifests of training and of scoring clips, with ``limit`` of so many videos."""
+    require_named_splits(run, config)
     for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
         prepare(run, Manifest.of(config, segmentation, splits), limit)
 
 
 def train_stage(run: RunDirectory, config: RunConfig) -> None:
     """Train the members."""
+    require_named_splits(run, config)
     train(run, config)
 
 
@@ -46,6 +49,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
     Raises:
         ConfigError: also when a member was trained with other settings than the config has.
     """
+    require_named_splits(run, config)
     members = read_ensemble(run.path("members"), list(config.members))
     for member in members:
         require_settings(member, config)
@@ -67,6 +71,7 @@ def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
+    require_named_splits(run, config)
     baseline = None
     if config.score.prior is not None:
         task, names = load_task(config.task), [PRIOR]

@@ -35,6 +35,7 @@ from ah_ray.members import (
     write_card,
 )
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.validate import Candidate, choose, prepare_validation, validation_run
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
@@ -125,6 +126,7 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
         ConfigError: as ``train``.
         LeakError: as ``train``.
     """
+    require_named_splits(run, config)
     missing = _missing(run, config)
     if not missing:
         console.print("every member is trained")
