@@ -11,6 +11,9 @@ from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines.run_directory import RunDirectory
 
+# Without validation participants the last checkpoints become the members: that is no error, unless
+# the archive has a split of nearly that name.
+_OPTIONAL = "train.validation_splits"
 _SHOWN = 10
 
 
@@ -41,17 +44,19 @@ def require_splits(known: Iterable[str | None], named: Mapping[str, Sequence[str
         ConfigError: with the nearest split of the archive.
     """
     splits = sorted({split for split in known if split is not None})
-    absent = {key: [name for name in names if name not in splits] for key, names in named.items()}
-    absent = {key: names for key, names in absent.items() if names}
-    if not splits or not absent:
+    if not splits:
         return
     folded = {split.casefold(): split for split in splits}
-    near = {
-        folded[match]
-        for names in absent.values()
-        for name in names
-        for match in difflib.get_close_matches(name.casefold(), folded, n=1)
-    }
+    absent: dict[str, list[str]] = {}
+    near: set[str] = set()
+    for key, names in named.items():
+        for name in names:
+            matches = difflib.get_close_matches(name.casefold(), folded, n=1)
+            if name not in splits and (matches or key != _OPTIONAL):
+                absent.setdefault(key, []).append(name)
+                near.update(folded[match] for match in matches)
+    if not absent:
+        return
     advice = f"did you mean {' and '.join(sorted(near))}?" if near else "[] goes without."
     shown = ", ".join(splits[:_SHOWN]) + (", ..." if len(splits) > _SHOWN else "")
     raise ConfigError(

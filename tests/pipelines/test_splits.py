@@ -47,6 +47,12 @@ def test_an_archive_without_splits_is_scored_whole():
     require_splits([], {"score.splits": ["test"]})
 
 
+def test_an_archive_may_do_without_validation_but_not_with_another_spelling():
+    require_splits(["train", "test"], {"train.validation_splits": ["val"]})
+    with pytest.raises(ConfigError, match=r"validation_splits: .* val[^$]*did you mean valid\?"):
+        require_splits(["train", "test", "valid"], {"train.validation_splits": ["val"]})
+
+
 def test_many_splits_are_not_all_shown():
     with pytest.raises(ConfigError) as caught:
         require_splits([f"{number:06}" for number in range(10_000)], {"score.splits": ["test"]})
@@ -74,6 +80,6 @@ def test_no_stage_begins_with_a_split_that_is_not_there(tmp_path, stage, key):
     rows = [{"video_id": name, "uri": f"{name}.mp4", "split": name} for name in KNOWN if name]
     storage.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     stages = STAGES | {"dry run": train.dry_run}
-    with pytest.raises(ConfigError, match="did you mean"):
+    with pytest.raises(ConfigError, match="did you mean test"):
         stages[stage](run, a_config(tmp_path, f"{key}=[tset]"))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["videos"]
