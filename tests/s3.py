@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import socket
 import struct
 import threading
@@ -59,6 +60,8 @@ class S3Server:
         self.injected: Counter[tuple[str, Fault]] = Counter()
         self.requests: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
+        # It would log each of the thousands of requests into what a test has captured.
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._moto.start()
         self.behind = self._moto.get_host_and_port()
@@ -120,6 +123,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer would wait 40 ms for its head to be confirmed
     s3: S3Server
 
     def handle_any(self) -> None:

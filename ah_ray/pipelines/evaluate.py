@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from ah_ray import lineage, storage
+from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
 from ah_ray.pipelines.prepare import in_scope, in_splits
@@ -20,6 +21,19 @@ from ah_ray.progress import console
 
 ENSEMBLE = "ensemble"
 METRICS_FILE = "metrics.json"
+
+_NO_ANSWER = {"label": None, "score": None}
+_SHOWN = {
+    "macro_f1": "macro F1",
+    "average_precision": "AP",
+    "bah_average_precision": "BAH's AP",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "n": "n",
+    "positives": "positives",
+    "undecided": "undecided",
+    "coverage": "coverage",
+}
 
 
 def evaluate(
@@ -38,14 +52,25 @@ def evaluate(
         ``baseline`` if there is one, and ``counts.<what>``.
 
     Raises:
+        ConfigError: no video of the splits has a label.
         LeakError: a participant or file is in several splits.
+        StageError: no labelled video has an answer.
     """
     videos = run.videos()
     require_no_leaks(videos)
     # A labelled video outside the splits may show somebody who was trained on: it has a verdict
     # but does not count here.
-    labelled = in_splits(videos, splits, unlabelled=False)
+    labelled = in_splits(in_scope(run, splits, unlabelled=True), splits, unlabelled=False)
+    labelled = labelled.filter(pc.is_valid(labelled["label"]))
+    if not len(labelled):
+        problem = f"no video in split {', '.join(splits) or 'at all'} has a label"
+        raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
     report: dict[str, Any] = {"video_level": video_level(labelled, run.verdicts())}
+    if not any(metrics["n"] for metrics in report["video_level"].values()):
+        raise StageError(
+            f"{run.path('verdicts')}: none of {len(labelled)} labelled videos has an answer\n"
+            "  fix: see the findings and the errors in the predictions, then score and reduce again"
+        )
     if baseline is not None:
         by_member = video_level(labelled, baseline)
         report["baseline"] = {name: by_member[name] for name in by_member if name != ENSEMBLE}
@@ -65,19 +90,25 @@ def metrics_made_from(run: RunDirectory, splits: Sequence[str]) -> str:
 
 
 def video_level(videos: pa.Table, verdicts: pa.Table) -> dict[str, Metrics]:
-    """Metrics of every member and of the ensemble over the videos that have a label."""
-    labels = dict(zip(videos["video_id"].to_pylist(), videos["label"].to_pylist(), strict=True))
-    rows = [row for row in verdicts.to_pylist() if labels.get(row["video_id"]) is not None]
-    truth = [labels[row["video_id"]] for row in rows]
-    names = sorted({member["member"] for row in rows for member in row["members"]})
-    answers = {
-        name: [next(m for m in row["members"] if m["member"] == name) for row in rows]
-        for name in names
-    } | {ENSEMBLE: rows}
-    return {
-        name: binary_metrics(truth, [a["label"] for a in given], [a["score"] for a in given])
-        for name, given in answers.items()
-    }
+    """Metrics of every member and of the ensemble over the videos that have a label.
+
+    A labelled video without a verdict, such as one in the findings, counts as undecided.
+    """
+    columns = (videos[name].to_pylist() for name in ("video_id", "label"))
+    labels = {video: label for video, label in zip(*columns, strict=True) if label is not None}
+    ensemble = {row["video_id"]: row for row in verdicts.to_pylist()}
+    members: dict[str, dict[str, Any]] = defaultdict(dict)
+    for video, row in ensemble.items():
+        for member in row["members"]:
+            members[member["member"]][video] = member
+
+    def metrics(answers: Mapping[str, Mapping[str, Any]]) -> Metrics:
+        given = [answers.get(video, _NO_ANSWER) for video in labels]
+        said, scores = ([answer[name] for answer in given] for name in ("label", "score"))
+        return binary_metrics(list(labels.values()), said, scores)
+
+    by_member = {name: metrics(members[name]) for name in sorted(members)}
+    return by_member | {ENSEMBLE: metrics(ensemble)}
 
 
 def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
@@ -132,18 +163,27 @@ def _tally(column: pa.ChunkedArray) -> dict[str, int]:
 
 
 def print_metrics(report: dict[str, Any]) -> None:
-    """A table of members and ensemble for people."""
-    shown = ("accuracy", "precision", "recall", "f1", "n")
-    table = Table("", *shown, title="video level")
+    """A table of members and ensemble for people, and why a metric in it is undefined."""
+    table = Table(title="video level", box=None, padding=(0, 1, 0, 0))  # it fits into 80 columns
+    table.add_column("", overflow="fold")
+    for heading in _SHOWN.values():
+        table.add_column(heading.replace(" ", "\n"), no_wrap=True)
     ensemble = {ENSEMBLE: report["video_level"][ENSEMBLE]}
     members = {k: v for k, v in report["video_level"].items() if k != ENSEMBLE}
+    notes: dict[str, dict[str, None]] = defaultdict(dict)
     for section in (report.get("baseline", {}), members, ensemble):
         for name, values in section.items():
             cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
-                     for v in (values[key] for key in shown)]  # fmt: skip
+                     for v in (values[key] for key in _SHOWN)]  # fmt: skip
             table.add_row(name, *cells)
+            why = {_SHOWN[key]: text for key, text in values["undefined"].items() if key in _SHOWN}
+            for reason in dict.fromkeys(why.values()):
+                undefined = ", ".join(key for key, text in why.items() if text == reason)
+                notes[f"{reason}, which leaves undefined {undefined} of"][name] = None
         table.add_section()
     console.print(table)
+    for note, names in notes.items():
+        console.print(f"  -: {note} {', '.join(names)}", markup=False)
 
 
 def print_counts(run: RunDirectory, totals: dict[str, Any]) -> None:

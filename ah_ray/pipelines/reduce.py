@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -84,7 +85,8 @@ def make_verdicts(
     Args:
         videos: ``schemas.VIDEOS``.
         clips: ``schemas.CLIPS``; its videos get verdicts, its clips are the expected answers.
-        predictions: ``schemas.PREDICTIONS`` and ``member``; rows of other clips are ignored.
+        predictions: ``schemas.PREDICTIONS`` and ``member``; rows of other clips are ignored. A
+            chance that is no number, as foreign tables have it for null, is unknown.
         members: the names of the ensemble.
         task: names the rules.
         policies: what absent answers and ties count as.
@@ -108,7 +110,10 @@ def make_verdicts(
                 yield ClipAnswer(clip_id, start_s, "missing", None, None)
                 continue
             for row in rows:
-                yield ClipAnswer(clip_id, start_s, row["status"], row["answer"], row["p_yes"])
+                chance = row["p_yes"]
+                if chance is not None and not math.isfinite(chance):
+                    chance = None
+                yield ClipAnswer(clip_id, start_s, row["status"], row["answer"], chance)
 
     rows = []
     rules = [task.clips_to_video, task.members_to_verdict, policies.model_dump(), task.positive]

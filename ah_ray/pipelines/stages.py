@@ -18,6 +18,7 @@ from ah_ray.pipelines.prepare import Manifest, in_splits, prepare, require_prepa
 from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import require_same_asking, score
+from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train
 from ah_ray.tasks import load_task
 
@@ -33,12 +34,14 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
 
 def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
     """Write the manifests of training and of scoring clips, with ``limit`` of so many videos."""
+    require_named_splits(run, config)
     for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
         prepare(run, Manifest.of(config, segmentation, splits), limit)
 
 
 def train_stage(run: RunDirectory, config: RunConfig) -> None:
     """Train the members."""
+    require_named_splits(run, config)
     train(run, config)
 
 
@@ -48,6 +51,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
     Raises:
         ConfigError: also when a member was trained with other settings than the config has.
     """
+    require_named_splits(run, config)
     require_same_asking(run, config.score)
     require_prepared(run, SCORING, config.score.splits)
     members = read_ensemble(run.path("members"), list(config.members))
@@ -83,6 +87,7 @@ def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Membe
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
+    require_named_splits(run, config)
     members, task = read_ensemble(run.path("members"), list(config.members)), load_task(config.task)
     require_unseen(run, config, members)
     require_current(run, members, task, config.reduce)

@@ -43,6 +43,7 @@ from ah_ray.members import (
 )
 from ah_ray.pipelines.prepare import in_scope, in_splits, require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.validate import (
     Candidate,
     choose,
@@ -143,6 +144,7 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
         ConfigError: as ``train``.
         LeakError: as ``train``.
     """
+    require_named_splits(run, config)
     missing = _missing(run, config)
     if not missing:
         console.print("every member is trained")

@@ -16,7 +16,7 @@ from ah_ray import storage
 from ah_ray.config import RunConfig
 from ah_ray.evaluation.metrics import Metrics
 from ah_ray.members import MEMBER_FILE, MemberCard, read_member, write_card
-from ah_ray.pipelines.evaluate import video_level
+from ah_ray.pipelines.evaluate import ENSEMBLE, video_level
 from ah_ray.pipelines.prepare import Manifest, in_splits, prepare
 from ah_ray.pipelines.reduce import current_verdicts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
@@ -93,4 +93,5 @@ def _video_metrics(
     score(validation, [member], config.score, config.limits)
     verdicts = current_verdicts(validation, [member], card.task, config.reduce)
     storage.remove(uri)
-    return video_level(validation.videos(), verdicts)[card.name]
+    # An ensemble of one; it has metrics even where no video could be scored.
+    return video_level(validation.videos(), verdicts)[ENSEMBLE]

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from ah_ray import schemas, storage
-from ah_ray.errors import ConfigError
+from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.evaluate import counts, evaluate, print_metrics, video_level
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
@@ -95,11 +95,25 @@ def test_metrics_of_members_and_ensemble():
         assert (result[name]["n"], result[name]["undecided"]) == (4, 1)  # e has no label
 
 
-def test_without_labels_there_are_no_metrics_but_no_error():
-    unlabelled = videos(**dict.fromkeys(LABELS))
-    result = video_level(unlabelled, verdicts(**ANSWERS))
-    assert result["ensemble"]["n"] == 0
-    assert result["ensemble"]["accuracy"] is None
+def test_rows_in_another_order_give_the_same_metrics():
+    shuffled = dict(reversed(ANSWERS.items()))
+    result = video_level(videos(**LABELS), verdicts(**shuffled))
+    assert result == video_level(videos(**LABELS), verdicts(**ANSWERS))
+
+
+def test_a_labelled_video_without_a_verdict_is_undecided():
+    result = video_level(videos(**LABELS, lost=1), verdicts(**ANSWERS))
+    for name in ("v1", "v2", "ensemble"):
+        assert (result[name]["n"], result[name]["undecided"]) == (4, 2)
+        assert result[name]["coverage"] == pytest.approx(4 / 6)
+    assert result["v1"]["positives"] == 2
+
+
+def test_a_member_that_is_missing_in_a_verdict_is_undecided():
+    rows = verdicts(**ANSWERS).to_pylist()
+    rows[0]["members"] = rows[0]["members"][:1]
+    result = video_level(videos(**LABELS), pa.Table.from_pylist(rows, schema=schemas.VERDICTS))
+    assert [result[name]["n"] for name in ("v1", "v2", "ensemble")] == [4, 3, 4]
 
 
 def test_every_video_is_a_verdict_or_a_finding(run):
@@ -167,8 +181,62 @@ def test_a_baseline_stands_beside_the_members_over_the_same_videos(run, capsys):
     assert report["baseline"]["v1"]["accuracy"] == 0.6
     assert report["baseline"]["v1"]["n"] == 5
     print_metrics(report)
-    names = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "." in line]
+    printed = capsys.readouterr().out
+    names = [line.split()[0] for line in printed.splitlines() if "." in line]
     assert names == ["v1", "v2", "v1", "v2", "ensemble"]
+
+
+def test_what_ranks_is_printed_with_its_coverage(run, capsys):
+    print_metrics(evaluate(run, ("test",)))
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert max(map(len, lines)) <= 80
+    head = "macro BAH's F1 AP AP accuracy F1 n positives undecided coverage"
+    assert " ".join(lines[0].split() + lines[1].split()) == head
+    # Right on two positives and two negatives; f is undecided, lost has no verdict.
+    assert " ".join(lines[2].split()) == "v1 1.000 1.000 0.500 1.000 1.000 4 2 2 0.667"
+    assert [line.split()[0] for line in lines[2:]] == ["v1", "v2", "ensemble"]
+
+
+def test_what_one_class_does_not_define_is_printed_with_the_reason(run, capsys):
+    only_positives = videos(**{name: label and 1 for name, label in LABELS.items() if label != 0})
+    table = pa.concat_tables([only_positives, videos(lost=1)])
+    storage.write_table(table, run.path("videos", "part-0.parquet"))
+    report = evaluate(run, ("test",))
+    written = json.loads(storage.read_bytes(run.path("metrics.json")))["video_level"]["v1"]
+    assert written["macro_f1"] is None
+    assert written["undefined"]["macro_f1"] == "no video is labelled negative"
+    print_metrics(report)
+    printed = capsys.readouterr().out
+    assert (
+        "-: no video is labelled negative, which leaves undefined macro F1, AP, BAH's AP of "
+        "v1, v2, ensemble" in printed
+    )
+    assert printed.splitlines()[3].split()[:5] == ["v1", "-", "-", "-", "1.000"]
+
+
+def test_without_a_labelled_video_there_is_nothing_to_evaluate(run):
+    with pytest.raises(ConfigError, match="no video in split val has a label"):
+        evaluate(run, ("val",))
+    unlabelled = videos(**dict.fromkeys([*LABELS, "lost"]))
+    storage.write_table(unlabelled, run.path("videos", "part-0.parquet"))
+    with pytest.raises(ConfigError, match="no video in split test has a label"):
+        evaluate(run, ("test",))
+    assert not storage.exists(run.path("metrics.json"))
+
+
+@pytest.mark.parametrize("answers", [{}, dict.fromkeys(ANSWERS, (None, None, None))])
+def test_without_any_answer_there_is_nothing_to_evaluate(run, answers):
+    storage.write_table(verdicts(**answers), run.path("verdicts", "part-0.parquet"))
+    with pytest.raises(StageError, match="none of 6 labelled videos has an answer"):
+        evaluate(run, ("test",))
+    assert not storage.exists(run.path("metrics.json"))
+
+
+def test_a_trial_is_covered_by_its_own_videos(run):
+    run.remember({"limit": 4})
+    report = evaluate(run, ("test",))
+    assert report["counts"]["videos_beyond_trial"] == 3
+    assert (report["video_level"]["v1"]["n"], report["video_level"]["v1"]["coverage"]) == (4, 1.0)
 
 
 def test_a_leak_stops_the_evaluation(run):

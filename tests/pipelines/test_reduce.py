@@ -1,3 +1,4 @@
+import math
 import random
 
 import pyarrow as pa
@@ -163,6 +164,30 @@ def test_policies_reach_the_rules(invalid, label):
     rows = table(predicted("v1", "a0", 0, 0.1), predicted("v1", "a1", "unparseable"))
     found = verdicts(rows, ["v1"], ReduceConfig(invalid=invalid), of={"a": 2})
     assert found["a"]["label"] == label
+
+
+NO_NUMBER = st.sampled_from([math.nan, math.inf, -math.inf])
+
+
+@given(st.randoms(), st.data())
+def test_a_chance_that_is_no_number_is_unknown_in_any_order(chance, data):
+    unsure = [
+        row | {"p_yes": data.draw(NO_NUMBER | st.just(row["p_yes"]))}
+        for row in WHOLE
+        for _ in range(2)  # a clip may have several rows, and only one of them a number
+    ]
+    known = [row | {"p_yes": None} if not math.isfinite(row["p_yes"]) else row for row in unsure]
+    expected = verdicts(table(*known))
+    chance.shuffle(unsure)
+    assert verdicts(table(*unsure)) == expected
+    for video in expected.values():
+        assert math.isfinite(video["score"])
+
+
+def test_no_number_is_no_answer():
+    rows = [predicted("v1", "a0", "ok", math.nan), predicted("v1", "a1", "error", math.nan)]
+    found = verdicts(table(*rows), ["v1"], of={"a": 2})["a"]
+    assert (found["label"], found["score"], found["status"]) == (None, None, "undecided")
 
 
 def test_videos_without_clips_get_no_verdict():
