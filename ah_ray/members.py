@@ -127,6 +127,32 @@ def read_member(uri: str) -> Member:
     return Member(uri, card)
 
 
+def _members_in(uri: str) -> list[str]:
+    """The names of the finished members in the folder ``uri``."""
+    below = {
+        file.rsplit("/", 2)[-2]
+        for file in storage.list_files(uri)
+        if file.endswith("/" + MEMBER_FILE)
+    }
+    return sorted(name for name in below if is_complete(storage.join(uri, name)))
+
+
+def ensemble_folder(uri: str) -> str:
+    """The folder of the members that ``uri`` means: itself, or ``members`` in a run directory.
+
+    Raises:
+        ConfigError: its protocol is unknown, or needs a package that is not installed.
+    """
+    try:
+        folder = storage.absolute(uri)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"--ensemble {uri}", str(error), "install it, or correct the protocol"
+        ) from None
+    inside = storage.join(folder, "members")
+    return inside if storage.exists(inside) else folder
+
+
 def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
     """The members below ``uri``, sorted by name.
 
@@ -137,15 +163,17 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
     Raises:
         ConfigError: there is none, a named one is missing, or they do not go together.
     """
-    complete = {
-        file.rsplit("/", 2)[-2]
-        for file in storage.list_files(uri)
-        if file.endswith("/" + MEMBER_FILE)
-    }
-    missing = sorted(set(names or ()) - complete)
+    complete = _members_in(uri)
+    missing = sorted(set(names or ()) - set(complete))
     if missing or not complete:
         what = f"holds no finished member {', '.join(missing)}".rstrip()
-        raise ConfigError(uri, what, "train it with `ah-ray train`, or name another folder")
+        fix = "train it with `ah-ray train`, or name another folder"
+        if is_complete(uri):
+            folder, _, name = uri.rstrip("/").rpartition("/")
+            what, fix = "is one member", f"name its folder, {folder or '.'}, and `--members {name}`"
+        elif complete:
+            fix = f"one of {', '.join(complete)}; or {fix}"
+        raise ConfigError(uri, what, fix)
     members = [read_member(storage.join(uri, name)) for name in sorted(set(names or complete))]
     first = members[0]
     for other in members[1:]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from ah_ray import storage
+from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
 from ah_ray.pipelines.prepare import in_scope, in_splits, lost_videos
@@ -74,7 +75,7 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     After a trial (``prepare --limit``), ``videos`` are those of the trial.
 
     Raises:
-        RuntimeError: a video is in neither.
+        ConfigError: a video is in neither: a stage has not seen it yet.
     """
     expected = set(in_scope(run, splits, unlabelled=True)["video_id"].to_pylist())
     archive = len(in_splits(run.videos(), splits, unlabelled=True))
@@ -83,7 +84,13 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     lost = (lost_videos(run, SCORING) & expected) - judged
     if expected != judged | lost:
         unseen = sorted(expected - judged - lost)
-        raise RuntimeError(f"{len(unseen)} videos have neither verdict nor finding: {unseen[:5]}")
+        unprepared = set(unseen) - set(run.clips(SCORING)["video_id"].to_pylist())
+        stages = "prepare, score and reduce" if unprepared else "score and reduce"
+        raise ConfigError(
+            run.path("verdicts"),
+            f"{len(unseen)} videos have neither verdict nor finding: {', '.join(unseen[:5])}",
+            f"run the stages {stages} again, or `ah-ray run`; they do what is missing",
+        )
     findings = run.findings()
     clips = run.clips(SCORING)
     training = run.clips(TRAINING)

@@ -34,10 +34,11 @@ def reduce(run: RunDirectory, members: Sequence[str], task: Task, policies: Redu
         task,
         policies,
     )
-    with StageProgress("reduce", len(verdicts), "videos") as progress:
+    told = run.path("verdicts")
+    with StageProgress("reduce", len(verdicts), "videos", table=told) as progress:
         storage.write_table(verdicts, run.path("verdicts", "part-0.parquet"))
         undecided = sum(status == "undecided" for status in verdicts["status"].to_pylist())
-        progress.advance(len(verdicts), undecided)
+        progress.advance(len(verdicts), undecided, ["undecided"] * undecided)
 
 
 def make_verdicts(

@@ -12,6 +12,7 @@ import yaml
 
 from ah_ray import schemas, storage
 from ah_ray.errors import ConfigError
+from ah_ray.yaml_objects import differences
 
 TRAINING, SCORING = "training", "scoring"
 
@@ -99,13 +100,21 @@ class RunDirectory:
             ConfigError: the run was made with other settings; its tables would not fit.
         """
         known = self.settings()
-        for key, value in settings.items():
-            if key in known and known[key] != value:
-                raise ConfigError(
-                    f"{self.path('run.yaml')}: {key}",
-                    f"the run was made with {known[key]}, now it is {value}",
-                    "give a new --run, or restore the setting",
-                )
+        differing = [
+            found
+            for key, value in settings.items()
+            if key in known
+            for found in differences(known[key], value, key)
+        ]
+        if differing:
+            raise ConfigError(
+                f"{self.path('run.yaml')}: {', '.join(key for key, _, _ in differing)}",
+                "; ".join(
+                    f"the run was made with {key} {before}, now it is {now}"
+                    for key, before, now in differing
+                ),
+                "give a new --run, or restore the setting",
+            )
         self.remember(settings)
 
     def remember(self, settings: Mapping[str, Any]) -> None:

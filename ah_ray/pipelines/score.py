@@ -40,6 +40,7 @@ def score(
     members: Sequence[Member],
     settings: ScoreConfig,
     limits: LimitsConfig = LimitsConfig(),
+    limit: int | None = None,
 ) -> None:
     """Write the predictions that are missing, one pass per engine group.
 
@@ -48,6 +49,7 @@ def score(
         members: the ensemble.
         settings: the engine and its resources.
         limits: what decoding a source may cost.
+        limit: only what the first so many videos need, for a trial.
 
     Raises:
         ConfigError: there is no manifest, or no such engine or checkpoint.
@@ -57,14 +59,16 @@ def score(
     passes = plan_passes(members, settings)
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
-    plan = plan_batches(clips, settings.batch_size)
+    plan = of_first_videos(plan_batches(clips, settings.batch_size), limit)
+    planned = sum(len(clip_ids(batch)) for batch in plan)
     to_do = [(group, missing_batches(run, group, plan, settings)) for group in passes]
     for group, batches in to_do:
         if batches and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
     for group, batches in to_do:
         todo = sum(len(clip_ids(batch)) for batch in batches)
-        with StageProgress(f"score {group.name}", todo, "clips", len(clips) - todo) as progress:
+        name, told = f"score {group.name}", run.path("predictions")
+        with StageProgress(name, todo, "clips", planned - todo, told) as progress:
             if batches:
                 _run_pass(run, group, batches, settings, limits, progress)
     note_damage(run, clips)
@@ -111,7 +115,8 @@ def _run_pass(
     redone = 0
     with attempts.listening():
         for part in parts.iter_batches(batch_size=None):
-            progress.advance(int(part["clips"].sum()), int(part["errors"].sum()))
+            kinds = " ".join(part["kinds"]).split()
+            progress.advance(int(part["clips"].sum()), int(part["errors"].sum()), kinds)
             redone += int(part["redone"].sum())
     if redone:
         console.print(f"  {redone} clips were answered again: the engine's process had ended")
@@ -191,6 +196,15 @@ def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
             batches[-1]["sources"].append({"video_id": video_id, "source_uri": uri, "clips": piece})
             free -= len(piece)
     return batches
+
+
+def of_first_videos(plan: Sequence[Row], limit: int | None) -> list[Row]:
+    """The batches, each as it was planned, that hold the first ``limit`` videos by their ids."""
+    videos = sorted({source["video_id"] for batch in plan for source in batch["sources"]})
+    first = set(videos[:limit])
+    return [
+        batch for batch in plan if any(source["video_id"] in first for source in batch["sources"])
+    ]
 
 
 def clip_ids(batch: Row) -> list[str]:
