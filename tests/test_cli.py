@@ -401,7 +401,8 @@ def test_a_dry_run_of_all_stages_tells_what_is_missing(ah_ray, run, tmp_path):
         assert told in text
     options = ["--config", "jobs/demo.yaml", "--run", run.uri, "--dry-run", "--members=v1,v2",
                "--set=model={path: /models/base}", "--set=media={}",
-               "--set=segmentation={}", "--set=score.prior=null", "--set=score.batch_size=6"]  # fmt: skip
+               "--set=segmentation={}", "--set=score.prior=null"]  # fmt: skip
+    options.append("--set=score.batch_size=6")
     options.append("--set=members.v2.prompt=short")
     code, text = ah_ray("run", *options)
     assert code == 0, text
