@@ -16,7 +16,7 @@ from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console, results
-from ah_ray.storage import StorageError
+from ah_ray.storage import StorageError, explained, fix_of
 from ah_ray.yaml_objects import build, with_overrides
 
 app = typer.Typer(
@@ -299,11 +299,16 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, terminate)
     try:
         app(arguments)
-    except (ConfigError, LeakError, StageError, StorageError, SwiftError) as error:
-        results.print("[red]error[/]", end=" ")
-        results.print(str(error), markup=False)
+    except (ConfigError, LeakError, StageError, OSError, SwiftError) as error:
+        fix = ""
         if isinstance(error, StorageError):
-            results.print(f"  fix: {error.fix}", markup=False)
+            fix = error.fix
+        elif isinstance(error, OSError):
+            if not explained(error):
+                raise
+            fix = fix_of(error)
+        results.print("[red]error[/]", end=" ")
+        results.print(str(error) + (f"\n  fix: {fix}" if fix else ""), markup=False)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except SystemExit as end:
         if (code := _stopped(end)) is None:

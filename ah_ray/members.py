@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from ah_ray import storage
 from ah_ray.config import MediaConfig, ModelConfig, Name, RunConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
+from ah_ray.places import place
 from ah_ray.tasks import Prompt, Task, load_task
 from ah_ray.yaml_objects import Frozen, build, parse_yaml
 
@@ -141,14 +142,9 @@ def ensemble_folder(uri: str) -> str:
     """The folder of the members that ``uri`` means: itself, or ``members`` in a run directory.
 
     Raises:
-        ConfigError: its protocol is unknown, or needs a package that is not installed.
+        ConfigError: it is no place; see ``place``.
     """
-    try:
-        folder = storage.absolute(uri)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(
-            f"--ensemble {uri}", str(error), "install it, or correct the protocol"
-        ) from None
+    folder = place(uri, "--ensemble")
     inside = storage.join(folder, "members")
     return inside if storage.exists(inside) else folder
 

@@ -81,7 +81,12 @@ _CREDENTIALS = (
 )
 
 
-def _fix(reason: Exception) -> str:
+def explained(error: OSError) -> bool:
+    """Whether ``error`` is of the disk or of rights, so that people know what to do about it."""
+    return error.errno in _FIXES
+
+
+def fix_of(reason: Exception) -> str:
     """What helps against ``reason``; most often it passes."""
     from botocore import exceptions as aws
 
@@ -129,7 +134,7 @@ def _asking(uri: str) -> Iterator[None]:
 
 def _failed(uri: str, reason: Exception) -> StorageError:
     error = StorageError(f"{uri}: {type(reason).__name__}: {reason}")
-    error.fix = _fix(reason)
+    error.fix = fix_of(reason)
     return error
 
 

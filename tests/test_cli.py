@@ -131,8 +131,8 @@ def run(tmp_path) -> RunDirectory:
 @pytest.mark.parametrize(
     ("uri", "named"),
     [
-        ("", "names no folder"),
-        ("  ", "names no folder"),
+        ("", "names nothing"),
+        ("  ", "names nothing"),
         ("foo://bucket/run", "foo"),
         ("zip://a::s3://b", "chain"),
         ("README.md", "is a file"),
@@ -177,6 +177,9 @@ def test_a_job_without_a_working_directory_may_write_where_it_stands(ah_ray, mon
         ("{run}", ["--members", "v1,v9"], "v9"),
         ("{run}", ["--members", "v9"], "one of v1, v2, v3"),
         ("{run}", ["--members", ", "], "names nobody"),
+        ("", [], "names nothing"),
+        ("{run}", ["--set", "score.engine=none"], "there is no engine"),
+        ("{run}", ["--videos", " "], "names nothing"),
     ],
 )
 @pytest.mark.parametrize("dry", [True, False])
@@ -185,6 +188,20 @@ def test_an_ensemble_that_is_none_is_refused(refused, run, tmp_path, ensemble, m
     arguments += ["--ensemble", ensemble.replace("{run}", run.uri)] + ["--dry-run"] * dry
     assert named in refused(*arguments)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("path", ["foo://b/x", "gs://b/x", ""])
+def test_a_base_model_that_is_nowhere_is_refused(refused, tmp_path, path):
+    options = ["--config", "jobs/demo.yaml", "--run", tmp_path / "new"]
+    assert "model.path" in refused("run", *options, "--set", f"model.path='{path}'")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_demo_says_what_helps_where_it_cannot_write(ah_ray, tmp_path):
+    (tmp_path / "file").touch()
+    code, text = ah_ray("demo", "--run", tmp_path / "file" / "run")
+    assert code == 1
+    assert "a file stands where a folder should be" in text.partition("fix: ")[2]
 
 
 def test_members_that_a_config_has_not_are_refused(refused, tmp_path):

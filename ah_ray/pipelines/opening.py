@@ -1,4 +1,4 @@
-"""What a person names as a run directory: checked before anything is read or written."""
+"""The run directory that a person names: checked before anything is read or written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from ah_ray import storage
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.places import place
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by `ray job submit` for what it starts, and only there
 
@@ -19,15 +20,7 @@ def open_run(uri: str) -> RunDirectory:
     Raises:
         ConfigError: it names nothing, cannot be reached, or would be thrown away.
     """
-    if not uri.strip():
-        raise ConfigError(
-            "--run", "names no folder", "--run runs/NAME, or a URI such as s3://b/run"
-        )
-    where = f"--run {uri}"
-    try:
-        run = RunDirectory.at(uri)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(where, str(error), "install it, or correct the protocol") from None
+    run, where = RunDirectory(place(uri, "--run")), f"--run {uri}"
     path = storage.local_path(run.uri)
     if path is None:
         return run

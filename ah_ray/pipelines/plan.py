@@ -26,6 +26,7 @@ from ah_ray.members import (
 from ah_ray.pipelines.prepare import in_splits, prepared_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import clip_ids, missing_batches, of_first_videos, plan_batches
+from ah_ray.places import place
 from ah_ray.progress import results
 from ah_ray.tasks import load_task
 
@@ -61,17 +62,15 @@ def plan_archive(
         ConfigError: there is no such ensemble, or nothing at ``videos`` is one.
     """
     members = read_ensemble(ensemble_folder(ensemble), names)
-    try:
-        found = sum(is_video(uri) for uri in storage.list_files(videos))
-    except (ImportError, ValueError, storage.StorageError) as error:
-        raise ConfigError(f"--videos {videos}", str(error), "check the path") from None
+    passes = plan_passes(members, settings.score)
+    found = sum(is_video(uri) for uri in storage.list_files(place(videos, "--videos")))
     if not found:
         raise ConfigError(f"--videos {videos}", "has no video", "check the path")
     rule = members[0].card.segmentation
     _print(f"catalog: {found} videos at {videos}")
     cut = f"clips of {rule.clip_s:g} s, tails under {rule.min_tail_s:g} s: {rule.tail}"
     _print(f"prepare: {min(found, limit or found)} videos, less what was done before; {cut}")
-    print_scoring(run, members, settings.score, limit)
+    _print_passes(run, passes, settings.score, limit)
     _print(f"reduce: {', '.join(member.name for member in members)}")
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
+from ah_ray.engines import plan_passes
 from ah_ray.engines.prior import base_rates, write_prior
+from ah_ray.engines.registry import find_engine
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, ensemble_folder, read_ensemble, require_settings
 from ah_ray.pipelines.catalog import catalog
@@ -19,6 +21,7 @@ from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.train import train
+from ah_ray.places import place
 from ah_ray.tasks import load_task
 
 __all__ = [
@@ -125,6 +128,7 @@ STAGES: dict[str, Stage] = {
 def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
     """All stages in order, with ``limit`` for the first so many videos; then what was found."""
     require_checkpoint(config.model.path, "model.path")
+    find_engine(config.score.engine)
     catalog_stage(run, config)
     prepare_stage(run, config, limit)
     train_stage(run, config)
@@ -158,6 +162,8 @@ def score_archive(
             "score.prior", "an unlabelled archive has no training videos", "leave it out"
         )
     members = read_ensemble(ensemble_folder(ensemble), names)
+    plan_passes(members, settings.score)  # an engine that is not there is told now
+    place(videos, "--videos")
     catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
     card, splits = members[0].card, settings.score.splits
     how = (card.segmentation, card.media, settings.prepare, settings.limits)
