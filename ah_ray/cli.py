@@ -58,6 +58,11 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=_be_quiet, help="Print results and errors alone."),
 ]
+# What only the extras of pyproject.toml bring.
+_EXTRAS = frozenset(
+    {"accelerate", "decord", "deepspeed", "peft", "psutil", "qwen_omni_utils", "swift", "torch"}
+    | {"torchvision", "transformers", "vllm"}
+)
 DEMO_CONFIG, DEMO_RUN = "jobs/demo.yaml", "runs/demo"
 
 
@@ -310,6 +315,12 @@ def main(arguments: list[str] | None = None) -> None:
         results.print("[red]error[/]", end=" ")
         results.print(str(error) + (f"\n  fix: {fix}" if fix else ""), markup=False)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRAS:
+            raise
+        fix = "install ah-ray with its extra cpu, or gpu where there are GPUs"
+        results.print(f"[red]error[/] {error.name} is not installed\n  fix: {fix}")
+        sys.exit(2)
     except SystemExit as end:
         if (code := _stopped(end)) is None:
             raise

@@ -279,6 +279,18 @@ def test_the_fix_fits_what_a_storage_said(ah_ray, monkeypatch, run, error, helps
     assert helps in text.partition("fix: ")[2]
 
 
+def test_a_package_of_an_extra_that_is_missing_names_the_extra(refused, monkeypatch, run):
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    def train(*_: object) -> None:
+        import torch  # noqa: F401
+
+    monkeypatch.setattr("ah_ray.pipelines.results.print_found", train)
+    text = refused("results", "--run", run.uri)
+    assert "torch is not installed" in text
+    assert "extra cpu" in text
+
+
 def test_missing_credentials_are_asked_for(monkeypatch):
     from botocore.exceptions import NoCredentialsError
 
