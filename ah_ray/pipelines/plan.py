@@ -48,6 +48,12 @@ def print_scoring(
     _print_passes(run, plan_passes(members, settings), settings, limit)
 
 
+def print_prior(settings: ScoreConfig) -> None:
+    """Print that base rates are to predict, if they are."""
+    if settings.prior is not None:
+        _print(f"score prior: base rates by {settings.prior}, no model")
+
+
 def plan_archive(
     run: RunDirectory,
     videos: str,
@@ -94,8 +100,7 @@ def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> 
         else engine_groups(members)
     )
     _print_passes(run, passes, config.score, limit)
-    if config.score.prior is not None:
-        _print(f"score prior: base rates by {config.score.prior}, no model")
+    print_prior(config.score)
     _print(f"reduce: {', '.join(config.members)}")
     _print(f"evaluate: videos of {', '.join(config.score.splits)} with a label")
 

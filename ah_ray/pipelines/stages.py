@@ -14,7 +14,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, ensemble_folder, read_ensemble, require_settings
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
-from ah_ray.pipelines.plan import plan_archive, plan_run, print_scoring
+from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import Manifest, prepare
 from ah_ray.pipelines.reduce import make_verdicts, reduce
 from ah_ray.pipelines.results import print_found, voters
@@ -80,6 +80,7 @@ def plan_score(run: RunDirectory, config: RunConfig, limit: int | None = None) -
         ConfigError: as it would.
     """
     print_scoring(run, _fitting_members(run, config), config.score, limit)
+    print_prior(config.score)
 
 
 def _fitting_members(run: RunDirectory, config: RunConfig) -> list[Member]:
