@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ah_ray import storage
 from ah_ray.errors import ConfigError
+from ah_ray.places import place
 
 
 def is_hub_id(path: str) -> bool:
@@ -20,6 +21,7 @@ def require_checkpoint(path: str, where: str) -> None:
     Raises:
         ConfigError: ``where`` names a folder that is not there.
     """
+    place(path, where)
     if not is_hub_id(path) and not storage.exists(storage.join(path, "config.json")):
         raise ConfigError(
             where,

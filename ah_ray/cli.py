@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from typing import Annotated, Literal
 
 import typer
 
 from ah_ray.config import ArchiveConfig, RunConfig, load_config
-from ah_ray.errors import ConfigError, StageError
+from ah_ray.errors import ConfigError, StageError, Terminated, terminate
 from ah_ray.evaluation.leaks import LeakError
+from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.progress import console
-from ah_ray.storage import StorageError
+from ah_ray.pipelines.run_lock import holding
+from ah_ray.progress import console, results
+from ah_ray.storage import StorageError, explained, fix_of
 from ah_ray.yaml_objects import build, with_overrides
 
 app = typer.Typer(
@@ -34,19 +40,82 @@ Set = Annotated[
     list[str],
     typer.Option("--set", help="Override one key of the config: score.batch_size=8. Repeatable."),
 ]
+Members = Annotated[
+    str | None,
+    typer.Option("--members", help="Only these members, such as v1,v3. By default all there are."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first so many videos, for a trial.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be done; start and write nothing.")
+]
+
+
+def _be_quiet(quiet: bool) -> None:
+    console.quiet = quiet
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=_be_quiet, help="Print results and errors alone."),
+]
+# What only the extras of pyproject.toml bring.
+_EXTRAS = frozenset(
+    {"accelerate", "decord", "deepspeed", "peft", "psutil", "qwen_omni_utils", "swift", "torch"}
+    | {"torchvision", "transformers", "vllm"}
+)
 DEMO_CONFIG, DEMO_RUN = "jobs/demo.yaml", "runs/demo"
 
 
-def _open(config: str, run: str, overrides: list[str]) -> tuple[RunDirectory, RunConfig]:
-    directory = RunDirectory.at(run)
-    return directory, load_config(config, directory.uri, overrides)
+def _print_version(asked: bool) -> None:
+    if asked:
+        results.print(f"ah-ray {version('ah-ray')}")
+        raise typer.Exit
 
 
-def _stage(name: str, config: str, run: str, overrides: list[str]) -> None:
-    opened = _open(config, run, overrides)  # before the imports that take seconds
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def _open(
+    config: str, run: str, overrides: list[str], members: str | None = None
+) -> tuple[RunDirectory, RunConfig]:
+    directory = open_run(run)
+    return directory, load_config(config, directory.uri, overrides, _names(members))
+
+
+def _names(members: str | None) -> list[str] | None:
+    """The names in ``--members``; None without it."""
+    if members is None:
+        return None
+    names = [name for part in members.split(",") if (name := part.strip())]
+    if not names:
+        raise ConfigError("--members", "names nobody", "--members v1,v3")
+    return names
+
+
+def _stage(
+    name: str, config: str, run: str, overrides: list[str], members: str | None = None
+) -> None:
+    opened = _open(config, run, overrides, members)  # before the imports that take seconds
     from ah_ray.pipelines.stages import STAGES
 
-    STAGES[name](*opened)
+    with holding(opened[0], f"ah-ray {name}"):
+        STAGES[name](*opened)
+
+
+def _writing(run: RunDirectory, command: str, dry: bool) -> AbstractContextManager[None]:
+    """The run to oneself; a dry run, which writes nothing, needs no lock."""
+    return nullcontext() if dry else holding(run, command)
 
 
 @app.command()
@@ -63,6 +132,7 @@ def catalog(
         str | None, typer.Option("--config", help="The run config; `check` works without, too.")
     ] = None,
     set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
 ) -> None:
     """Read the archive: which videos there are, and everything that is odd about them.
 
@@ -76,10 +146,12 @@ def catalog(
     from ah_ray.catalog import load_entry
     from ah_ray.pipelines.catalog import check, read_into
 
-    directory = RunDirectory.at(run)
+    directory = open_run(run)
+    console.quiet = False  # what follows was asked for
     if config is not None:
         archive = _open(config, run, set_)[1].catalog
-        read_into(directory, load_entry(archive.entry), archive.root)
+        with holding(directory, "ah-ray catalog check"):
+            read_into(directory, load_entry(archive.entry), archive.root)
     raise typer.Exit(1 if check(directory) else 0)
 
 
@@ -87,16 +159,16 @@ def catalog(
 def prepare(
     config: Config,
     run: Run,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many videos, for a trial.")
-    ] = None,
+    limit: Limit = None,
     set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
 ) -> None:
     """Segment the videos into clips: files for training, a list of times for scoring."""
     opened = _open(config, run, set_)
     from ah_ray.pipelines.stages import prepare_stage
 
-    prepare_stage(*opened, limit=limit)
+    with holding(opened[0], "ah-ray prepare"):
+        prepare_stage(*opened, limit=limit)
 
 
 @app.command()
@@ -107,6 +179,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what every node would run; start nothing.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fine-tune the members of the ensemble that are not finished yet."""
     if not dry_run:
@@ -114,6 +187,7 @@ def train(
     opened = _open(config, run, set_)
     from ah_ray.pipelines import train as stage
 
+    console.quiet = False  # what follows was asked for
     stage.dry_run(*opened)
 
 
@@ -128,71 +202,165 @@ def score(
         typer.Option("--videos", help="Or score these: a folder, glob or file; local or a URI."),
     ] = None,
     ensemble: Annotated[
-        str | None, typer.Option("--ensemble", help="With --videos: RUN/members of a training.")
+        str | None,
+        typer.Option("--ensemble", help="With --videos: the run whose members judge them."),
     ] = None,
+    members: Members = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
     set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
 ) -> None:
     """Let every member answer every clip; with --videos, also give the verdicts."""
-    from ah_ray.pipelines.stages import score_archive
-
-    if videos is None and config is not None:
-        return _stage("score", config, run, set_)
-    if videos is None or ensemble is None or config is not None:
+    if (videos is None) == (config is None) or (videos is None) != (ensemble is None):
         fix = "give either --config, or --videos and --ensemble"
         raise ConfigError("score", "does not say what to score", fix)
-    settings = build(ArchiveConfig, with_overrides({}, set_), "--set")
-    score_archive(RunDirectory.at(run), videos, ensemble, settings)
+    if config is not None:
+        opened = _open(config, run, set_, members)
+        from ah_ray.pipelines.stages import plan_score, score_stage
+
+        with _writing(opened[0], "ah-ray score", dry_run):
+            return (plan_score if dry_run else score_stage)(*opened, limit=limit)
+    directory, settings = open_run(run), build(ArchiveConfig, with_overrides({}, set_), "--set")
+    from ah_ray.pipelines.stages import plan_archive, score_archive
+
+    judge = plan_archive if dry_run else score_archive
+    with _writing(directory, "ah-ray score", dry_run):
+        judge(directory, str(videos), str(ensemble), settings, _names(members), limit)
 
 
 @app.command()
-def reduce(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+def reduce(
+    config: Config,
+    run: Run,
+    members: Members = None,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
     """Turn clip answers into one verdict per video."""
-    _stage("reduce", config, run, set_)
+    _stage("reduce", config, run, set_, members)
 
 
 @app.command()
-def evaluate(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+def evaluate(
+    config: Config,
+    run: Run,
+    members: Members = None,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
     """Compare the verdicts with the labels; write metrics.json."""
-    _stage("evaluate", config, run, set_)
+    _stage("evaluate", config, run, set_, members)
 
 
 @app.command("run")
-def run_all(config: Config, run: Run, set_: Set = []) -> None:  # noqa: B006
+def run_all(
+    config: Config,
+    run: Run,
+    members: Members = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
     """All stages, one after the other."""
-    opened = _open(config, run, set_)
-    from ah_ray.pipelines.stages import run_stages
+    opened = _open(config, run, set_, members)
+    from ah_ray.pipelines.stages import plan_run, run_stages
 
-    run_stages(*opened)
+    with _writing(opened[0], "ah-ray run", dry_run):
+        (plan_run if dry_run else run_stages)(*opened, limit=limit)
+
+
+@app.command("status")
+def show_status(run: Run) -> None:
+    """Print what of a run is done, stale, to do and lost, stage by stage, and who works on it."""
+    directory = open_run(run)
+    from ah_ray.pipelines.status import print_status
+
+    print_status(directory)
+
+
+@app.command("results")
+def show_results(
+    run: Run,
+    top: Annotated[int, typer.Option(min=1, help="How many videos to show.")] = 10,
+) -> None:
+    """Print what a run has found: the strongest videos with their evidence, and all findings."""
+    directory = open_run(run)
+    from ah_ray.pipelines.results import print_found
+
+    print_found(directory, top)
 
 
 @app.command()
-def demo(config: Config = DEMO_CONFIG, run: Run = DEMO_RUN, set_: Set = []) -> None:  # noqa: B006
+def demo(
+    config: Config = DEMO_CONFIG,
+    run: Run = DEMO_RUN,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
     """The main job on a synthetic archive with a tiny model, on any machine with two cores."""
     directory, settings = _open(config, run, set_)
     from ah_ray.pipelines.stages import run_stages
     from ah_ray.toy.demo import make_archive, make_base
 
-    make_archive(settings.catalog.root)
-    make_base(directory, settings)
-    run_stages(directory, settings)
+    with holding(directory, "ah-ray demo"):
+        make_archive(settings.catalog.root)
+        make_base(directory, settings)
+        run_stages(directory, settings)
+
+
+for _command in app.registered_commands:
+    # In full: the list of commands would cut it to the width of the terminal.
+    _command.short_help = (_command.callback.__doc__ or "").partition("\n\n")[0]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; a wrong setting ends it with one clear message and exit code 2.
+    """Run a command and exit when it fails.
 
-    So does a storage that fails for good, with exit code 1; the command then goes on where it
-    stopped when it is given again.
+    With code 2 and one clear message for a wrong setting; with 1 for what else ends a stage, and
+    what helps; with 130 after Ctrl-C and 143 after SIGTERM. Whatever was written stays.
     """
     from ah_ray.training.process import SwiftError
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
     try:
         app(arguments)
-    except (ConfigError, LeakError, StageError, StorageError, SwiftError) as error:
-        console.print("[red]error[/]", end=" ")
-        console.print(str(error), markup=False)
+    except (ConfigError, LeakError, StageError, OSError, SwiftError) as error:
+        fix = ""
         if isinstance(error, StorageError):
-            console.print("  fix: give the same command again later; it goes on where it stopped")
+            fix = error.fix
+        elif isinstance(error, OSError):
+            if not explained(error):
+                raise
+            fix = fix_of(error)
+        results.print("[red]error[/]", end=" ")
+        results.print(str(error) + (f"\n  fix: {fix}" if fix else ""), markup=False)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRAS:
+            raise
+        fix = "install ah-ray with its extra cpu, or gpu where there are GPUs"
+        results.print(f"[red]error[/] {error.name} is not installed\n  fix: {fix}")
+        sys.exit(2)
+    except SystemExit as end:
+        if (code := _stopped(end)) is None:
+            raise
+        results.print("stopped; the same command goes on where it stopped")
+        sys.exit(code)
+
+
+def _stopped(end: SystemExit) -> int | None:
+    """The exit code after Ctrl-C or SIGTERM, which Typer and Ray make an exit of; else None."""
+    if end.code == signal.SIGTERM:  # Ray's own handler, while it starts
+        return 128 + signal.SIGTERM
+    error: BaseException | None = end
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return None
+    return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ah_ray.errors import ConfigError
+from ah_ray.shipped import find_file
 from ah_ray.yaml_objects import Frozen, build, read_yaml, with_overrides
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -380,30 +381,53 @@ class RunConfig(ArchiveConfig):
         return build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
 
 
-def load_config(path: str | Path, run: str, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(
+    path: str | Path,
+    run: str,
+    overrides: Sequence[str] = (),
+    members: Sequence[str] | None = None,
+) -> RunConfig:
     """Read and check a run config.
 
     Args:
-        path: the YAML file.
+        path: the YAML file; ``find_file`` says where it is looked for, and that the catalog entry
+            in it, and a task of your own, may stand relative to it.
         run: the run directory; replaces ``{run}`` in ``catalog.root`` and ``model.path``.
         overrides: ``key.subkey=value`` settings that win over the file, values in YAML syntax.
+        members: keep only these of its members.
 
     Raises:
-        ConfigError: the file is missing, is no YAML, or holds a wrong key or value.
+        ConfigError: the file is missing, is no YAML, holds a wrong key or value, or has no such
+            member.
     """
     from ah_ray.tasks import load_task
 
+    path = find_file(path) or path
     values = with_overrides(read_yaml(path), overrides)
     for section, key in (("catalog", "root"), ("model", "path")):
         if isinstance(values.get(section), dict) and isinstance(values[section].get(key), str):
             values[section][key] = values[section][key].replace("{run}", run.rstrip("/"))
     config = build(RunConfig, values, str(path))
-    if not Path(config.catalog.entry).exists():
+    entry = find_file(config.catalog.entry, beside=Path(path).parent)
+    if entry is None:
         raise ConfigError(
             f"{path}: catalog.entry",
             f"{config.catalog.entry} does not exist",
-            "name a file of data_catalog/, relative to the folder you start from",
+            "name a file relative to the config, to the folder you start from, or of data_catalog/",
         )
+    config = config.model_copy(
+        update={"catalog": config.catalog.model_copy(update={"entry": str(entry)})}
+    )
+    if config.task.endswith((".yaml", ".yml")):
+        own = find_file(config.task, beside=Path(path).parent) or config.task
+        config = config.model_copy(update={"task": str(own)})
+    if unknown := sorted(set(members or ()) - set(config.members)):
+        raise ConfigError(
+            "--members", f"{path} has no {', '.join(unknown)}", f"some of {list(config.members)}"
+        )
+    if members is not None:
+        chosen = {name: config.members[name] for name in config.members if name in members}
+        config = config.model_copy(update={"members": chosen})
     task = load_task(config.task)
     for name, member in config.members.items():
         config.recipe(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 
 class ConfigError(Exception):
     """A setting or input that makes a run impossible; raised before any work starts.
@@ -39,6 +41,19 @@ class ItemError(Exception):
     def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
         """Pickle with both arguments, so that the error survives the way between processes."""
         return type(self), (self.kind, self.message)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end (SIGTERM); what works on Ctrl-C works on this."""
+
+
+def terminate(*_: object) -> NoReturn:
+    """The handler of SIGTERM.
+
+    Raises:
+        Terminated: always.
+    """
+    raise Terminated
 
 
 class StageError(Exception):

@@ -22,6 +22,7 @@ from ah_ray.checkpoints import is_hub_id
 from ah_ray.config import MediaConfig, ModelConfig, Name, RunConfig, SegmentationConfig
 from ah_ray.contents import contents_of
 from ah_ray.errors import ConfigError
+from ah_ray.places import place
 from ah_ray.tasks import Prompt, Task, load_task
 from ah_ray.yaml_objects import Frozen, build, parse_yaml
 
@@ -209,6 +210,27 @@ def read_seen(member: Member) -> pa.Table | None:
     return storage.read_table(path, schemas.SEEN)
 
 
+def _members_in(uri: str) -> list[str]:
+    """The names of the finished members in the folder ``uri``."""
+    below = {
+        file.rsplit("/", 2)[-2]
+        for file in storage.list_files(uri)
+        if file.endswith("/" + MEMBER_FILE)
+    }
+    return sorted(name for name in below if is_complete(storage.join(uri, name)))
+
+
+def ensemble_folder(uri: str) -> str:
+    """The folder of the members that ``uri`` means: itself, or ``members`` in a run directory.
+
+    Raises:
+        ConfigError: it is no place; see ``place``.
+    """
+    folder = place(uri, "--ensemble")
+    inside = storage.join(folder, "members")
+    return inside if storage.exists(inside) else folder
+
+
 def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
     """The members below ``uri``, sorted by name.
 
@@ -220,15 +242,17 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
         ConfigError: there is none, a named one is missing, or they do not go together.
     """
     uri = storage.absolute(uri)
-    complete = {
-        file.rsplit("/", 2)[-2]
-        for file in storage.list_files(uri)
-        if file.endswith("/" + MEMBER_FILE)
-    }
-    missing = sorted(set(names or ()) - complete)
+    complete = _members_in(uri)
+    missing = sorted(set(names or ()) - set(complete))
     if missing or not complete:
         what = f"holds no finished member {', '.join(missing)}".rstrip()
-        raise ConfigError(uri, what, "train it with `ah-ray train`, or name another folder")
+        fix = "train it with `ah-ray train`, or name another folder"
+        if is_complete(uri):
+            folder, _, name = uri.rstrip("/").rpartition("/")
+            what, fix = "is one member", f"name its folder, {folder or '.'}, and `--members {name}`"
+        elif complete:
+            fix = f"one of {', '.join(complete)}; or {fix}"
+        raise ConfigError(uri, what, fix)
     members = [read_member(storage.join(uri, name)) for name in sorted(set(names or complete))]
     first = members[0]
     for other in members[1:]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _LINE_EVERY_S = 60.0
+_TOP_KINDS = 3
 
+#: What a command does while it works; ``--quiet`` silences it.
 console = Console(soft_wrap=True, highlight=False)
+#: What a command was asked for: results and errors.
+results = Console(soft_wrap=True, highlight=False)
 
 
 class StageProgress:
@@ -21,12 +27,16 @@ class StageProgress:
         total: how many items there are to do.
         unit: what an item is, e.g. ``clips``.
         done_before: items that an earlier run finished.
+        table: where the errors are told one by one.
     """
 
-    def __init__(self, stage: str, total: int, unit: str, done_before: int = 0) -> None:
+    def __init__(
+        self, stage: str, total: int, unit: str, done_before: int = 0, table: str | None = None
+    ) -> None:
         self._stage, self._total, self._unit = stage, total, unit
         self._done = self._errors = 0
-        self._before = done_before
+        self._before, self._table = done_before, table
+        self._kinds: Counter[str] = Counter()
         self._start = self._said = time.monotonic()
         self._bar: Progress | None = None
         self._metrics: _Metrics | None = None
@@ -37,17 +47,25 @@ class StageProgress:
         if console.is_terminal and self._total:
             self._bar = Progress(
                 TextColumn("  "), BarColumn(), MofNCompleteColumn(), TextColumn(self._unit),
-                TimeRemainingColumn(), TextColumn("{task.fields[errors]} errors"),
+                TextColumn("{task.fields[rate]:.1f}/s"), TimeRemainingColumn(),
+                TextColumn("{task.fields[errors]} errors"),
                 console=console, transient=True,
             )  # fmt: skip
-            self._task = self._bar.add_task(self._stage, total=self._total, errors=0)
+            self._task = self._bar.add_task(self._stage, total=self._total, rate=0.0, errors=0)
             self._bar.start()
         return self
 
-    def advance(self, done: int, errors: int = 0) -> None:
-        """Report that ``done`` more items are finished, ``errors`` of them with an error."""
+    def advance(self, done: int, errors: int = 0, kinds: Iterable[str] = ()) -> None:
+        """Report that ``done`` more items are finished.
+
+        Args:
+            done: how many.
+            errors: how many errors they ended with.
+            kinds: of these errors, each as often as it was met.
+        """
         self._done += done
         self._errors += errors
+        self._kinds.update(kinds)
         now = time.monotonic()
         rate = self._done / (now - self._start) if now > self._start else 0.0
         left_s = (self._total - self._done) / rate if rate else 0.0
@@ -55,7 +73,7 @@ class StageProgress:
             self._metrics = _Metrics(self._stage, self._unit)
         self._metrics.set(done=self._done, total=self._total, errors=self._errors, left_s=left_s)
         if self._bar is not None:
-            self._bar.update(self._task, advance=done, errors=self._errors)
+            self._bar.update(self._task, advance=done, rate=rate, errors=self._errors)
         elif now - self._said >= _LINE_EVERY_S:
             self._said = now
             console.print(
@@ -77,9 +95,22 @@ class StageProgress:
             self._bar.stop()
         if self._total and error is None:
             seconds = time.monotonic() - self._start
+            rate = f" ({self._done / seconds:.1f}/s)" if seconds else ""
             console.print(
-                f"  {self._done} {self._unit} in {seconds:.1f} s, {self._errors} with errors"
+                f"  {self._done} {self._unit} in {seconds:.1f} s{rate}, {self._errors} with errors"
+                f"{self._reasons()}",
+                markup=False,
             )
+
+    def _reasons(self) -> str:
+        """The most frequent kinds of errors, and where all of them are."""
+        if not self._errors:
+            return ""
+        top = self._kinds.most_common(_TOP_KINDS)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in top)
+        if len(self._kinds) > len(top):
+            kinds += ", …"
+        return (f": {kinds}" if kinds else "") + (f"; see {self._table}" if self._table else "")
 
 
 class _Metrics:

@@ -16,6 +16,7 @@ those of AWS's clients (``AWS_MAX_ATTEMPTS``, ...) change that.
 
 from __future__ import annotations
 
+import errno
 import glob
 import io
 import os
@@ -56,7 +57,51 @@ T = TypeVar("T")
 
 
 class StorageError(OSError):
-    """A storage cannot be reached, or does not do what it is asked; the message names the URI."""
+    """A storage cannot be reached, or does not do what it is asked; the message names the URI.
+
+    Attributes:
+        fix: what the reader can do about it.
+    """
+
+    fix = "give the same command again later; it goes on where it stopped"
+
+
+_FIXES = {
+    errno.EROFS: "it is read-only: name another --run, or mount it for writing",
+    errno.EACCES: "ask for the permission, or give credentials that have it",
+    errno.ENOSPC: "free some space, then give the same command again; it goes on where it stopped",
+    errno.ENOTDIR: "a file stands where a folder should be: name another path",
+}
+_FIXES[errno.EPERM] = _FIXES[errno.EACCES]
+_FIXES[errno.EDQUOT] = _FIXES[errno.ENOSPC]
+_FIXES[errno.EEXIST] = _FIXES[errno.ENOTDIR]
+_CREDENTIALS = (
+    "give credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of "
+    "the machine"
+)
+
+
+def explained(error: OSError) -> bool:
+    """Whether ``error`` is of the disk or of rights, so that people know what to do about it."""
+    return error.errno in _FIXES
+
+
+def fix_of(reason: Exception) -> str:
+    """What helps against ``reason``; most often it passes."""
+    from botocore import exceptions as aws
+
+    if isinstance(reason, PermissionError):  # s3fs raises it without a number
+        return _FIXES[errno.EACCES]
+    missing = (
+        aws.NoCredentialsError,
+        aws.PartialCredentialsError,
+        aws.CredentialRetrievalError,
+        aws.ProfileNotFound,
+        aws.NoAuthTokenError,
+    )
+    if isinstance(reason, missing):
+        return _CREDENTIALS
+    return _FIXES.get(getattr(reason, "errno", None) or 0, StorageError.fix)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -88,7 +133,9 @@ def _asking(uri: str) -> Iterator[None]:
 
 
 def _failed(uri: str, reason: Exception) -> StorageError:
-    return StorageError(f"{uri}: {type(reason).__name__}: {reason}")
+    error = StorageError(f"{uri}: {type(reason).__name__}: {reason}")
+    error.fix = fix_of(reason)
+    return error
 
 
 def _asks(function: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:

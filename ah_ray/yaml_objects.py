@@ -140,3 +140,18 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[
             fix = "put quotation marks around it"
             raise ConfigError("--set", f"the value in {override!r} is no YAML", fix) from None
     return result
+
+
+def differences(known: Any, now: Any, key: str) -> list[tuple[str, Any, Any]]:
+    """Where two plain values differ: the key of each difference, and both values there.
+
+    >>> differences({"clip_s": 5.0, "tail": "drop"}, {"clip_s": 4.0, "tail": "drop"}, "rule")
+    [('rule.clip_s', 5.0, 4.0)]
+    """
+    if not (isinstance(known, Mapping) and isinstance(now, Mapping)):
+        return [] if known == now else [(key, known, now)]
+    return [
+        found
+        for part in dict.fromkeys([*known, *now])
+        for found in differences(known.get(part), now.get(part), f"{key}.{part}")
+    ]

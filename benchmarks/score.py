@@ -126,8 +126,9 @@ def planning(folder: Path, clips: pa.Table, prior: Member, count: int) -> float:
     """Seconds from a manifest of ``count`` clips to the batches that are missing."""
     run = new_run(folder / f"plan-{count}", repeated(clips, count))
     start = time.perf_counter()
-    plan = plan_batches(run.clips(SCORING), SETTINGS.batch_size)
-    missing_batches(run, EngineGroup(prior.uri, (prior,)), plan, SETTINGS)
+    manifest = run.clips(SCORING)
+    plan = plan_batches(manifest, SETTINGS.batch_size)
+    missing_batches(run, EngineGroup(prior.uri, (prior,)), plan, SETTINGS, manifest)
     return time.perf_counter() - start
 
 

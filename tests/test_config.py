@@ -6,7 +6,8 @@ import yaml
 
 from ah_ray.config import MediaConfig, RecipeConfig, RunConfig, SegmentationConfig, load_config
 from ah_ray.errors import ConfigError
-from ah_ray.yaml_objects import load_yaml, with_overrides
+from ah_ray.tasks import load_task
+from ah_ray.yaml_objects import differences, load_yaml, with_overrides
 
 ROOT = Path(__file__).parents[1]
 JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
@@ -231,6 +232,42 @@ def test_a_catalog_entry_that_does_not_exist():
     error = error_of(DEMO, "catalog.entry=data_catalog/none.yaml")
     assert "catalog.entry" in error.where
     assert "data_catalog/none.yaml" in error.problem
+
+
+def test_files_are_found_beside_the_config_then_here_then_in_the_package(
+    edited, monkeypatch, tmp_path
+):
+    entry = (ROOT / "data_catalog" / "folder.yaml").read_text()
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    path = edited("catalog.entry=data_catalog/folder.yaml", "task=task.yaml")
+    task = load_task("cue_conflict")
+    found = []
+    (here / "task.yaml").write_text(task.model_dump_json())
+    for folder in (None, here, tmp_path):
+        if folder is not None:
+            (folder / "data_catalog").mkdir()
+            (folder / "data_catalog" / "folder.yaml").write_text(entry)
+        found.append(Path(load_config(path, "run").catalog.entry).absolute())
+    ends = (ROOT, here, tmp_path)
+    assert found == [folder / "data_catalog" / "folder.yaml" for folder in ends]
+    assert load_config(path, "run").task == "task.yaml"
+    (tmp_path / "task.yaml").write_text(task.model_dump_json())
+    assert load_config(path, "run").task == str(tmp_path / "task.yaml")
+
+
+def test_some_members_of_a_config():
+    config = load_config(DEMO, "run", members=["v3", "v1", "v1"])
+    assert list(config.members) == ["v1", "v3"]
+
+
+def test_differences_are_told_key_by_key():
+    known = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert differences(known, known, "x") == []
+    now = {"a": {"b": 1, "c": 5}, "e": 4}
+    assert differences(known, now, "x") == [
+        ("x.a.c", 2, 5), ("x.d", 3, None), ("x.e", None, 4)]  # fmt: skip
 
 
 def test_a_config_is_frozen():

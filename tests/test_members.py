@@ -1,3 +1,7 @@
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -9,6 +13,7 @@ from ah_ray.members import (
     Member,
     MemberCard,
     engine_groups,
+    ensemble_folder,
     is_complete,
     read_ensemble,
     read_member,
@@ -280,3 +285,36 @@ def test_the_attention_kernel_may_differ():
 def test_a_card_without_a_recipe_or_with_a_part_of_one_is_no_mismatch():
     require_settings(member("v1"), run_config())
     require_settings(member("v1", trained={"recipe": {"tuner": "lora"}}), run_config())
+
+
+def test_the_page_about_members_has_a_card_that_reads_and_every_key():
+    page = (Path(__file__).parents[1] / "docs" / "members.md").read_text()
+    written = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    by_hand = re.search(r"<<END\n(.*?)END", page, re.DOTALL)
+    assert written is not None
+    assert by_hand is not None
+    assert written[1] == by_hand[1]
+    found = MemberCard.model_validate(yaml.safe_load(written[1]))
+    assert (found.name, found.weights, found.trained) == ("base", "full", {})
+    models = (ModelConfig, MediaConfig, SegmentationConfig, MemberCard)
+    keys = {key for model in models for key in model.model_fields}
+    assert not {key for key in keys if not re.search(rf"[`.]{key}`", page)}
+
+
+def test_an_ensemble_may_be_named_by_its_run(ensemble, tmp_path):
+    folder = Path(ensemble(card("v1")))
+    (tmp_path / "run").mkdir()
+    assert ensemble_folder(str(folder)) == str(folder)
+    inside = tmp_path / "run" / "members"
+    shutil.copytree(folder / "v1", inside / "v1")
+    assert ensemble_folder(str(tmp_path / "run")) == str(inside)
+    # What lies deeper is no member of the ensemble.
+    storage.write_bytes(str(inside / "old" / "v0" / MEMBER_FILE), write_card(card("v0")))
+    assert [m.name for m in read_ensemble(str(inside))] == ["v1"]
+
+
+def test_one_member_is_no_ensemble_and_says_how_to_choose_it(ensemble):
+    uri = storage.join(ensemble(card("v1")), "v1")
+    with pytest.raises(ConfigError, match="is one member") as caught:
+        read_ensemble(uri)
+    assert "--members v1" in caught.value.fix

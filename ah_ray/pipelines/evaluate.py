@@ -17,7 +17,7 @@ from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
 from ah_ray.pipelines.prepare import in_scope, in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
-from ah_ray.progress import console
+from ah_ray.progress import results as console
 
 ENSEMBLE = "ensemble"
 METRICS_FILE = "metrics.json"
@@ -117,16 +117,12 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     After a trial (``prepare --limit``), ``videos`` are those of the trial.
 
     Raises:
-        RuntimeError: a video is in neither.
+        ConfigError: a video is in neither: a stage has not seen it yet.
     """
-    expected = set(in_scope(run, splits, unlabelled=True)["video_id"].to_pylist())
+    judged, lost = accounted(run, splits)
+    expected = judged | lost
     archive = len(in_splits(run.videos(), splits, unlabelled=True))
     verdicts = run.verdicts()
-    judged = set(verdicts["video_id"].to_pylist()) & expected
-    lost = (run.left_out(SCORING) & expected) - judged
-    if expected != judged | lost:
-        unseen = sorted(expected - judged - lost)
-        raise RuntimeError(f"{len(unseen)} videos have neither verdict nor finding: {unseen[:5]}")
     findings = run.findings()
     clips = run.clips(SCORING)
     training = run.clips(TRAINING)
@@ -145,6 +141,26 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
             for stage in sorted(set(findings["stage"].to_pylist()))
         },
     }
+
+
+def accounted(run: RunDirectory, splits: Sequence[str]) -> tuple[set[str], set[str]]:
+    """The videos that have a verdict, and those that have a finding in its place, by video_id.
+
+    Raises:
+        ConfigError: a video is in neither: a stage has not seen it yet.
+    """
+    expected = set(in_scope(run, splits, unlabelled=True)["video_id"].to_pylist())
+    judged = set(run.verdicts()["video_id"].to_pylist()) & expected
+    lost = (run.left_out(SCORING) & expected) - judged
+    if unseen := sorted(expected - judged - lost):
+        unprepared = set(unseen) - set(run.clips(SCORING)["video_id"].to_pylist())
+        stages = "prepare, score and reduce" if unprepared else "score and reduce"
+        raise ConfigError(
+            run.path("verdicts"),
+            f"{len(unseen)} videos have neither verdict nor finding: {', '.join(unseen[:5])}",
+            f"run the stages {stages} again, or `ah-ray run`; they do what is missing",
+        )
+    return judged, lost
 
 
 def _predictions(verdicts: pa.Table) -> dict[str, dict[str, int]]:

@@ -37,7 +37,7 @@ PASSING = "storage_error"
 # A video that a worker did not survive so often is left out; all but the first time it was alone.
 _MAX_TRIES = 3
 
-Counts = dict[str, list[int]]
+Counts = dict[str, list[Any]]  # a row of numbers, and of ``kinds``: words, a blank after each
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
     done = pa.array(prepared_videos(run, manifest.segmentation), pa.string())
     todo = videos.filter(pc.invert(pc.is_in(videos["video_id"], done)))
     before = len(videos) - len(todo)
-    with StageProgress(f"prepare {manifest.segmentation}", len(todo), "videos", before) as progress:
+    name, told = f"prepare {manifest.segmentation}", run.path("findings")
+    with StageProgress(name, len(todo), "videos", before, told) as progress:
         if stale:
             console.print(f"  {stale} videos have changed since: what was made of them is dropped")
         if not len(todo):
@@ -127,7 +128,8 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
         )
         with attempts.listening():
             for part in parts.iter_batches(batch_size=None):
-                progress.advance(int(part["videos"].sum()), int(part["errors"].sum()))
+                kinds = " ".join(part["kinds"]).split()
+                progress.advance(int(part["videos"].sum()), int(part["errors"].sum()), kinds)
 
 
 def _part_size(videos: int, writes_files: bool) -> int:
@@ -247,7 +249,7 @@ def guarded(
         if not any(tries):
             with attempts.trying(ids, hang_s * len(ids)):
                 return prepare_videos(batch)
-        counts: Counts = {"videos": [0], "errors": [0]}
+        counts: Counts = {"videos": [0], "errors": [0], "kinds": [""]}
         for index, (video_id, tried) in enumerate(zip(ids, tries, strict=True)):
             video = batch.slice(index, 1)
             if tried >= _MAX_TRIES:
@@ -257,7 +259,7 @@ def guarded(
                 with attempts.trying([video_id], hang_s):
                     found = prepare_videos(video)
             else:  # it came back the last time, alone
-                found = {"videos": [1], "errors": [0]}
+                found = {"videos": [1], "errors": [0], "kinds": [""]}
             counts = {name: [counts[name][0] + found[name][0]] for name in counts}
         return counts
 
@@ -276,8 +278,8 @@ def make_prepare_videos(
 ) -> Callable[[pa.Table], Counts]:
     """A function that prepares a batch of videos and writes it as one part of the manifest.
 
-    Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts. The
-    function raises ``StorageError`` when the part cannot be written.
+    Columns in: those of ``schemas.VIDEOS``. Columns out: ``videos`` and ``errors``, counts, and the
+    errors' ``kinds``. The function raises ``StorageError`` when the part cannot be written.
     """
     write = make_write(run, manifest, lengths)
 
@@ -323,8 +325,9 @@ def make_write(
             if rows:
                 table = run.stored(pa.Table.from_pylist(rows, schema=schema))
                 storage.write_table(table, storage.join(folder, part))
-        errors = sum(row["severity"] == "error" for row in findings)
-        return {"videos": [len(batch)], "errors": [errors]}
+        kinds = [row["kind"] for row in findings if row["severity"] == "error"]
+        words = "".join(f"{kind} " for kind in kinds)
+        return {"videos": [len(batch)], "errors": [len(kinds)], "kinds": [words]}
 
     return write
 

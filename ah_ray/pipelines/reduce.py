@@ -32,11 +32,12 @@ def reduce(
     """
     verdicts = current_verdicts(run, members, task, policies)
     run.remember({"policies": policies.model_dump()})
-    with StageProgress("reduce", len(verdicts), "videos") as progress:
+    told = run.path("verdicts")
+    with StageProgress("reduce", len(verdicts), "videos", table=told) as progress:
         table = run.stored(verdicts)
         storage.write_table(table, run.path("verdicts", "part-0.parquet"))
         undecided = sum(status == "undecided" for status in verdicts["status"].to_pylist())
-        progress.advance(len(verdicts), undecided)
+        progress.advance(len(verdicts), undecided, ["undecided"] * undecided)
 
 
 def current_verdicts(

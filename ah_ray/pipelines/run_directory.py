@@ -18,6 +18,7 @@ import yaml
 from ah_ray import lineage, schemas, storage
 from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
+from ah_ray.yaml_objects import differences
 
 TRAINING, SCORING = "training", "scoring"
 
@@ -140,14 +141,15 @@ class RunDirectory:
         """Every member's predictions, with a column ``member``; also those that hold no more."""
         return storage.read_table(self.path("predictions"), schemas.PREDICTIONS, "member")
 
-    def answers(self, members: Mapping[str, str], clips: pa.Table) -> pa.Table:
+    def answers(self, members: Mapping[str, str], clips: pa.Table, how: Any = None) -> pa.Table:
         """The predictions of some members that hold, with a column ``member``.
 
         Args:
             members: their fingerprints by name.
             clips: the manifest of scoring clips.
+            how: they were asked (``lineage.asked_how``); by default, as scoring noted it last.
         """
-        how = self.settings().get("asked")
+        how = how or self.settings().get("asked")
         parts = []
         for name, member in sorted(members.items()):
             table = storage.read_table(self.predictions_path(name), schemas.PREDICTIONS)
@@ -190,13 +192,21 @@ class RunDirectory:
             ConfigError: the run was made with other settings; its tables would not fit.
         """
         known = self.settings()
-        for key, value in settings.items():
-            if key in known and known[key] != value:
-                raise ConfigError(
-                    f"{self.path('run.yaml')}: {key}",
-                    f"the run was made with {known[key]}, now it is {value}",
-                    "give a new --run, or restore the setting",
-                )
+        differing = [
+            found
+            for key, value in settings.items()
+            if key in known
+            for found in differences(known[key], value, key)
+        ]
+        if differing:
+            raise ConfigError(
+                f"{self.path('run.yaml')}: {', '.join(key for key, _, _ in differing)}",
+                "; ".join(
+                    f"the run was made with {key} {before}, now it is {now}"
+                    for key, before, now in differing
+                ),
+                "give a new --run, or restore the setting",
+            )
         self.remember(settings)
 
     def remember(self, settings: Mapping[str, Any]) -> None:

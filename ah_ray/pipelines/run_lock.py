@@ -55,6 +55,7 @@ def holding(
         "space": _process_space(),
         "started": _start_of(os.getpid()),
     }
+    existed = storage.exists(run.uri)
     while not storage.create_bytes(uri, _text(mine, 0)):
         _wait_until_free(run, uri, dead_s)
     ended = threading.Event()
@@ -67,6 +68,10 @@ def holding(
         beating.join()
         if _holder(uri).get("id") == mine["id"]:
             storage.remove(uri)
+        folder = storage.local_path(run.uri)
+        if folder is not None and not existed:
+            with suppress(OSError):  # a command that was refused leaves nothing behind
+                folder.rmdir()
 
 
 def holder_of(run: RunDirectory) -> str:

@@ -43,6 +43,7 @@ def score(
     members: Sequence[Member],
     settings: ScoreConfig,
     limits: LimitsConfig = LimitsConfig(),
+    limit: int | None = None,
 ) -> None:
     """Write the predictions that are missing or stale, one pass per engine group.
 
@@ -51,6 +52,7 @@ def score(
         members: the ensemble.
         settings: the engine and its resources.
         limits: what decoding a source may cost.
+        limit: only what the first so many videos need, for a trial.
 
     Raises:
         ConfigError: there is no manifest, or no such engine or checkpoint.
@@ -60,7 +62,8 @@ def score(
     passes = plan_passes(members, settings)
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
-    plan = plan_batches(clips, settings.batch_size)
+    plan = of_first_videos(plan_batches(clips, settings.batch_size), limit)
+    planned = sum(len(clip_ids(batch)) for batch in plan)
     for group in passes:
         if plan and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
@@ -69,12 +72,15 @@ def score(
     for group in passes:
         made_from = {m.name: (member_fingerprint(m), asked) for m in group.members}
         stale = sum(drop_stale(run, name, made, clips) for name, made in made_from.items())
-        batches = missing_batches(run, group, plan, settings)
+        batches = missing_batches(run, group, plan, settings, clips)
         todo = sum(len(clip_ids(batch)) for batch in batches)
-        with StageProgress(f"score {group.name}", todo, "clips", len(clips) - todo) as progress:
+        name, told = f"score {group.name}", run.path("predictions")
+        with StageProgress(name, todo, "clips", planned - todo, told) as progress:
             if stale:
-                console.print(f"  {stale} predictions are stale (weights, question or video have "
-                              "changed since) and dropped")  # fmt: skip
+                console.print(
+                    f"  {stale} predictions are stale (weights, question or video have changed "
+                    "since) and dropped"
+                )
             if batches:
                 _run_pass(run, group, batches, made_from, settings, limits, progress)
     note_damage(run, clips)
@@ -162,7 +168,8 @@ def _run_pass(
     redone = 0
     with attempts.listening():
         for part in parts.iter_batches(batch_size=None):
-            progress.advance(int(part["clips"].sum()), int(part["errors"].sum()))
+            kinds = " ".join(part["kinds"]).split()
+            progress.advance(int(part["clips"].sum()), int(part["errors"].sum()), kinds)
             redone += int(part["redone"].sum())
     if redone:
         console.print(f"  {redone} clips were answered again: the engine's process had ended")
@@ -190,22 +197,32 @@ def note_damage(run: RunDirectory, clips: pa.Table) -> None:
 
 
 def missing_batches(
-    run: RunDirectory, group: EngineGroup, plan: Sequence[Row], settings: ScoreConfig
+    run: RunDirectory,
+    group: EngineGroup,
+    plan: Sequence[Row],
+    settings: ScoreConfig,
+    clips: pa.Table,
 ) -> list[Row]:
-    """The batches in which a member of ``group`` still lacks a clip."""
+    """The batches in which a member of ``group`` lacks an answer that holds.
+
+    Args:
+        run: the run directory.
+        group: the members.
+        plan: all batches.
+        settings: how they are asked; with ``retry_errors``, an error row is no answer.
+        clips: the manifest of scoring clips.
+    """
+    members = {member.name: member_fingerprint(member) for member in group.members}
+    answers = run.answers(members, clips, asked_how(settings))
+    if settings.retry_errors:
+        answers = answers.filter(pc.not_equal(answers["status"], "error"))
     done = set.intersection(
-        *(scored_clips(run, member.name, settings.retry_errors) for member in group.members)
+        *(
+            set(answers.filter(pc.equal(answers["member"], name))["clip_id"].to_pylist())
+            for name in members
+        )
     )
     return [batch for batch in plan if not done.issuperset(clip_ids(batch))]
-
-
-def scored_clips(run: RunDirectory, member: str, retry_errors: bool = False) -> set[str]:
-    """The clips that have a prediction of ``member``; with ``retry_errors`` a usable one."""
-    columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("clip_id", "status")])
-    table = storage.read_table(run.predictions_path(member), columns)
-    if retry_errors:
-        table = table.filter(pc.not_equal(table["status"], "error"))
-    return set(pc.unique(table["clip_id"]).to_pylist())
 
 
 def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
@@ -243,6 +260,15 @@ def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
             batches[-1]["sources"].append(facts | {"clips": piece})
             free -= len(piece)
     return batches
+
+
+def of_first_videos(plan: Sequence[Row], limit: int | None) -> list[Row]:
+    """The batches, each as it was planned, that hold the first ``limit`` videos by their ids."""
+    videos = sorted({source["video_id"] for batch in plan for source in batch["sources"]})
+    first = set(videos[:limit])
+    return [
+        batch for batch in plan if any(source["video_id"] in first for source in batch["sources"])
+    ]
 
 
 def clip_ids(batch: Row) -> list[str]:

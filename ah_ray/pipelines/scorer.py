@@ -83,11 +83,12 @@ class Scorer:
             with attempts.trying(loading, settings.load_timeout_s):
                 self.engine = load_engine(group, settings)
 
-    def __call__(self, batch: pa.Table) -> dict[str, list[int]]:
+    def __call__(self, batch: pa.Table) -> dict[str, list[Any]]:
         """Answer a batch and write one part per member.
 
         Columns in: ``DECODED``. Columns out, counts: ``clips``, ``errors``, and ``redone``, the
-        clips that an engine had before and did not come back with.
+        clips that an engine had before and did not come back with; and ``kinds`` of the errors,
+        with blanks between them.
         """
         rows = batch.drop_columns(["frames", "audio"]).to_pylist()
         clips = {
@@ -109,19 +110,25 @@ class Scorer:
                     died = ItemError("engine_died", message)
                     answers |= {(member.name, clip_id): died for member in self.members}
         part = f"part-{schemas.stable_id(*sorted(row['clip_id'] for row in rows))}.parquet"
-        errors = 0
+        kinds: list[str] = []
         for member in self.members:
             predictions = [
                 prediction(row, answers.get((member.name, row["clip_id"])), self.task, attempt)
                 | {"made_from": self._made_from(member, row)}
                 for row in rows
             ]
-            errors += sum(row["status"] != "ok" for row in predictions)
+            kinds += [row.get("error_kind") or row["status"]
+                      for row in predictions if row["status"] != "ok"]  # fmt: skip
             path = storage.join(self.run.predictions_path(member.name), part)
             with self.attempts.telling():
                 storage.write_rows(predictions, schemas.PREDICTIONS, path)
         redone = sum(tries > 0 for tries in tried.values())
-        return {"clips": [len(rows)], "errors": [errors], "redone": [redone]}
+        return {
+            "clips": [len(rows)],
+            "errors": [len(kinds)],
+            "redone": [redone],
+            "kinds": [" ".join(kinds)],
+        }
 
     def _made_from(self, member: Member, row: Row) -> str:
         fingerprint, asked = self.made_from[member.name]

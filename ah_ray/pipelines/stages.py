@@ -8,19 +8,49 @@ from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.config import ArchiveConfig, RunConfig
+from ah_ray.engines import plan_passes
 from ah_ray.engines.prior import base_rates, write_prior
+from ah_ray.engines.registry import find_engine
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation import seen
-from ah_ray.members import Member, read_ensemble, read_member, read_seen, require_settings
+from ah_ray.members import (
+    Member,
+    ensemble_folder,
+    read_ensemble,
+    read_member,
+    read_seen,
+    require_settings,
+)
 from ah_ray.pipelines.catalog import catalog
-from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
+from ah_ray.pipelines.evaluate import (
+    METRICS_FILE,
+    accounted,
+    counts,
+    evaluate,
+    print_counts,
+    print_metrics,
+)
+from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import Manifest, in_splits, prepare, require_prepared
 from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
+from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import require_same_asking, score
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train
+from ah_ray.places import place
 from ah_ray.tasks import load_task
+
+__all__ = [
+    "STAGES",
+    "plan_archive",
+    "plan_run",
+    "plan_score",
+    "prepare_stage",
+    "run_stages",
+    "score_archive",
+    "score_stage",
+]
 
 PRIOR = "prior"  # the name under which base rates predict
 
@@ -45,7 +75,7 @@ def train_stage(run: RunDirectory, config: RunConfig) -> None:
     train(run, config)
 
 
-def score_stage(run: RunDirectory, config: RunConfig) -> None:
+def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
     """Let every member answer every clip, and the prior if it is asked for.
 
     Raises:
@@ -54,9 +84,7 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
     require_named_splits(run, config)
     require_same_asking(run, config.score)
     require_prepared(run, SCORING, config.score.splits)
-    members = read_ensemble(run.path("members"), list(config.members))
-    for member in members:
-        require_settings(member, config)
+    members = _fitting_members(run, config)
     require_unseen(run, config, members)
     if config.score.prior is not None:
         rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
@@ -66,7 +94,24 @@ def score_stage(run: RunDirectory, config: RunConfig) -> None:
         )
         members.append(write_prior(run.path("baselines", card.name), card, rates))
     run.remember({"ensemble": "members", "voters": list(config.members)})
-    score(run, members, config.score, config.limits)
+    score(run, members, config.score, config.limits, limit)
+
+
+def plan_score(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
+    """Print what ``score_stage`` would do.
+
+    Raises:
+        ConfigError: as it would.
+    """
+    print_scoring(run, _fitting_members(run, config), config.score, limit)
+    print_prior(config.score)
+
+
+def _fitting_members(run: RunDirectory, config: RunConfig) -> list[Member]:
+    members = read_ensemble(run.path("members"), list(config.members))
+    for member in members:
+        require_settings(member, config)
+    return members
 
 
 def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
@@ -88,8 +133,18 @@ def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Membe
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
     require_named_splits(run, config)
+    storage.remove(run.path(METRICS_FILE))  # an evaluation that fails leaves no older one
     members, task = read_ensemble(run.path("members"), list(config.members)), load_task(config.task)
     require_unseen(run, config, members)
+    verdicts = run.verdicts()
+    judged, wanted = voters(verdicts), sorted(config.members)
+    if len(verdicts) and judged != wanted:
+        raise ConfigError(
+            run.path("verdicts"),
+            f"are those of {', '.join(judged)}, not of {', '.join(wanted)}",
+            "run `ah-ray reduce` with the same --config and --members first",
+        )
+    accounted(run, config.score.splits)
     require_current(run, members, task, config.reduce)
     baseline = None
     if config.score.prior is not None:
@@ -110,34 +165,54 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def run_stages(run: RunDirectory, config: RunConfig) -> None:
-    """All stages in order."""
+def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
+    """All stages in order, with ``limit`` for the first so many videos; then what was found."""
     require_checkpoint(config.model.path, "model.path")
-    for stage in STAGES.values():
-        stage(run, config)
+    find_engine(config.score.engine)
+    catalog_stage(run, config)
+    prepare_stage(run, config, limit)
+    train_stage(run, config)
+    score_stage(run, config, limit)
+    reduce_stage(run, config)
+    evaluate_stage(run, config)
+    print_found(run)
 
 
-def score_archive(run: RunDirectory, videos: str, ensemble: str, settings: ArchiveConfig) -> None:
+def score_archive(
+    run: RunDirectory,
+    videos: str,
+    ensemble: str,
+    settings: ArchiveConfig,
+    names: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> None:
     """Judge the videos of an unlabelled archive with a trained ensemble.
 
     Args:
         run: the run directory to write.
         videos: a folder, a glob or a file, on any fsspec URI.
-        ensemble: the folder of the members; how to cut and what to ask is theirs.
+        ensemble: the folder of the members, or a run that has them; how to cut and what to ask is
+            theirs.
         settings: resources, and what absent answers and ties count as.
+        names: of the members that judge; by default all.
+        limit: take only the first so many videos, for a trial.
     """
     if settings.score.prior is not None:
         raise ConfigError(
             "score.prior", "an unlabelled archive has no training videos", "leave it out"
         )
+    folder = ensemble_folder(ensemble)
+    members = read_ensemble(folder, names)
     require_same_asking(run, settings.score)
-    members = read_ensemble(ensemble)
+    plan_passes(members, settings.score)  # an engine that is not there is told now
+    place(videos, "--videos")
     catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
     card, splits = members[0].card, settings.score.splits
     how = (card.segmentation, card.media, settings.prepare, settings.limits)
-    prepare(run, Manifest(SCORING, splits, *how))
-    voters = [member.name for member in members]
-    run.remember({"ensemble": run.inside(storage.absolute(ensemble)), "voters": voters})
-    score(run, members, settings.score, settings.limits)
+    prepare(run, Manifest(SCORING, splits, *how), limit)
+    voting = [member.name for member in members]
+    run.remember({"ensemble": run.inside(folder), "voters": voting})
+    score(run, members, settings.score, settings.limits, limit)
     reduce(run, members, card.task, settings.reduce)
     print_counts(run, counts(run, splits))
+    print_found(run)

@@ -24,7 +24,7 @@ from ah_ray.pipelines.reduce import current_verdicts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.train import changed_since
-from ah_ray.progress import console
+from ah_ray.progress import results
 
 
 class Line(NamedTuple):
@@ -65,9 +65,9 @@ def print_status(run: RunDirectory) -> None:
     table.add_column("", overflow="fold")
     for line in status(run):
         table.add_row(*(Text(str(value)) for value in line))
-    console.print(table)
+    results.print(table)
     if holder := holder_of(run):
-        console.print(f"at work now: {holder}", markup=False)
+        results.print(f"at work now: {holder}", markup=False)
 
 
 def status(run: RunDirectory) -> Iterator[Line]:

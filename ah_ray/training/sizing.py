@@ -8,9 +8,9 @@ prints the tables of ``docs/training.md`` for the published Qwen3-Omni-30B-A3B, 
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -194,12 +194,21 @@ def lora_parameters(thinker: Mapping[str, Any], rank: int) -> int:
     return int(text["num_hidden_layers"] * layer)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
+    parser = argparse.ArgumentParser(description="How much GPU memory a training takes.")
+    parser.add_argument("checkpoint", nargs="?", help="a folder with the config.json of a thinker")
+    folder = parser.parse_args(arguments).checkpoint
     thinker: Mapping[str, Any] = PUBLISHED
-    if len(sys.argv) > 1:
-        config = json.loads(Path(sys.argv[1], "config.json").read_text())
-        thinker = config.get("thinker_config", config)
+    if folder is not None:
+        try:
+            config = json.loads(Path(folder, "config.json").read_text())
+            thinker = config.get("thinker_config", config)
+            parameters(thinker)
+        except (OSError, ValueError) as error:
+            parser.error(f"{folder}: {error}")
+        except (AttributeError, KeyError, TypeError) as error:
+            parser.error(f"{folder}/config.json is not that of a Qwen3-Omni thinker: {error}")
     sizes = parameters(thinker)
     print("| part | parameters |\n|---|---|")
     for name, count in [*sizes._asdict().items(), ("all", sum(sizes))]:

@@ -1,0 +1,186 @@
+"""Dry runs: what scoring, or a whole run, would do. Nothing is started or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ah_ray import storage
+from ah_ray.catalog.listing import is_video
+from ah_ray.config import ArchiveConfig, RecipeConfig, RunConfig, ScoreConfig
+from ah_ray.engines import engine_of, plan_passes
+from ah_ray.errors import ConfigError
+from ah_ray.members import (
+    EngineGroup,
+    Member,
+    MemberCard,
+    engine_groups,
+    ensemble_folder,
+    is_complete,
+    read_ensemble,
+    read_member,
+    require_settings,
+)
+from ah_ray.pipelines.prepare import in_splits, prepared_videos
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.score import clip_ids, missing_batches, of_first_videos, plan_batches
+from ah_ray.places import place
+from ah_ray.progress import results
+from ah_ray.tasks import load_task
+
+
+def print_scoring(
+    run: RunDirectory, members: Sequence[Member], settings: ScoreConfig, limit: int | None = None
+) -> None:
+    """Print the passes of ``score``: who is in each, what is to do, and what it takes.
+
+    Args:
+        run: the run directory.
+        members: the ensemble.
+        settings: the engine and its resources.
+        limit: as for ``score``.
+
+    Raises:
+        ConfigError: there is no such engine.
+    """
+    _print_passes(run, plan_passes(members, settings), settings, limit)
+
+
+def print_prior(settings: ScoreConfig) -> None:
+    """Print that base rates are to predict, if they are."""
+    if settings.prior is not None:
+        _print(f"score prior: base rates by {settings.prior}, no model")
+
+
+def plan_archive(
+    run: RunDirectory,
+    videos: str,
+    ensemble: str,
+    settings: ArchiveConfig,
+    names: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> None:
+    """Print what ``score_archive`` would do.
+
+    Raises:
+        ConfigError: there is no such ensemble, or nothing at ``videos`` is one.
+    """
+    members = read_ensemble(ensemble_folder(ensemble), names)
+    passes = plan_passes(members, settings.score)
+    found = sum(is_video(uri) for uri in storage.list_files(place(videos, "--videos")))
+    if not found:
+        raise ConfigError(f"--videos {videos}", "has no video", "check the path")
+    rule = members[0].card.segmentation
+    _print(f"catalog: {found} videos at {videos}")
+    cut = f"clips of {rule.clip_s:g} s, tails under {rule.min_tail_s:g} s: {rule.tail}"
+    _print(f"prepare: {min(found, limit or found)} videos, less what was done before; {cut}")
+    _print_passes(run, passes, settings.score, limit)
+    _print(f"reduce: {', '.join(member.name for member in members)}")
+
+
+def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
+    """Print what ``run_stages`` would do, as far as the tables that are there tell.
+
+    Raises:
+        ConfigError: a member was trained with other settings than the config has.
+    """
+    read = storage.exists(run.path("videos"))
+    known = f"{len(run.videos())} videos are known" if read else "not read yet"
+    _print(f"catalog: {config.catalog.entry} at {config.catalog.root}: {known}")
+    for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+        _print(f"prepare {segmentation}: {_to_prepare(run, segmentation, splits, limit)}")
+    members = [_member(run, config, name) for name in config.members]
+    for member in members:
+        _print(f"train {member.name}: {_training(run, config, member)}")
+    passes = (
+        plan_passes(members, config.score)
+        if all(is_complete(member.uri) for member in members)
+        else engine_groups(members)
+    )
+    _print_passes(run, passes, config.score, limit)
+    print_prior(config.score)
+    _print(f"reduce: {', '.join(config.members)}")
+    _print(f"evaluate: videos of {', '.join(config.score.splits)} with a label")
+
+
+def _print_passes(
+    run: RunDirectory, passes: Sequence[EngineGroup], settings: ScoreConfig, limit: int | None
+) -> None:
+    """Print one paragraph per pass."""
+    manifest = run.clips(SCORING)
+    plan = of_first_videos(plan_batches(manifest, settings.batch_size), limit)
+    clips = sum(len(clip_ids(batch)) for batch in plan)
+    if not clips:
+        _print("score: the clips of the videos are not known yet, prepare finds them")
+    for number, group in enumerate(passes, 1):
+        engine = settings.engine if engine_of(group, settings).needs_model else "none"
+        _print(f"score, pass {number} of {len(passes)}: {group.checkpoint}, engine {engine}")
+        for member in group.members:
+            alone = EngineGroup(group.checkpoint, (member,))
+            todo = missing_batches(run, alone, plan, settings, manifest)
+            count = sum(len(clip_ids(batch)) for batch in todo)
+            left = f": {count} of {clips} clips to do, in {len(todo)} batches" if clips else ""
+            _print(f"  {member.name}{left}")
+        actors = f"{settings.min_actors}"
+        if settings.max_actors > settings.min_actors:
+            actors += f" to {settings.max_actors}"
+        _print(
+            f"  engines: {actors}, each with {settings.cpus_per_actor:g} CPUs and "
+            f"{settings.gpus_per_actor:g} GPUs, {settings.batch_size} clips a batch; "
+            f"{settings.cpus_per_decoder:g} CPUs for each decoder"
+        )
+
+
+def _to_prepare(
+    run: RunDirectory, segmentation: str, splits: Sequence[str], limit: int | None
+) -> str:
+    """How many videos of a manifest are to do."""
+    if not storage.exists(run.path("videos")):
+        return f"the videos of {', '.join(splits)}"
+    videos = in_splits(run.videos(), splits, unlabelled=segmentation == SCORING)
+    videos = videos.sort_by("video_id").slice(0, limit)
+    done = pa.array(prepared_videos(run, segmentation), pa.string())
+    todo = pc.sum(pc.invert(pc.is_in(videos["video_id"], done))).as_py() or 0
+    return f"{todo} of {len(videos)} videos to do"
+
+
+def _member(run: RunDirectory, config: RunConfig, name: str) -> Member:
+    """A member as it is, or as it will be."""
+    uri = run.path("members", name)
+    if is_complete(uri):
+        member = read_member(uri)
+        require_settings(member, config)
+        return member
+    card = MemberCard(
+        name=name,
+        weights=_weights(config.recipe(name)),
+        task=load_task(config.task),
+        prompt=config.members[name].prompt,
+        model=config.model,
+        media=config.media,
+        segmentation=config.segmentation,
+    )
+    return Member(uri, card)
+
+
+def _weights(recipe: RecipeConfig) -> str:
+    return "adapter" if recipe.tuner == "lora" else "full"
+
+
+def _training(run: RunDirectory, config: RunConfig, member: Member) -> str:
+    """What becomes of a member in the stage ``train``."""
+    if is_complete(member.uri):
+        return "is there"
+    recipe, train = config.recipe(member.name), config.train
+    device = "GPUs" if train.use_gpu else "processes"
+    return (
+        f"{recipe.tuner} {recipe.algorithm}, {recipe.epochs:g} epochs, prompt "
+        f"{member.card.prompt}, on {train.nodes} x {train.processes_per_node} {device} and "
+        f"{train.nodes} x {train.cpus_per_node:g} CPUs; `ah-ray train --dry-run` has the commands"
+    )
+
+
+def _print(line: str) -> None:
+    results.print(line, markup=False)
