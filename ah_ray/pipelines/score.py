@@ -29,7 +29,7 @@ from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
-from ah_ray.pipelines.scorer import DECODED, Row, Scorer
+from ah_ray.pipelines.scorer import Row, Scorer, packed
 from ah_ray.progress import StageProgress, console
 
 _BATCHES_PER_DECODER = 1000
@@ -80,7 +80,7 @@ def _run_pass(
 ) -> None:
     """Decode the clips of ``batches`` and let the members of ``group`` answer them."""
     connect()
-    # A block is a batch as it was planned: neither joined nor split on its way.
+    # A row is a batch as it was planned, and a block holds one row.
     ray.data.DataContext.get_current().target_max_block_size = None
     attempts = Attempts()
     media = group.members[0].card.media if engine_of(group, settings).needs_model else None
@@ -89,7 +89,7 @@ def _run_pass(
         ray.data.from_items(list(batches), override_num_blocks=len(batches))
         .map_batches(
             make_decode(media, settings, limits, attempts),
-            batch_size=None,
+            batch_size=1,
             batch_format="pyarrow",
             num_cpus=settings.cpus_per_decoder,
             # What codecs leak goes with the process. Besides, Ray merges two steps with equal
@@ -99,7 +99,7 @@ def _run_pass(
         .map_batches(
             Scorer,
             fn_constructor_args=(group, settings, run, attempts),
-            batch_size=None,
+            batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
                 min_size=settings.min_actors, max_size=settings.max_actors
@@ -203,8 +203,8 @@ def make_decode(
 ) -> Callable[[pa.Table], pa.Table]:
     """A function that decodes the clips of one planned batch.
 
-    Columns in: those of ``plan_batches``. Columns out: ``DECODED``, one row per clip; a clip that
-    cannot be decoded has its error there and no media.
+    Columns in: those of ``plan_batches``. Columns out: ``BATCH``; a clip that cannot be decoded has
+    its error there and no media.
 
     Args:
         media: what the model sees of a clip; None leaves the files alone.
@@ -222,7 +222,7 @@ def make_decode(
                 for source in sources
                 for clip in source["clips"]
             ]
-            return pa.Table.from_pylist(rows, schema=DECODED)
+            return packed(rows)
         rows = []
         for source, key, tried in zip(sources, keys, attempts.unfinished(keys), strict=True):
             ids = [clip["clip_id"] for clip in source["clips"]]
@@ -234,7 +234,7 @@ def make_decode(
             with attempts.trying([key], settings.batch_timeout_s):
                 results = _decode_source(source, media, limits)
             rows += [_decoded(ids[index], source["video_id"], r) for index, r in results.items()]
-        return pa.Table.from_pylist(rows, schema=DECODED)
+        return packed(rows)
 
     return decode_batch
 
