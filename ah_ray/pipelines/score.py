@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ import ray.data
 
 from ah_ray import schemas, storage
 from ah_ray.checkpoints import require_checkpoint
-from ah_ray.cluster import connect
+from ah_ray.cluster import connect, turn
 from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
 from ah_ray.engines import engine_of, plan_passes
 from ah_ray.errors import ItemError
@@ -30,6 +31,7 @@ from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import Row, Scorer, packed
+from ah_ray.preflight import require, score_wish, telling_waits
 from ah_ray.progress import StageProgress, console
 
 _BATCHES_PER_DECODER = 1000
@@ -50,7 +52,8 @@ def score(
         limits: what decoding a source may cost.
 
     Raises:
-        ConfigError: there is no manifest, or no such engine or checkpoint.
+        ConfigError: there is no manifest, no such engine or checkpoint, or the cluster can never
+            grant the resources.
         StageError: the engine does not load.
         StorageError: predictions cannot be written; the next run goes on where this one stopped.
     """
@@ -62,11 +65,17 @@ def score(
     for group, batches in to_do:
         if batches and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
+    if any(batches for _, batches in to_do):
+        connect()
+        require(score_wish(settings))
     for group, batches in to_do:
         todo = sum(len(clip_ids(batch)) for batch in batches)
         with StageProgress(f"score {group.name}", todo, "clips", len(clips) - todo) as progress:
             if batches:
-                _run_pass(run, group, batches, settings, limits, progress)
+                # An engine holds what it has until its pass ends. Two jobs that divide a cluster
+                # into engines would leave no decoder any CPU, and wait for each other for ever.
+                with turn("scoring"):
+                    _run_pass(run, group, batches, settings, limits, progress)
     note_damage(run, clips)
 
 
@@ -79,7 +88,6 @@ def _run_pass(
     progress: StageProgress,
 ) -> None:
     """Decode the clips of ``batches`` and let the members of ``group`` answer them."""
-    connect()
     # A row is a batch as it was planned, and a block holds one row.
     ray.data.DataContext.get_current().target_max_block_size = None
     attempts = Attempts()
@@ -108,8 +116,12 @@ def _run_pass(
             num_gpus=settings.gpus_per_actor,
         )
     )
+    wish = score_wish(settings)
+    begins = [(wish.part, partial(attempts.began, "load"))]
+    if media is not None and wish.beside is not None:
+        begins.append((wish.beside, partial(attempts.began, "decode")))
     redone = 0
-    with attempts.listening():
+    with telling_waits(begins), attempts.listening():
         for part in parts.iter_batches(batch_size=None):
             progress.advance(int(part["clips"].sum()), int(part["errors"].sum()))
             redone += int(part["redone"].sum())

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
+from ah_ray.cluster import connect
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.prior import base_rates, write_prior
 from ah_ray.errors import ConfigError
-from ah_ray.members import read_ensemble, require_settings
+from ah_ray.members import is_complete, read_ensemble, require_settings
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import counts, evaluate, print_counts, print_metrics
 from ah_ray.pipelines.prepare import Manifest, prepare
@@ -17,6 +18,7 @@ from ah_ray.pipelines.reduce import make_verdicts, reduce
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.train import train
+from ah_ray.preflight import require, wishes
 from ah_ray.tasks import load_task
 
 PRIOR = "prior"  # the name under which base rates predict
@@ -88,8 +90,16 @@ STAGES: dict[str, Stage] = {
 
 
 def run_stages(run: RunDirectory, config: RunConfig) -> None:
-    """All stages in order."""
+    """All stages in order.
+
+    Raises:
+        ConfigError: also when the cluster can never grant what a stage will ask for.
+    """
     require_checkpoint(config.model.path, "model.path")
+    if not all(is_complete(run.path("members", name)) for name in config.members):
+        connect()
+        for wish in wishes(config):
+            require(wish)
     for stage in STAGES.values():
         stage(run, config)
 
