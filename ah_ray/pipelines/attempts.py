@@ -36,6 +36,11 @@ class Attempts:
         tries: list[int] = ray.get(self._counter.unfinished.remote(keys))
         return tries
 
+    def began(self, kind: str = "") -> bool:
+        """Whether any key was ever tried; with ``kind`` any that has it as its first word."""
+        began: bool = ray.get(self._counter.began.remote(kind))
+        return began
+
     @contextmanager
     def trying(self, keys: Sequence[str], timeout_s: float) -> Iterator[None]:
         """A try at ``keys``; ends the process when it takes longer than ``timeout_s`` seconds.
@@ -85,8 +90,10 @@ class _Counter:
     def __init__(self) -> None:
         self._tries: dict[str, int] = defaultdict(int)
         self._told: Exception | None = None
+        self._kinds: set[str] = set()
 
     def start(self, keys: Sequence[str]) -> None:
+        self._kinds.update(key.split(" ")[0] for key in keys)
         for key in keys:
             self._tries[key] += 1
 
@@ -96,6 +103,9 @@ class _Counter:
 
     def unfinished(self, keys: Sequence[str]) -> list[int]:
         return [self._tries.get(key, 0) for key in keys]
+
+    def began(self, kind: str) -> bool:
+        return kind in self._kinds if kind else bool(self._kinds)
 
     def tell(self, error: Exception) -> None:
         self._told = self._told or error

@@ -28,6 +28,7 @@ from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split, training_spans
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.preflight import prepare_wish, require, telling_waits
 from ah_ray.progress import StageProgress, console
 
 Row = dict[str, Any]
@@ -115,6 +116,8 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
         if not len(todo):
             return
         connect()
+        wish = prepare_wish(manifest.settings)
+        require(wish)
         attempts = Attempts()
         parts = (
             ray.data.from_arrow(todo)
@@ -126,7 +129,7 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
                 num_cpus=manifest.settings.cpus_per_video,
             )
         )
-        with attempts.listening():
+        with telling_waits([(wish.part, attempts.began)]), attempts.listening():
             for part in parts.iter_batches(batch_size=None):
                 kinds = " ".join(part["kinds"]).split()
                 progress.advance(int(part["videos"].sum()), int(part["errors"].sum()), kinds)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member, member_fingerprint
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
-from ah_ray.pipelines.scorer import DECODED, Row, Scorer
+from ah_ray.pipelines.scorer import Row, Scorer, packed
+from ah_ray.preflight import require, score_wish, telling_waits
 from ah_ray.progress import StageProgress, console
 
 _BATCHES_PER_DECODER = 1000
@@ -55,7 +57,8 @@ def score(
         limit: only what the first so many videos need, for a trial.
 
     Raises:
-        ConfigError: there is no manifest, or no such engine or checkpoint.
+        ConfigError: there is no manifest, no such engine or checkpoint, or the cluster can never
+            grant the resources.
         StageError: the engine does not load.
         StorageError: predictions cannot be written; the next run goes on where this one stopped.
     """
@@ -68,17 +71,20 @@ def score(
         if plan and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
     asked = asked_how(settings)
+    made_from = {member.name: (member_fingerprint(member), asked) for member in members}
+    to_do = [(group, missing_batches(run, group, plan, settings, clips)) for group in passes]
+    if any(batches for _, batches in to_do):
+        connect()
+        require(score_wish(settings))
     run.remember({"asked": asked})
-    for group in passes:
-        made_from = {m.name: (member_fingerprint(m), asked) for m in group.members}
-        stale = sum(drop_stale(run, name, made, clips) for name, made in made_from.items())
-        batches = missing_batches(run, group, plan, settings, clips)
+    stale = {name: drop_stale(run, name, made, clips) for name, made in made_from.items()}
+    for group, batches in to_do:
         todo = sum(len(clip_ids(batch)) for batch in batches)
         name, told = f"score {group.name}", run.path("predictions")
         with StageProgress(name, todo, "clips", planned - todo, told) as progress:
-            if stale:
+            if dropped := sum(stale[member.name] for member in group.members):
                 console.print(
-                    f"  {stale} predictions are stale (weights, question or video have changed "
+                    f"  {dropped} predictions are stale (weights, question or video have changed "
                     "since) and dropped"
                 )
             if batches:
@@ -136,8 +142,7 @@ def _run_pass(
     progress: StageProgress,
 ) -> None:
     """Decode the clips of ``batches`` and let the members of ``group`` answer them."""
-    connect()
-    # A block is a batch as it was planned: neither joined nor split on its way.
+    # A row is a batch as it was planned, and a block holds one row.
     ray.data.DataContext.get_current().target_max_block_size = None
     attempts = Attempts()
     media = group.members[0].card.media if engine_of(group, settings).needs_model else None
@@ -146,7 +151,7 @@ def _run_pass(
         ray.data.from_items(list(batches), override_num_blocks=len(batches))
         .map_batches(
             make_decode(media, settings, limits, attempts),
-            batch_size=None,
+            batch_size=1,
             batch_format="pyarrow",
             num_cpus=settings.cpus_per_decoder,
             # What codecs leak goes with the process. Besides, Ray merges two steps with equal
@@ -156,7 +161,7 @@ def _run_pass(
         .map_batches(
             Scorer,
             fn_constructor_args=(group, settings, run, attempts, made_from),
-            batch_size=None,
+            batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
                 min_size=settings.min_actors, max_size=settings.max_actors
@@ -165,8 +170,12 @@ def _run_pass(
             num_gpus=settings.gpus_per_actor,
         )
     )
+    wish = score_wish(settings)
+    begins = [(wish.part, partial(attempts.began, "load"))]
+    if media is not None and wish.beside is not None:
+        begins.append((wish.beside, partial(attempts.began, "decode")))
     redone = 0
-    with attempts.listening():
+    with telling_waits(begins), attempts.listening():
         for part in parts.iter_batches(batch_size=None):
             kinds = " ".join(part["kinds"]).split()
             progress.advance(int(part["clips"].sum()), int(part["errors"].sum()), kinds)
@@ -281,8 +290,8 @@ def make_decode(
 ) -> Callable[[pa.Table], pa.Table]:
     """A function that decodes the clips of one planned batch.
 
-    Columns in: those of ``plan_batches``. Columns out: ``DECODED``, one row per clip; a clip that
-    cannot be decoded has its error there and no media.
+    Columns in: those of ``plan_batches``. Columns out: ``BATCH``; a clip that cannot be decoded has
+    its error there and no media.
 
     Args:
         media: what the model sees of a clip; None leaves the files alone.
@@ -300,7 +309,7 @@ def make_decode(
                 for source in sources
                 for clip in source["clips"]
             ]
-            return pa.Table.from_pylist(rows, schema=DECODED)
+            return packed(rows)
         rows = []
         for source, key, tried in zip(sources, keys, attempts.unfinished(keys), strict=True):
             ids = [clip["clip_id"] for clip in source["clips"]]
@@ -312,7 +321,7 @@ def make_decode(
             with attempts.trying([key], settings.batch_timeout_s):
                 results = _decode_source(source, media, limits)
             rows += [_decoded(ids[index], source, r) for index, r in results.items()]
-        return pa.Table.from_pylist(rows, schema=DECODED)
+        return packed(rows)
 
     return decode_batch
 

@@ -36,6 +36,9 @@ DECODED = pa.schema(
         ("error", pa.string()),
     ]
 )
+# What a decoder hands over: one row for each planned batch, with its clips. Ray joins and splits
+# blocks, but never a row.
+BATCH = pa.schema([("clips", pa.list_(pa.struct(list(DECODED))))])
 
 
 class Scorer:
@@ -86,10 +89,11 @@ class Scorer:
     def __call__(self, batch: pa.Table) -> dict[str, list[Any]]:
         """Answer a batch and write one part per member.
 
-        Columns in: ``DECODED``. Columns out, counts: ``clips``, ``errors``, and ``redone``, the
-        clips that an engine had before and did not come back with; and ``kinds`` of the errors,
-        with blanks between them.
+        Columns in: those of ``BATCH``, one row. Columns out, counts: ``clips``, ``errors``, and
+        ``redone``, the clips that an engine had before and did not come back with; and ``kinds``
+        of the errors, with blanks between them.
         """
+        batch = unpacked(batch)
         rows = batch.drop_columns(["frames", "audio"]).to_pylist()
         clips = {
             row["clip_id"]: clip_at(batch, index)
@@ -157,6 +161,17 @@ class Scorer:
             if len(members) > 1:
                 return [self._answer([member], clips)[0] for member in members]
             return [[ItemError("engine_failed", f"{type(error).__name__}: {error}")]]
+
+
+def packed(rows: Sequence[Row]) -> pa.Table:
+    """Decoded clips (rows of ``DECODED``) as the one row of a planned batch (``BATCH``)."""
+    return pa.Table.from_pylist([{"clips": list(rows)}], schema=BATCH)
+
+
+def unpacked(batch: pa.Table) -> pa.Table:
+    """The clips of one row of ``BATCH`` as a table of ``DECODED``; media are not copied."""
+    (clips,) = batch["clips"].chunks
+    return pa.Table.from_struct_array(clips.flatten())
 
 
 def clip_at(batch: pa.Table, index: int) -> Clip:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
+from ah_ray.cluster import connect
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines import plan_passes
 from ah_ray.engines.prior import base_rates, write_prior
@@ -16,6 +17,7 @@ from ah_ray.evaluation import seen
 from ah_ray.members import (
     Member,
     ensemble_folder,
+    is_complete,
     read_ensemble,
     read_member,
     read_seen,
@@ -39,6 +41,7 @@ from ah_ray.pipelines.score import require_same_asking, score
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train
 from ah_ray.places import place
+from ah_ray.preflight import require, wishes
 from ah_ray.tasks import load_task
 
 __all__ = [
@@ -166,9 +169,17 @@ STAGES: dict[str, Stage] = {
 
 
 def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
-    """All stages in order, with ``limit`` for the first so many videos; then what was found."""
+    """All stages in order, with ``limit`` for the first so many videos; then what was found.
+
+    Raises:
+        ConfigError: also when the cluster can never grant what a stage will ask for.
+    """
     require_checkpoint(config.model.path, "model.path")
     find_engine(config.score.engine)
+    if not all(is_complete(run.path("members", name)) for name in config.members):
+        connect()
+        for wish in wishes(config):
+            require(wish)
     catalog_stage(run, config)
     prepare_stage(run, config, limit)
     train_stage(run, config)

@@ -50,6 +50,7 @@ from ah_ray.pipelines.validate import (
     prepare_validation,
     validation_run,
 )
+from ah_ray.preflight import require, score_wish, train_wish
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.tasks import load_task
@@ -92,8 +93,8 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         config: the members and their recipes.
 
     Raises:
-        ConfigError: there are no training clips or there is no base model, or a setting or a
-            finished member does not fit.
+        ConfigError: there are no training clips or there is no base model, a setting or a
+            finished member does not fit, or the cluster can never grant the resources.
         LeakError: a participant, file or content is in several splits.
         SwiftError: a training failed.
     """
@@ -108,8 +109,11 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         return
     require_checkpoint(config.model.path, "model.path")
     connect()
+    require(train_wish(config.train))
     clips, findings = _training_clips(run, config)
     validation = validation_run(run, config)
+    if validation is not None:
+        require(score_wish(config.score))
     seen: list[Row] | None = None
     if validation is None:
         console.print("  no validation participants: the last checkpoints become the members")

@@ -13,6 +13,7 @@ from ah_ray import storage
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.preflight import require, train_wish
 from ah_ray.progress import StageProgress, console
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
 from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
@@ -53,6 +54,7 @@ def make_base(run: RunDirectory, config: RunConfig) -> None:
     from ah_ray.training.launch import fit
 
     connect()
+    require(train_wish(config.train))
     transformers.utils.logging.disable_progress_bar()
     console.print("[bold]base model[/]: a tiny Qwen3-Omni learns to name single cues")
     inputs = run.path("train", "base")

@@ -1,0 +1,40 @@
+"""Every pool that a config can ask for, on logical GPUs: Ray needs no device to plan with them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from ah_ray import storage
+from ah_ray.members import Member
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.score import clip_ids, plan_batches, score
+from tests.pipelines.test_score import member, settings, videos, write_manifest
+
+__all__ = ["member", "videos"]  # fixtures
+
+
+@pytest.fixture(scope="module")
+def two_gpus() -> Iterator[None]:
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("gpus", [0, 0.5, 1, 2])
+def test_every_call_of_an_engine_has_one_planned_batch(
+    two_gpus: None, member: Member, videos: list[Path], tmp_path: Path, gpus: float
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos * 2, [])  # batches of three clips, of which four would fit
+    how = settings(batch_size=4, gpus_per_actor=gpus, max_actors=2)
+    score(run, [member], how)
+    planned = [set(clip_ids(batch)) for batch in plan_batches(run.clips("scoring"), 4)]
+    parts = [
+        set(pq.read_table(part)["clip_id"].to_pylist())
+        for part in storage.list_files(run.predictions_path(member.name))
+    ]
+    assert len(planned) == 2 * len(videos)
+    assert sorted(map(sorted, parts)) == sorted(map(sorted, planned))
