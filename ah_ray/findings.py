@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
     "duplicate_row": _catalog("error", "left out: the first row with this id is used", True),
     "duplicate_uri": _catalog("error", "left out: the first row with this file is used", True),
     # What a table means by its cells.
-    "column_unused": _catalog("warning", "kept as an attribute, which no stage looks at"),
+    "column_unused": _catalog("warning", "kept as an attribute"),
     "separator": _catalog("info", "read with the separator that its header has"),
     "label_words": _catalog("info", "yes, true and y are read as 1, no, false and n as 0"),
     "split_spelling": _catalog("warning", "read as the split that is named in the message"),

@@ -13,22 +13,24 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _MERGE = "tag:yaml.org,2002:merge"
-_MOST = 100_000  # values that a file may mean by its aliases, besides those that it writes
+_MOST = 10_000  # values that a file may mean by its aliases, besides those that it writes
 
 
-def check_keys(root: Node | None, merges: bool) -> None:
-    """Look at the keys of a file, or of a part of it, before anything is built.
+def check_nodes(root: Node | None, merges: bool) -> None:
+    """Look at the keys and texts of a file, or of a part of it, before anything is built.
 
     Args:
         root: the file or part.
         merges: whether merge keys are allowed.
 
     Raises:
-        YAMLError: a key is no plain value, is there twice, or is a merge key that is not allowed.
+        YAMLError: a key is no plain value, is there twice, or is a merge key that is not allowed;
+            a text has half of a character, which no table could hold.
     """
     left, seen = [root] if root is not None else [], {id(root)}
     while left:
         node = left.pop()
+        _require_text(node)
         names: set[tuple[str, str]] = set()
         for key, _ in node.value if isinstance(node, MappingNode) else ():
             if not isinstance(key, ScalarNode):
@@ -37,6 +39,7 @@ def check_keys(root: Node | None, merges: bool) -> None:
                 raise _error("it merges mappings by the key <<: write them out", key)
             if (key.tag, key.value) in names:
                 raise _error(f"the key {key.value[:100]!r} is there twice", key)
+            _require_text(key)
             names.add((key.tag, key.value))
         new = [child for child in _values(node) if id(child) not in seen]
         seen.update(map(id, new))
@@ -47,7 +50,7 @@ def check_size(root: Node | None) -> None:
     """Look at how much a file means with all its aliases written out, before anything is built.
 
     Raises:
-        YAMLError: an alias is inside of what it names, or it is more than 100,000 values.
+        YAMLError: an alias is inside of what it names, or it is more than 10,000 values.
     """
     sizes: dict[int, int] = {}  # of each node; 0 while those inside of it are looked at
     path = [(root, _values(root))] if root is not None else []
@@ -66,6 +69,14 @@ def check_size(root: Node | None) -> None:
             path.append((child, _values(child)))
         elif not sizes[id(child)]:
             raise _error("an alias is inside of what it names", child)
+
+
+def _require_text(node: Node) -> None:
+    try:
+        if isinstance(node, ScalarNode):
+            node.value.encode()
+    except UnicodeEncodeError:
+        raise _error("a text has half of a character", node) from None
 
 
 def _values(node: Node) -> list[Node]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ah_ray.errors import ConfigError
 from ah_ray.findings import shown
-from ah_ray.yaml_nodes import check_keys, check_size
+from ah_ray.yaml_nodes import check_nodes, check_size
 
 
 class Frozen(BaseModel):
@@ -63,7 +63,7 @@ def parse_yaml(content: bytes, where: str) -> dict[str, Any]:
     try:
         loader = yaml.SafeLoader(content)
         node = loader.get_single_node()
-        check_keys(node, merges=True)
+        check_nodes(node, merges=True)
         check_size(node)
         values = None if node is None else loader.construct_document(node)
     # ValueError and OverflowError: a date that is none

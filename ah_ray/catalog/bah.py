@@ -32,7 +32,7 @@ from ah_ray.catalog.rows import (
 from ah_ray.errors import ConfigError
 from ah_ray.findings import note, shown
 from ah_ray.schemas import stable_id
-from ah_ray.yaml_nodes import check_keys
+from ah_ray.yaml_nodes import check_nodes
 
 SPLITS = ("train", "val", "test")
 VIDEOS = "Videos"  # the folder that every key starts with
@@ -176,7 +176,7 @@ def _metadata(uri: str) -> dict[str, list[dict[str, str]]]:
         root = loader.get_single_node()
         if isinstance(root, MappingNode):
             for _, value in root.value:  # a participant may have several entries
-                check_keys(value, merges=False)
+                check_nodes(value, merges=False)
         if not isinstance(root, MappingNode):
             raise ConfigError(uri, "is no mapping by participant", "use the file as published")
         for key, value in root.value:  # a dictionary would keep only the last of several entries

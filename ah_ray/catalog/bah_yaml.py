@@ -23,7 +23,7 @@ from yaml.events import (
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ah_ray.errors import ConfigError
-from ah_ray.yaml_nodes import check_keys
+from ah_ray.yaml_nodes import check_nodes
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -112,7 +112,7 @@ def _entries(loader: _Loader) -> Iterator[tuple[str, dict[str, Any]]]:
         value = loader.compose_node(None, None)
         if not isinstance(key, ScalarNode):
             raise yaml.YAMLError("a key is no video path")
-        check_keys(value, merges=False)
+        check_nodes(value, merges=False)
         built = loader.construct_document(value) if isinstance(value, MappingNode) else {}
         yield key.value, built
     loader.get_event()  # the end of the mapping
