@@ -61,6 +61,7 @@ KINDS: dict[str, Kind] = {
     "participant_in_two_splits": _catalog("error", "kept as stated: training and evaluation stop"),
     "content_in_two_splits": _catalog("error", "kept as stated: training and evaluation stop"),
     "similar_in_two_splits": _catalog("warning", "kept: look whether it is one recording"),
+    "not_compared": _catalog("warning", "kept: whether it is a copy is not known"),
     "participant_unknown": _catalog("warning", "kept without a participant"),
     "duplicate_participant": _catalog(
         "warning",

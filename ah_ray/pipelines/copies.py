@@ -8,6 +8,7 @@ computed once however often the archive is read.
 
 from __future__ import annotations
 
+import faulthandler
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -72,7 +73,11 @@ def compare_known(run: RunDirectory) -> None:
         if rows[copy.first]["content"] != rows[copy.second]["content"]
     ]
     for row in rows:
-        findings += _past_the_end(row, prints[row["content"]].duration_s)
+        duration_s = prints[row["content"]].duration_s
+        findings += _past_the_end(row, duration_s)
+        if not duration_s:
+            message = f"{row['uri']}: cannot be read; prepare says why"
+            findings.append(note(row["video_id"], "not_compared", message))
     if findings:
         path = storage.join(run.findings_path(STAGE), "part-0.parquet")
         storage.write_rows(findings, schemas.FINDINGS, path)
@@ -142,8 +147,8 @@ def _rows(todo: Sequence[tuple[str, str]], limits: LimitsConfig) -> Iterator[Row
         content = waiting.pop(ready)
         try:
             found = ray.get(ready)
-        except ray.exceptions.WorkerCrashedError:  # prepare leaves such a file out, and says so
-            found = NOTHING
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+            found = NOTHING  # prepare leaves such a file out, and says so
         yield (
             None
             if found is None
@@ -159,12 +164,16 @@ def _rows(todo: Sequence[tuple[str, str]], limits: LimitsConfig) -> Iterator[Row
 @ray.remote(max_retries=2)  # type: ignore[untyped-decorator]
 def _fingerprint(uri: str, limits: LimitsConfig) -> Fingerprint | None:
     """A file's fingerprint; an empty one when it cannot be read, None when that may pass."""
+    # Time limits end what is slow; this one ends what does not even notice that.
+    faulthandler.dump_traceback_later(2 * limits.timeout_s, exit=True, file=2)
     try:
         return fingerprint(uri, limits)
     except ItemError as error:
         return None if error.kind == _PASSING else NOTHING
     except Exception:  # prepare says what is wrong with it
         return NOTHING
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _store(run: RunDirectory, rows: Sequence[Row]) -> None:

@@ -104,7 +104,9 @@ def test_each_content_is_looked_at_once_whatever_its_name(archive, checked, caps
     stored = storage.list_files(run.path(FOLDER))
     rows = storage.read_table(run.path(FOLDER), SCHEMA).to_pylist()
     assert len(rows) == len({row["content"] for row in rows}) == 18
-    assert [row["duration_s"] > 0 for row in rows].count(False) == 1  # the broken one
+    assert [row["duration_s"] > 0 for row in rows].count(False) == 1
+    (message,) = found(run, "not_compared")
+    assert "broken.mp4: cannot be read" in message
     with pytest.raises(SystemExit):
         main([*arguments, "--run", run.uri])
     assert "0 videos to do, 18 were done before" in capsys.readouterr().out
