@@ -124,8 +124,8 @@ def catalog(
     action: Annotated[
         Literal["check"] | None,
         typer.Argument(
-            help="check: print every finding of the run by kind, and what differs from the "
-            "published sizes. Exits with 1 when a finding is an error."
+            help="check: print every finding of the run by kind, the sizes of its splits, and what "
+            "differs from the published sizes. Exits with 1 when a finding is an error."
         ),
     ] = None,
     config: Annotated[
@@ -136,22 +136,22 @@ def catalog(
 ) -> None:
     """Read the archive: which videos there are, and everything that is odd about them.
 
-    `catalog check --config C --run R` reads it (again) before it prints; without --config it
-    prints what the run holds.
+    `catalog check --config C --run R` first reads it (again), compares it with the config, and
+    looks into the videos of its splits for copies; without --config it prints what the run holds.
     """
     if action is None and config is not None:
         return _stage("catalog", config, run, set_)
     if config is None and (action is None or set_):
         raise ConfigError("catalog", "does not say which archive to read", "give --config")
     from ah_ray.catalog import load_entry
-    from ah_ray.pipelines.catalog import check, read_into
+    from ah_ray.pipelines.catalog import check, read_and_look
 
     directory = open_run(run)
     console.quiet = False  # what follows was asked for
     if config is not None:
-        archive = _open(config, run, set_)[1].catalog
+        settings = _open(config, run, set_)[1]
         with holding(directory, "ah-ray catalog check"):
-            read_into(directory, load_entry(archive.entry), archive.root)
+            read_and_look(directory, load_entry(settings.catalog.entry), settings)
     raise typer.Exit(1 if check(directory) else 0)
 
 

@@ -48,8 +48,21 @@ KINDS: dict[str, Kind] = {
     "missing_file": _catalog("error", "left out: the archive has no such file", True),
     "bad_row": _catalog("error", "left out: the row cannot be read or names no file", True),
     "duplicate_row": _catalog("error", "left out: the first row with this id is used", True),
+    "duplicate_uri": _catalog("error", "left out: the first row with this file is used", True),
+    # What a table means by its cells.
+    "column_unused": _catalog("warning", "kept as an attribute"),
+    "separator": _catalog("info", "read with the separator that its header has"),
+    "label_words": _catalog("info", "yes, true and y are read as 1, no, false and n as 0"),
+    "split_spelling": _catalog("warning", "read as the split that is named in the message"),
+    "split_spellings": _catalog("error", "kept as stated: as different splits"),
+    "null_words": _catalog("info", "read as an empty cell"),
+    "no_participants": _catalog("warning", "kept: who is in two splits cannot be known"),
     # Sources that contradict each other.
     "participant_in_two_splits": _catalog("error", "kept as stated: training and evaluation stop"),
+    "member_has_seen": _catalog("error", "kept as stated: training, scoring and evaluation stop"),
+    "content_in_two_splits": _catalog("error", "kept as stated: training and evaluation stop"),
+    "similar_in_two_splits": _catalog("warning", "kept: look whether it is one recording"),
+    "not_compared": _catalog("warning", "kept: whether it is a copy is not known"),
     "participant_unknown": _catalog("warning", "kept without a participant"),
     "duplicate_participant": _catalog(
         "warning",
@@ -66,6 +79,8 @@ KINDS: dict[str, Kind] = {
     "interval_unparsable": _catalog("warning", "the interval is dropped"),
     "interval_reversed": _catalog("warning", "the interval is dropped"),
     "interval_empty": _catalog("warning", "the interval is dropped"),
+    "interval_too_late": _catalog("error", "the interval is dropped: no video is so long"),
+    "intervals_past_video": _catalog("error", "kept: prepare drops what lies after the end"),
     "intervals_overlap": _catalog("info", "the overlapping intervals become one"),
     "intervals_touch": _catalog("info", "the touching intervals become one"),
     "positive_without_intervals": _catalog("warning", "kept: to be scored, not to be trained on"),
@@ -73,6 +88,12 @@ KINDS: dict[str, Kind] = {
     "list_lengths_differ": _catalog("info", "the intervals are used, the other lists are not"),
     # Files.
     "ignored_files": _catalog("info", "left alone"),
+    # The run config against the archive.
+    "split_missing": _catalog("error", "nothing: the stages find no video of it"),
+    "validation_missing": _catalog("warning", "the last checkpoint becomes the member"),
+    "split_unused": _catalog("info", "neither trained on nor scored"),
+    "one_class_training": _catalog("error", "nothing: a model would learn to say one word"),
+    "one_class_scored": _catalog("warning", "scored: no metric can tell the classes apart"),
     # Prepare: a video that cannot be used.
     "missing": _prepare("error", "left out: there is no such file", True),
     "unreadable": _prepare("error", "left out: it is no video file, or broken", True),
@@ -108,7 +129,13 @@ KINDS: dict[str, Kind] = {
 LEFT_OUT = frozenset(name for name, kind in KINDS.items() if kind.left_out)
 
 
-_repr = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        """Cut before it is written out, which takes four times the memory."""
+        return self.repr_str(repr(value[: self.maxstring]), level)
+
+
+_repr = _Repr()
 _repr.maxlevel, _repr.maxstring = 2, 200
 
 

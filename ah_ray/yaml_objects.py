@@ -17,6 +17,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ah_ray.errors import ConfigError
+from ah_ray.findings import shown
+from ah_ray.yaml_nodes import check_nodes, check_size
 
 
 class Frozen(BaseModel):
@@ -59,8 +61,13 @@ def parse_yaml(content: bytes, where: str) -> dict[str, Any]:
         ConfigError: the text is no YAML mapping; ``where`` names it.
     """
     try:
-        values = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        loader = yaml.SafeLoader(content)
+        node = loader.get_single_node()
+        check_nodes(node, merges=True)
+        check_size(node)
+        values = None if node is None else loader.construct_document(node)
+    # ValueError and OverflowError: a date that is none
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(where, f"is no YAML: {error}", "correct the syntax") from None
     if not isinstance(values, dict):
         raise ConfigError(where, "holds no mapping", "write `key: value` lines")
@@ -99,7 +106,7 @@ def _explain(model: type[BaseModel], item: Any) -> tuple[str, str, str]:
     if item["type"] == "missing":
         return key, "is missing", f"add {key}"
     problem = item["msg"].removeprefix("Value error, ")
-    return key, f"{problem}, got {item['input']!r}", f"correct {key}"
+    return key, f"{problem}, got {shown(item['input'])}", f"correct {key}"
 
 
 def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
@@ -136,7 +143,7 @@ def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[
                 raise ConfigError("--set", f"{parent} in {key} holds no keys", "check the key")
         try:
             section[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
             fix = "put quotation marks around it"
             raise ConfigError("--set", f"the value in {override!r} is no YAML", fix) from None
     return result

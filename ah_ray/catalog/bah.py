@@ -32,6 +32,7 @@ from ah_ray.catalog.rows import (
 from ah_ray.errors import ConfigError
 from ah_ray.findings import note, shown
 from ah_ray.schemas import stable_id
+from ah_ray.yaml_nodes import check_nodes
 
 SPLITS = ("train", "val", "test")
 VIDEOS = "Videos"  # the folder that every key starts with
@@ -173,6 +174,9 @@ def _metadata(uri: str) -> dict[str, list[dict[str, str]]]:
     try:
         loader = yaml.BaseLoader(text)  # builds only text
         root = loader.get_single_node()
+        if isinstance(root, MappingNode):
+            for _, value in root.value:  # a participant may have several entries
+                check_nodes(value, merges=False)
         if not isinstance(root, MappingNode):
             raise ConfigError(uri, "is no mapping by participant", "use the file as published")
         for key, value in root.value:  # a dictionary would keep only the last of several entries
@@ -180,7 +184,7 @@ def _metadata(uri: str) -> dict[str, list[dict[str, str]]]:
             if isinstance(values, dict):
                 person = _text(loader.construct_object(key, deep=True))
                 people[person].append({str(k): _text(v) for k, v in values.items()})
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(uri, f"is no YAML: {error}", "use the file as published") from None
     return dict(people)
 

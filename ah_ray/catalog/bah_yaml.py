@@ -15,6 +15,7 @@ from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
     CollectionStartEvent,
+    Event,
     MappingEndEvent,
     MappingStartEvent,
     StreamEndEvent,
@@ -22,6 +23,7 @@ from yaml.events import (
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ah_ray.errors import ConfigError
+from ah_ray.yaml_nodes import check_nodes
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -54,10 +56,17 @@ class _Loader(_SafeLoader, Composer):
                 self.compose_node(None, None)
             else:
                 self.get_event()
+                self._require_known(event)
                 depth += isinstance(event, CollectionStartEvent)
                 depth -= isinstance(event, CollectionEndEvent)
             if depth == 0:
                 return
+
+    def _require_known(self, event: Event | None) -> None:
+        """Fail on a tag that would be refused where it is not passed over."""
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!") and tag not in self.yaml_constructors:
+            raise yaml.YAMLError(f"the tag {tag[:100]!r} is not known")
 
 
 def _tuple(loader: _Loader, node: Node) -> tuple[Any, ...]:
@@ -83,7 +92,8 @@ def read_annotations(stream: BinaryIO, where: str) -> Iterator[tuple[str, dict[s
     loader = _Loader(stream)
     try:
         yield from _entries(loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-32
+    # ValueError and OverflowError: 2024-13-32 and 0001-01-01T00:00:00+23:59
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(where, f"cannot be read: {error}", "use the file as published") from None
     finally:
         loader.dispose()
@@ -102,6 +112,7 @@ def _entries(loader: _Loader) -> Iterator[tuple[str, dict[str, Any]]]:
         value = loader.compose_node(None, None)
         if not isinstance(key, ScalarNode):
             raise yaml.YAMLError("a key is no video path")
+        check_nodes(value, merges=False)
         built = loader.construct_document(value) if isinstance(value, MappingNode) else {}
         yield key.value, built
     loader.get_event()  # the end of the mapping

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from ah_ray.findings import shown
 
+# The default of limits.max_duration_s. Later times are none of seconds but of milliseconds.
+_LONGEST_S = 6 * 3600.0
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(\.\d*)?", re.ASCII)
 
@@ -69,7 +71,8 @@ def clean_intervals(intervals: object) -> tuple[list[tuple[float, float]], list[
     if intervals is None:
         return [], []
     if not isinstance(intervals, list | tuple):
-        return [], [Problem("interval_unparsable", f"{shown(intervals)} is no list of intervals")]
+        message = f'{shown(intervals)} is no list of intervals: [[0.5, 2], ["0:03", "0:04"]] is one'
+        return [], [Problem("interval_unparsable", message)]
     usable, problems = [], []
     for item in intervals:
         parsed = _parse(item)
@@ -91,6 +94,9 @@ def _parse(item: object) -> tuple[float, float] | Problem:
         return Problem("interval_unparsable", f"{shown(list(item))}: {error}")
     if end_s < start_s:
         return Problem("interval_reversed", f"{shown(list(item))} ends before it starts")
+    if end_s > _LONGEST_S:
+        message = f"{shown(list(item))} is after {_LONGEST_S / 3600:.0f} hours: write seconds"
+        return Problem("interval_too_late", message)
     if end_s == start_s:
         return Problem("interval_empty", f"{shown(list(item))} has no length")
     return start_s, end_s

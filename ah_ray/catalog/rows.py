@@ -9,6 +9,7 @@ from typing import Any
 
 from ah_ray.catalog.intervals import clean_intervals
 from ah_ray.findings import note
+from ah_ray.participants import person
 
 Rows = list[dict[str, Any]]
 
@@ -97,17 +98,18 @@ def withheld(consent: Mapping[str, str], flags: Mapping[str, str]) -> list[str]:
 
 
 def participants_in_two_splits(videos: Sequence[Mapping[str, Any]]) -> Rows:
-    """One finding per participant whose videos are in more than one split."""
-    splits: defaultdict[str, set[str]] = defaultdict(set)
+    """One finding per participant, however spelled, whose videos are in more than one split."""
+    found: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for video in videos:
         if video["participant_id"] is not None and video["split"] is not None:
-            splits[video["participant_id"]].add(video["split"])
-    return [
-        note(
-            participant,
-            "participant_in_two_splits",
-            f"participant {participant} is in {', '.join(sorted(found))}",
-        )
-        for participant, found in sorted(splits.items())
-        if len(found) > 1
-    ]
+            spelling = video["participant_id"]
+            found[person(spelling)][spelling].add(video["split"])
+    findings = []
+    for _, spellings in sorted(found.items()):
+        splits = set().union(*spellings.values())
+        if len(splits) > 1:
+            message = (
+                f"participant {' = '.join(sorted(spellings))} is in {', '.join(sorted(splits))}"
+            )
+            findings.append(note(min(spellings), "participant_in_two_splits", message))
+    return findings

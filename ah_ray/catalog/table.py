@@ -3,7 +3,8 @@
 Columns: ``uri`` (relative ones are relative to the table's folder) and, as far as known,
 ``video_id``, ``participant_id``, ``split``, ``label`` (0 or 1) and ``intervals`` (a list of
 ``[start, end]`` or of ``{start_s, end_s}``; in CSV, that list as JSON). Times are seconds or
-``HH:MM:SS.mmm``. Every other column becomes an attribute.
+``HH:MM:SS.mmm``. Every other column becomes an attribute, unless its name is nearly one of these
+(``wording``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,11 +32,20 @@ from ah_ray.catalog.rows import (
     video_row,
     withheld,
 )
+from ah_ray.catalog.wording import (
+    COLUMNS,
+    Wording,
+    check_columns,
+    require_unique,
+    separator,
+    uri_column,
+)
 from ah_ray.errors import ConfigError
 from ah_ray.findings import note, shown
 from ah_ray.schemas import stable_id
 
-COLUMNS = ("uri", "video_id", "participant_id", "split", "label", "intervals")
+# A cell may hold a transcript; Python's own limit is 131,072 characters.
+csv.field_size_limit(2**31 - 1)
 
 #: A row by column name, or the text of what is no row.
 Row = dict[str, Any] | str
@@ -44,40 +55,75 @@ def read(entry: CatalogEntry, root: str) -> Catalog:
     """Every row of the table ``root``, as a video or as a finding.
 
     Raises:
-        ConfigError: the table is missing, of an unknown format, or has no column ``uri``.
+        ConfigError: the table is missing, of an unknown format, or has no column ``uri``; a column
+            is there twice, or nearly has the name of one that is not there.
     """
-    rows = _load(root)
+    rows, findings = _load(root)
     columns = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
+    attributes = [name for name in columns if name not in entry.consent]
+    findings = [*findings, *check_columns(root, attributes)]
     if rows and "uri" not in columns:
-        raise ConfigError(
-            root,
-            "has no column 'uri'",
-            f"rename one of its columns: {', '.join(columns) or 'none'}",
-        )
+        raise ConfigError(root, "has no column 'uri'", uri_column(columns))
     folder = storage.absolute(root).rpartition("/")[0]
-    videos: Rows = []
-    findings: Rows = []
-    seen: set[str] = set()
+    wording = Wording(root)
+    videos: list[tuple[str, dict[str, Any]]] = []
     for number, row in enumerate(rows, start=1):
         where = f"row {number} of {PurePosixPath(root).name}"
-        video, notes = _video(row, where, folder, "intervals" in columns, entry.consent)
-        if video is not None and video["video_id"] in seen:
-            message = f"{where} has the id {video['video_id']} of an earlier row"
-            video, notes = None, [note(where, "duplicate_row", message)]
+        video, notes = _video(row, where, folder, "intervals" in columns, entry.consent, wording)
         if video is not None:
-            seen.add(video["video_id"])
-            videos.append(video)
+            videos.append((where, video))
         findings += notes
-    return Catalog(videos, findings + participants_in_two_splits(videos))
+    kept, repeated = _once(videos)
+    findings += [*repeated, *participants_in_two_splits(kept)]
+    splits = {video["split"] for video in kept} - {None}
+    if splits and all(video["participant_id"] is None for video in kept):
+        message = "no row says who is in its video: there is no column participant_id"
+        findings.append(note(root, "no_participants", message))
+    return Catalog(kept, findings + wording.findings(splits))
+
+
+def _once(videos: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Rows, Rows]:
+    """The rows whose id and file no earlier row has, and findings about the others.
+
+    What is in two splits is left out of both: in either it would leak.
+    """
+    splits: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for _, video in videos:
+        for name in ("video_id", "uri"):
+            splits[name, video[name]] |= {video["split"]} - {None}
+    kept: Rows = []
+    findings: Rows = []
+    seen: set[tuple[str, str]] = set()
+    for where, video in videos:
+        keys = [(name, video[name]) for name in ("video_id", "uri")]
+        two = next((sorted(splits[key]) for key in keys if len(splits[key]) > 1), None)
+        if two:
+            message = f"{where}: {video['uri']} is in {', '.join(two)}"
+            findings.append(note(where, "video_in_two_splits", message))
+        elif keys[0] in seen:
+            message = f"{where} has the id {video['video_id']} of an earlier row"
+            findings.append(note(where, "duplicate_row", message))
+        elif keys[1] in seen:
+            message = f"{where} has the file {video['uri']} of an earlier row under another id"
+            findings.append(note(where, "duplicate_uri", message))
+        else:
+            kept.append(video)
+            seen.update(keys)
+    return kept, findings
 
 
 def _video(
-    row: Row, where: str, folder: str, has_intervals: bool, consent: Mapping[str, str]
+    row: Row,
+    where: str,
+    folder: str,
+    has_intervals: bool,
+    consent: Mapping[str, str],
+    wording: Wording,
 ) -> tuple[dict[str, Any] | None, Rows]:
     """The video of a row, None if it cannot be used, and the findings about it."""
     if isinstance(row, str):
         return None, [note(where, "bad_row", f"{where} is no row: {shown(row)}")]
-    stated = {k: v for k, v in row.items() if _is_stated(v)}
+    stated = wording.stated(row)
     if not isinstance(uri := stated.get("uri"), str):
         return None, [note(where, "bad_row", f"{where} has the uri {shown(uri)}")]
     try:
@@ -85,7 +131,10 @@ def _video(
     except (ImportError, ValueError) as error:
         kind = "unsafe_key" if ".." in PurePosixPath(uri).parts else "bad_row"
         return None, [note(where, kind, f"{where}: {error}")]
-    video_id = str(stated.get("video_id") or stable_id(uri))
+    for name in ("video_id", "participant_id", "split"):
+        if isinstance(value := stated.get(name), dict | list | bytes):
+            return None, [note(where, "bad_row", f"{where} has the {name} {shown(value)}")]
+    video_id = str(stated.get("video_id", stable_id(uri)))
     attributes = {k: _text(v) for k, v in stated.items() if k not in COLUMNS}
     if reasons := withheld(consent, attributes):
         return None, [note(video_id, "consent_denied", f"{where}: {'; '.join(reasons)}")]
@@ -101,11 +150,6 @@ def _video(
     )
     video = video_row(video_id, resolved, participant, split, label, intervals, attributes)
     return video, notes + more
-
-
-def _is_stated(value: object) -> bool:
-    """Whether a cell says something: not null, not empty, not NaN (a null in pandas)."""
-    return value is not None and value != "" and value == value
 
 
 def _pairs(intervals: object) -> object:
@@ -126,50 +170,73 @@ def _text(value: object) -> str:
     return {True: "Yes", False: "No"}[value] if isinstance(value, bool) else str(value)
 
 
-def _load(uri: str) -> list[Row]:
-    """All rows of the table."""
+def _load(uri: str) -> tuple[list[Row], Rows]:
+    """All rows of the table, and what is odd about how it is written."""
     suffix = PurePosixPath(uri).suffix.lower()
     if suffix not in _FORMATS:
         raise ConfigError(
             uri, f"{suffix or 'no suffix'} is no known table", f"use one of {', '.join(_FORMATS)}"
         )
     try:
-        return list(_FORMATS[suffix](uri))
+        return _FORMATS[suffix](uri)
     except FileNotFoundError:
         raise ConfigError(uri, "there is no such file", "check catalog.root") from None
-    except (pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
+    except (pa.ArrowException, csv.Error, ValueError, OverflowError) as error:
         raise ConfigError(uri, f"cannot be read: {error}", "check its format") from None
 
 
-def _load_parquet(uri: str) -> Iterable[Row]:
+def _load_parquet(uri: str) -> tuple[list[Row], Rows]:
     with storage.open_read(uri) as file:
-        rows: list[Row] = pq.read_table(file).to_pylist()
-    return rows
+        parquet = pq.ParquetFile(file)
+        require_unique(uri, parquet.schema_arrow.names)  # of two of one name Arrow reads none
+        table = parquet.read()
+    # Python knows no year 50,000 and no nanoseconds: dates and times become text in Arrow.
+    for index, column in enumerate(table.schema):
+        if pa.types.is_temporal(column.type) and not pa.types.is_interval(column.type):
+            text = table.column(index).cast(pa.string())
+            table = table.set_column(index, column.name, text)
+    rows: list[Row] = table.to_pylist()
+    return rows, []
 
 
-def _load_csv(uri: str) -> Iterator[Row]:
+def _load_csv(uri: str) -> tuple[list[Row], Rows]:
     """Every cell as text: a participant ``007`` is not the number 7."""
     text = storage.read_bytes(uri).decode("utf-8-sig")
-    rows = csv.reader(io.StringIO(text, newline=""))
-    names = next(rows, [])
-    for row in rows:
-        if row:
-            yield dict(zip(names, row, strict=True)) if len(row) == len(names) else ",".join(row)
+    mark = separator(text.partition("\n")[0].rstrip("\r"))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    names = next(lines, [])
+    require_unique(uri, names)
+    rows: list[Row] = [
+        dict(zip(names, row, strict=True)) if len(row) == len(names) else mark.join(row)
+        for row in lines
+        if row
+    ]
+    message = f"its cells are separated by {mark!r}"
+    return rows, [] if mark == "," else [note(uri, "separator", message)]
 
 
-def _load_json(uri: str) -> Iterator[Row]:
+def _load_json(uri: str) -> tuple[list[Row], Rows]:
     """One object per line; line by line, so that a bad one costs only itself."""
+    rows: list[Row] = []
     for line in storage.read_bytes(uri).decode("utf-8-sig").split("\n"):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_unique)
                 json.dumps(row, ensure_ascii=False).encode()  # an escape may be half a character
             except (ValueError, RecursionError):
                 row = None
-            yield row if isinstance(row, dict) else line
+            rows.append(row if isinstance(row, dict) else line)
+    return rows, []
 
 
-_FORMATS: dict[str, Callable[[str], Iterable[Row]]] = {
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object without a key that is there twice, of which Python would keep the last."""
+    if len(values := dict(pairs)) < len(pairs):
+        raise ValueError("a key is there twice")
+    return values
+
+
+_FORMATS: dict[str, Callable[[str], tuple[list[Row], Rows]]] = {
     ".parquet": _load_parquet,
     ".csv": _load_csv,
     ".jsonl": _load_json,

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from ah_ray.participants import person
+
 
 class LeakError(Exception):
     """Training and evaluation data share people or videos; results would mean nothing."""
@@ -27,30 +29,29 @@ class Leak(NamedTuple):
 def find_leaks(videos: pa.Table) -> list[Leak]:
     """Every participant, file and content that more than one split holds.
 
-    A leak of a content names the files that have it.
+    A leak of a content names the files that have it, and one of a participant all spellings that
+    ``participants.person`` takes for the same.
 
     Args:
         videos: ``schemas.VIDEOS``; rows without a split belong to none.
     """
-    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
-    files: dict[str | None, set[str]] = defaultdict(set)
-    columns = ["participant_id", "uri", "content", "split"]
-    rows = [row for row in videos.select(columns).to_pylist() if row["split"] is not None]
-    for row in rows:
-        files[row["content"]].add(row["uri"])
-    files.pop(None, None)
-    copies = {uri: " = ".join(sorted(same)) for same in files.values() if len(same) > 1
-              for uri in same}  # fmt: skip
-    for row in rows:
-        splits["file", row["uri"]].add(row["split"])
-        if row["uri"] in copies:
-            splits["content", copies[row["uri"]]].add(row["split"])
+    found: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for row in videos.select(["participant_id", "uri", "content", "split"]).to_pylist():
+        if row["split"] is None:
+            continue
+        shared = [("file", row["uri"], row["uri"]), ("content", row["content"], row["uri"])]
         if row["participant_id"] is not None:
-            splits["participant", row["participant_id"]].add(row["split"])
+            shared.append(("participant", person(row["participant_id"]), row["participant_id"]))
+        for kind, key, name in shared:
+            if key is not None:
+                names, splits = found[kind, key]
+                names.add(name)
+                splits.add(row["split"])
     return sorted(
-        Leak(kind, item, tuple(sorted(found)))
-        for (kind, item), found in splits.items()
-        if len(found) > 1
+        Leak(kind, " = ".join(sorted(names)), tuple(sorted(splits)))
+        for (kind, _), (names, splits) in found.items()
+        # A file has one content: what it leaks is said once.
+        if len(splits) > 1 and (kind != "content" or len(names) > 1)
     )
 
 

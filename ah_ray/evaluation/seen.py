@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ah_ray import schemas
 from ah_ray.evaluation.leaks import LeakError
+from ah_ray.participants import person
 
 TRAINING, VALIDATION = "training", "validation"  # the roles of a video
 
@@ -36,14 +37,14 @@ def known_videos(seen: pa.Table, videos: pa.Table, role: str) -> list[str]:
     rows = [row for row in seen.to_pylist() if row["role"] == role]
     ids = {row["video_id"] for row in rows}
     contents = {row["content"] for row in rows} - {None}
-    people = {row["participant_id"] for row in rows} - {None}
+    people = {person(row["participant_id"]) for row in rows if row["participant_id"] is not None}
     found = []
     for video in videos.select(["video_id", "uri", "content", "participant_id"]).to_pylist():
         if video["video_id"] in ids:
             found.append(f"{video['uri']} itself")
         elif video["content"] in contents:
             found.append(f"{video['uri']}: a copy of it")
-        elif video["participant_id"] in people:
+        elif video["participant_id"] is not None and person(video["participant_id"]) in people:
             found.append(f"{video['uri']}: participant {video['participant_id']}")
     return sorted(found)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -15,12 +16,21 @@ from rich.text import Text
 
 from ah_ray import schemas, storage
 from ah_ray.catalog import Catalog, CatalogEntry, compare_with_published, parse_entry, read_catalog
+from ah_ray.catalog.against_config import against_config
+from ah_ray.config import RunConfig
 from ah_ray.contents import contents_of
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.leaks import find_leaks
+from ah_ray.evaluation.seen import TRAINING as TRAINED_ON
+from ah_ray.evaluation.seen import known_videos
 from ah_ray.findings import LEFT_OUT, note
+from ah_ray.members import is_complete, read_member, read_seen
+from ah_ray.participants import person
+from ah_ray.pipelines.copies import compare_known, look_for_copies
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
 
+_AGAINST_CONFIG = "config"  # the stage of findings about the run config
 _ENTRY = "catalog.yaml"  # the entry that a run's catalog was read with, as in data_catalog/
 
 
@@ -36,6 +46,7 @@ def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> None:
         ConfigError: nothing usable is there, or the run was made from another archive.
     """
     found = read_into(run, entry, root)
+    compare_known(run)
     splits = Counter(video["split"] or "no split" for video in found.videos)
     sizes = ", ".join(f"{count} {split}" for split, count in sorted(splits.items()))
     console.print(f"  {len(found.videos)} videos: {escape(printable(sizes))}")
@@ -60,13 +71,40 @@ def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
     findings = storage.join(run.findings_path("catalog"), "part-0.parquet")
     storage.write_rows(found.findings, schemas.FINDINGS, findings)
     run.write_videos(pa.Table.from_pylist(found.videos, schema=schemas.VIDEOS))
+    storage.remove(run.findings_path(_AGAINST_CONFIG))  # they were about an earlier reading
+    return found
+
+
+def read_and_look(run: RunDirectory, entry: CatalogEntry, config: RunConfig) -> None:
+    """Read an archive as ``read_into`` does, compare it with the run config, look for copies."""
+    found = read_into(run, entry, config.catalog.root)
+    findings = against_config(found.videos, config.train, config.score)
+    findings += _seen_by_members(run, config)
+    if findings:
+        path = storage.join(run.findings_path(_AGAINST_CONFIG), "part-0.parquet")
+        storage.write_rows(findings, schemas.FINDINGS, path)
+    look_for_copies(run, config.limits)
+
+
+def _seen_by_members(run: RunDirectory, config: RunConfig) -> list[dict[str, str]]:
+    """A finding for each member of the run that was trained on what it would be judged by."""
+    videos = run.videos()
+    judged = videos.filter(pc.is_in(videos["split"], pa.array(config.score.splits, pa.string())))
+    found = []
+    for name in config.members:
+        uri = run.path("members", name)
+        seen = read_seen(read_member(uri)) if is_complete(uri) else None
+        if seen is not None and (known := known_videos(seen, judged, TRAINED_ON)):
+            message = f"{name} was trained on {len(known)} of {len(judged)} videos: {known[0]}"
+            found.append(note(name, "member_has_seen", message))
     return found
 
 
 def with_contents(catalog: Catalog) -> Catalog:
     """The catalog with what each video's file holds; a video without a file becomes a finding.
 
-    A file that cannot be read now has no content: prepare tries it, and says why.
+    A file that cannot be read now has no content: prepare tries it, and says why. The same content
+    in two splits is a finding.
     """
     contents = contents_of(video["uri"] for video in catalog.videos)
     videos, findings = [], list(catalog.findings)
@@ -77,6 +115,12 @@ def with_contents(catalog: Catalog) -> Catalog:
             findings.append(note(video["video_id"], "missing_file", message))
         else:
             videos.append(video | {"content": content if isinstance(content, str) else None})
+    leaks = find_leaks(pa.Table.from_pylist(videos, schema=schemas.VIDEOS))
+    findings += [  # participants are looked at by the readers, and a file is one video
+        note(leak.item, "content_in_two_splits", str(leak))
+        for leak in leaks
+        if leak.kind == "content"
+    ]
     return Catalog(videos, findings)
 
 
@@ -96,6 +140,7 @@ def check(run: RunDirectory) -> int:
     for stage in sorted({row["stage"] for row in findings}):
         rows = [row for row in findings if row["stage"] == stage]
         console.print(findings_table(stage, rows), soft_wrap=False)
+    console.print(sizes_table(videos), soft_wrap=False)
     _print_differences(entry, videos)
     severities = Counter(row["severity"] for row in findings)
     counts = ", ".join(f"{severities[name]} {name}" for name in schemas.SEVERITIES)
@@ -120,6 +165,22 @@ def findings_table(stage: str, findings: Sequence[dict[str, Any]]) -> Table:
         # As text: what comes from an archive is no markup of ours and no control sequence.
         about = Text(f"{example['action']}\n").append(printable(example["message"]), style="dim")
         table.add_row(schemas.SEVERITIES[order], Text(printable(kind)), str(len(rows)), about)
+    return table
+
+
+def sizes_table(videos: Sequence[Mapping[str, Any]]) -> Table:
+    """Videos of each split by their label, and how many people are in them."""
+    table = Table("split", box=SIMPLE_HEAD)
+    for name in ("videos", "positive", "negative", "no label", "participants"):
+        table.add_column(name, justify="right")
+    splits: defaultdict[str | None, list[Mapping[str, Any]]] = defaultdict(list)
+    for video in videos:
+        splits[video["split"]].append(video)
+    for split, rows in sorted(splits.items(), key=lambda item: (item[0] is None, item[0])):
+        labels = Counter(video["label"] for video in rows)
+        people = {person(v["participant_id"]) for v in rows if v["participant_id"] is not None}
+        sizes = (len(rows), labels[1], labels[0], labels[None], len(people))
+        table.add_row(Text(printable(split or "no split")), *map(str, sizes))
     return table
 
 

@@ -196,7 +196,9 @@ def test_an_archive_without_videos_stops_the_run(archive, entry):
         read_catalog(entry, str(archive))
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a list", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["a: [", "- a list", "\x00", '1: {a: "\\ud800"}', "1: {a: 1, a: 2}", "1: {[a]: 2}"]
+)
 def test_broken_metadata_stop_the_run(archive, entry, text):
     (archive / "meta_data.yml").write_text(text)
     with pytest.raises(ConfigError, match=r"meta_data\.yml"):
@@ -273,3 +275,22 @@ def test_values_without_end_are_cut_short(archive, entry):
     catalog = read_catalog(entry, str(archive))
     assert max(len(f["message"]) for f in catalog.findings) < 10_000
     assert len(by_name(catalog)["101_Question_2"]["intervals"]) == 3
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("{}", "Videos/./{name}", "Videos//{name}", "./{}", "{}/", "{}/.", "Videos/101/../{name}"),
+        *("file://{}", "leak::{}", "{}::{}", "zip://x::{}"),
+    ],
+)
+def test_a_refused_link_is_reached_by_no_other_spelling(archive, entry, spelling):
+    name = "102/Visite_1/102_Question_1_2024-09-01_08-00-00_Video.mp4"
+    file = archive / "Videos" / name
+    file.unlink()
+    file.symlink_to("../../../../../secret.mp4")
+    key = spelling.replace("{}", f"Videos/{name}").replace("{name}", name)
+    path = archive / ANNOTATIONS
+    path.write_text(path.read_text() + f"\n? {key!r}\n: {{global_ah: 1}}\n")
+    catalog = read_catalog(entry, str(archive))
+    assert not any("102_Question_1" in video["uri"] for video in catalog.videos)

@@ -75,6 +75,19 @@ def test_what_is_no_mapping_is_an_empty_entry():
         "a: {x: 2024-13-32}",
         "a: {x: " + "[" * 2000 + "]" * 2000 + "}",
         "? [a, b]\n: {x: 1}",
+        "a: {x: 2024-01-01T00:00:00+99:99}",
+        # Keys that are there twice, or no plain values.
+        "a: {global_ah: 0, global_ah: 1}",
+        "a: {x: {y: 0, y: 1}}",
+        "a: {x: {[1]: 2}}",
+        "a: {x: {!!python/tuple [1, [2]]: 2}}",
+        "a: {x: !!set {? !!python/tuple [1]}}",
+        # What is passed over may not ask for objects either.
+        "a: {frame_annotation: !!python/object/apply:os.system ['touch {path}']}",
+        "a: {frame_annotation: [[x, !!python/name:os.system '']]}",
+        "a: {fr_detailed_ah: [!unheard of]}",
+        # Halves of characters.
+        'a: {x: "\\ud800"}',
     ],
 )
 def test_objects_and_broken_files_are_refused(text, tmp_path):
@@ -82,6 +95,28 @@ def test_objects_and_broken_files_are_refused(text, tmp_path):
     with pytest.raises(ConfigError, match=r"a\.yaml"):
         load(text.replace("{path}", str(path)))
     assert not path.exists()
+
+
+def merges(levels: int) -> str:
+    """A small file that means 4 ** levels pairs."""
+    lines = ["x0: &x0 {a: 1}"]
+    lines += [f"x{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 4)}]}}" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+def keys(levels: int) -> str:
+    """A small file whose key takes 2 ** levels steps to hash."""
+    lines = ["x0: &x0 !!python/tuple [1]"]
+    for n in range(1, levels):
+        lines.append(f"x{n}: &x{n} !!python/tuple [*x{n - 1}, *x{n - 1}]")
+    return "\n".join([*lines, f"a: {{b: {{*x{levels - 1} : 1}}}}"])
+
+
+@pytest.mark.parametrize("text", [merges(12), keys(60)], ids=["merges", "keys"])
+@pytest.mark.timeout(20)
+def test_a_small_file_that_means_a_large_one_is_refused_at_once(text):
+    with pytest.raises(ConfigError, match=r"a\.yaml"):
+        load(text)
 
 
 def test_without_libyaml_the_result_is_the_same():

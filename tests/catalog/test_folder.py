@@ -121,3 +121,24 @@ def test_a_name_that_no_table_can_hold_is_a_finding(root):
     (finding,) = [f for f in catalog.findings if f["kind"] == "bad_name"]
     assert finding["message"] == "caf\\udce9.mp4 is no UTF-8"
     pa.Table.from_pylist(catalog.findings, schema=FINDINGS)
+
+
+def test_a_users_own_temporary_name_is_a_video_as_any(root):
+    for name in (".tmp-1.mp4", ".hidden.mp4", "tmp-2.mp4"):
+        Path(root, name).touch()
+    assert len(read_catalog(ENTRY, root).videos) == len(VIDEOS) + 3
+
+
+@pytest.mark.parametrize("part", ["/outside.mp4/", "/./outside.mp4", "/*.mp4", "/**", "//"])
+def test_a_refused_link_is_reached_by_no_other_spelling(root, tmp_path, part):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "secret.mp4").touch()
+    (Path(root) / "outside.mp4").symlink_to(tmp_path / "other" / "secret.mp4")
+    (Path(root) / "leak::outside.mp4").symlink_to(tmp_path / "other" / "secret.mp4")
+    try:
+        uris = [video["uri"] for video in read_catalog(ENTRY, root + part).videos]
+    except ConfigError:
+        uris = []
+    # A file that the root itself names may be a link, for it is the user's.
+    named = "outside.mp4" in part
+    assert named or not any("outside" in uri for uri in uris)

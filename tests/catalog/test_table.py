@@ -110,7 +110,12 @@ def test_every_bad_row_is_a_finding(tmp_path):
         '{"uri": "a.mp4", "note": ' + "[" * 100_000,
         '{"uri": "../out.mp4"}',
         '{"uri": "unheard-of://x.mp4"}',
-        '{"uri": "3.mp4", "label": "yes"}',
+        '{"uri": "3.mp4", "label": "maybe"}',
+        '{"uri": "7.mp4", "label": 0, "label": 1}',
+        '{"uri": "8.mp4", "participant_id": ["a", "b"]}',
+        '{"uri": "./4.mp4", "video_id": "again"}',
+        '{"uri": "9.mp4", "split": "train"}',
+        '{"uri": "9.mp4", "video_id": "nine", "split": "test"}',
         '{"uri": "4.mp4", "label": 1}',
         '{"uri": "5.mp4", "label": 0, "intervals": [[1, 2]]}',
         '{"uri": "6.mp4", "label": true, "intervals": "what"}',
@@ -118,7 +123,6 @@ def test_every_bad_row_is_a_finding(tmp_path):
     path.write_text("\n".join(lines))
     catalog = read_catalog(ENTRY, str(path))
     assert [(f["item_id"].split()[:2][-1], f["kind"]) for f in catalog.findings] == [
-        ("3", "duplicate_row"),
         ("4", "bad_row"),
         ("5", "bad_row"),
         ("6", "bad_row"),
@@ -128,10 +132,16 @@ def test_every_bad_row_is_a_finding(tmp_path):
         ("10", "unsafe_key"),
         ("11", "bad_row"),
         (stable_id("3.mp4"), "label_invalid"),
+        ("13", "bad_row"),
+        ("14", "bad_row"),
         (stable_id("4.mp4"), "positive_without_intervals"),
         (stable_id("5.mp4"), "negative_with_intervals"),
         (stable_id("6.mp4"), "interval_unparsable"),
         (stable_id("6.mp4"), "positive_without_intervals"),
+        ("3", "duplicate_row"),
+        ("16", "video_in_two_splits"),
+        ("17", "video_in_two_splits"),
+        ("18", "duplicate_uri"),
         ("a", "participant_in_two_splits"),
     ]
     left_out = [f for f in catalog.findings if f["kind"] in LEFT_OUT]
@@ -184,7 +194,7 @@ def test_a_table_without_uris_names_the_columns_it_has(tmp_path, suffix):
         pq.write_table(pa.table({"path": ["1.mp4"], "label": [1]}), path)
     else:
         path.write_text("path,label\n1.mp4,1\n" if suffix == "csv" else '{"path": 1, "label": 1}')
-    with pytest.raises(ConfigError, match=r"no column 'uri'(.|\n)*path, label"):
+    with pytest.raises(ConfigError, match=r"no column 'uri'(.|\n)*rename the column 'path'"):
         read_catalog(ENTRY, str(path))
 
 

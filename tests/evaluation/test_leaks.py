@@ -123,3 +123,21 @@ def test_a_copy_of_a_video_is_a_leak_and_a_similar_video_is_none(tmp_path):
     assert leak.item == f"{tmp_path}/a.mp4 = {tmp_path}/copy.mp4"
     with pytest.raises(LeakError, match=r"copy\.mp4 is in test and train"):
         require_no_leaks(videos)
+
+
+# One person under several spellings
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [("P1", "p1"), ("7", "07"), ("7", "7.0"), ("a 1", "a1"), ("Jos\u00e9", "Jose\u0301")],
+)
+def test_a_participant_is_found_under_every_spelling(spellings):
+    one, other = spellings
+    videos = table((one, "a", "train"), (other, "b", "test"), ("someone", "c", "test"))
+    item = " = ".join(sorted(spellings))
+    assert find_leaks(videos) == [Leak("participant", item, ("test", "train"))]
+    with pytest.raises(LeakError, match="is in test and train") as caught:
+        require_no_leaks(videos)
+    assert item in str(caught.value)
+    assert find_leaks(table((one, "a", "train"), (other, "b", "train"))) == []

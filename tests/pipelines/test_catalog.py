@@ -18,7 +18,10 @@ from ah_ray.progress import console
 ROOT = Path(__file__).parents[2]
 GOOD = [
     {"uri": "1.mp4", "participant_id": "a", "split": "train", "label": 0},
-    {"uri": "2.mp4", "participant_id": "b", "split": "test", "label": 1, "intervals": [[1, 2]]},
+    {"uri": "2.mp4", "participant_id": "a", "split": "train", "label": 1, "intervals": [[1, 2]]},
+    {"uri": "4.mp4", "participant_id": "c", "split": "val", "label": 1, "intervals": [[1, 2]]},
+    {"uri": "5.mp4", "participant_id": "b", "split": "test", "label": 0},
+    {"uri": "6.mp4", "participant_id": "b", "split": "test", "label": 1, "intervals": [[1, 2]]},
 ]
 REVERSED = {"uri": "3.mp4", "participant_id": "b", "label": 1, "intervals": [[2, 1], [3, 4]]}
 ESCAPES = {"uri": "../out.mp4"}
@@ -30,9 +33,10 @@ def archive(tmp_path, monkeypatch):
     """A function that writes a table and gives the options that read it into a run."""
     monkeypatch.chdir(ROOT)
     entry = tmp_path / "entry.yaml"
-    entry.write_text("title: mine\nreader: table\nexpected: {videos: 2, participants: 2}\n")
+    entry.write_text("title: mine\nreader: table\nexpected: {videos: 5, participants: 3}\n")
     root = tmp_path / "videos.jsonl"
-    for name in ("1.mp4", "2.mp4", "3.mp4", HOSTILE):
+    # No videos: those of a split are not compared, which is a warning for each.
+    for name in ("1.mp4", "2.mp4", "3.mp4", "4.mp4", "5.mp4", "6.mp4", HOSTILE):
         (tmp_path / name).write_text(name)
 
     def write(*rows):
@@ -64,7 +68,7 @@ def test_an_archive_without_errors_passes(archive, ah_ray):
     code, shown = ah_ray("check", *archive(*GOOD))
     assert code == 0
     assert shown.endswith(
-        "2 videos in the catalog, 0 left out; findings: 0 error, 0 warning, 0 info\n"
+        "5 videos in the catalog, 0 left out; findings: 0 error, 5 warning, 0 info\n"
     )
     assert "differs" not in shown
 
@@ -73,11 +77,11 @@ def test_a_warning_passes_and_is_shown_with_its_rule_and_an_example(archive, ah_
     code, shown = ah_ray("check", *archive(*GOOD, REVERSED))
     assert code == 0
     row = "warning interval_reversed 1 the interval is dropped"
-    example = "row 3 of videos.jsonl: [2, 1] ends before it starts"
+    example = "row 6 of videos.jsonl: [2, 1] ends before it starts"
     assert f"{row} {example}" in " ".join(shown.split())  # whatever the terminal's width
-    assert "differs from what was published: all: 3 videos, published are 2 (+1)" in shown
+    assert "differs from what was published: all: 6 videos, published are 5 (+1)" in shown
     assert shown.endswith(
-        "3 videos in the catalog, 0 left out; findings: 0 error, 1 warning, 0 info\n"
+        "6 videos in the catalog, 0 left out; findings: 0 error, 6 warning, 0 info\n"
     )
 
 
@@ -86,7 +90,7 @@ def test_an_error_fails(archive, ah_ray):
     assert code == 1
     assert "unsafe_key" in shown
     assert shown.endswith(
-        "2 videos in the catalog, 1 left out; findings: 1 error, 0 warning, 0 info\n"
+        "5 videos in the catalog, 1 left out; findings: 1 error, 5 warning, 0 info\n"
     )
 
 
@@ -110,7 +114,7 @@ def test_reading_again_replaces_what_was_found(archive, ah_ray):
 def test_the_catalog_stage_itself_ends_well(archive, ah_ray):
     code, shown = ah_ray(*archive(*GOOD, ESCAPES))
     assert code == 0
-    assert "2 videos: 1 test, 1 train" in shown
+    assert "5 videos: 2 test, 2 train, 1 val" in shown
     assert "error: 1 unsafe_key" in shown
     assert ah_ray("check")[0] == 1
 
@@ -170,16 +174,16 @@ def test_a_file_that_is_not_there_is_a_finding_and_a_changed_one_another_content
     assert ah_ray("check", *options)[0] == 0
     before = contents()
     (tmp_path / "1.mp4").write_text("another")
-    (tmp_path / "2.mp4").rename(tmp_path / "moved.mp4")
+    (tmp_path / "6.mp4").rename(tmp_path / "moved.mp4")
     code, shown = ah_ray("check", *options)
     assert code == 1
     assert "missing_file" in shown
     after = contents()
-    assert before.keys() == {"1.mp4", "2.mp4"}
-    assert after.keys() == {"1.mp4"}
+    assert before.keys() - after.keys() == {"6.mp4"}
     assert None not in before.values()
     assert after["1.mp4"] != before["1.mp4"]
-    (tmp_path / "1.mp4").unlink()
+    for row in GOOD:
+        (tmp_path / row["uri"]).unlink(missing_ok=True)
     assert ah_ray("check", *options)[0] == 2
 
 
@@ -215,6 +219,43 @@ def test_the_worst_comes_first_and_the_example_depends_on_no_order():
     assert shown[0].index("missing_file") < shown[0].index("label_invalid")
     assert shown[0].index("label_invalid") < shown[0].index("ignored_files")
     assert "example 5" not in shown[0]
+
+
+def test_the_sizes_of_splits_are_shown(archive, ah_ray):
+    people = {"uri": "3.mp4", "participant_id": " A", "split": "train"}
+    code, shown = ah_ray("check", *archive(*GOOD, people, {"uri": HOSTILE, "label": 0}))
+    assert code == 0
+    sizes = [line.split() for line in shown.splitlines()]
+    assert ["train", "3", "1", "1", "1", "1"] in sizes  # of one participant, spelled twice
+    assert ["test", "2", "1", "1", "0", "1"] in sizes
+    assert ["no", "split", "1", "0", "1", "0", "0"] in sizes
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        (["score.splits=[tset]"], ["score.splits names 'tset'", "did you mean 'test'?"]),
+        (["train.splits=[train, extra]"], ["split_missing", "names 'extra'"]),
+        (["train.splits=[val]", "train.validation_splits=[]"], ["one_class_training"]),
+    ],
+)
+def test_a_config_that_asks_for_what_is_not_there_fails(archive, ah_ray, settings, found):
+    options = archive(*GOOD)
+    code, shown = ah_ray("check", *options, *(w for s in settings for w in ("--set", s)))
+    assert code == 1
+    assert all(text in " ".join(shown.split()) for text in found)
+    assert ah_ray("check")[0] == 1  # it stays in the run,
+    assert ah_ray("check", *options)[0] == 0  # until the archive is read again
+
+
+def test_the_same_content_in_two_splits_fails_before_anything_is_prepared(
+    archive, ah_ray, tmp_path
+):
+    (tmp_path / "5.mp4").write_text("1.mp4")
+    code, shown = ah_ray("check", *archive(*GOOD))
+    assert code == 1
+    assert "content_in_two_splits" in shown
+    assert "1.mp4=" in "".join(shown.split())
 
 
 KINDS_OF_EACH_SEVERITY = ["ignored_files", "missing_file", "label_invalid"]
