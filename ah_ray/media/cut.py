@@ -294,7 +294,9 @@ def _ffmpeg(
         stderr=subprocess.PIPE,
         preexec_fn=_die_with_parent,
     ) as child:
-        memory = limits.max_memory_mb * 2**20
+        memory, (_, most) = limits.max_memory_mb * 2**20, resource.getrlimit(resource.RLIMIT_AS)
+        if most != resource.RLIM_INFINITY:  # who started us may have set a lower one
+            memory = min(memory, most)
         resource.prlimit(child.pid, resource.RLIMIT_AS, (memory, memory))
         try:
             _, output = child.communicate(timeout=left())
