@@ -98,7 +98,7 @@ KINDS: dict[str, Kind] = {
     "missing": _prepare("error", "left out: there is no such file", True),
     "unreadable": _prepare("error", "left out: it is no video file, or broken", True),
     "no_video": _prepare("error", "left out: the file has no picture", True),
-    "no_duration": _prepare("error", "left out: the file does not say how long it is", True),
+    "no_duration": _prepare("error", "left out: the file has no length that can be measured", True),
     "no_picture": _prepare("error", "left out: no frame can be decoded where one should be", True),
     "frame_size": _prepare("error", "left out: no model can look at frames of this size", True),
     "too_long": _prepare("error", "left out: longer than the limit of the config", True),

@@ -20,10 +20,11 @@ from ah_ray import storage
 from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
-from ah_ray.media.frames import AUDIO_HZ, DEINTERLACE
+from ah_ray.media.frames import AUDIO_HZ, AUDIO_JUMP_S, DEINTERLACE
 from ah_ray.media.probe import (
     SAFE_OPTIONS,
     MediaInfo,
+    demux,
     open_media,
     pick_streams,
     start_of,
@@ -48,6 +49,8 @@ _ENCODE = {
     "movflags": "+faststart",
     "map_metadata": -1,
 }
+# Sound keeps its times: where they jump there is silence.
+_FILL = {"async": 1, "first_pts": 0, "min_hard_comp": AUDIO_JUMP_S}
 # As many sources are cut at a time as there are CPUs; more threads would be in each other's way.
 _ONE_THREAD = {"threads": 1}
 # An ffmpeg run holds an encoder per clip to its end, with some 60 bytes per pixel of the picture,
@@ -200,7 +203,7 @@ def _picture_times(path: Path, limits: LimitsConfig, left: Callable[[], float]) 
     with open_media(str(path), limits) as container:
         video, _ = pick_streams(container, str(path), limits)
         start, stated = start_of(container), states_times(container)
-        for packet in container.demux(video):
+        for packet in demux(container, video):
             left()
             moment = packet.pts if stated else packet.dts
             if moment is not None:
@@ -246,7 +249,7 @@ def _command(
     pictures = picture[str(info.video_stream)].filter("setpts", f"PTS-{times.late_s:.6f}/TB")
     pictures = pictures.filter("bwdif", **DEINTERLACE)
     pictures = pictures.filter("scale", "trunc(iw/2)*2", "trunc(ih/2)*2").split()  # x264 wants even
-    sounds = sound.filter("aresample", **{"async": 1, "first_pts": 0}).filter("apad").asplit()
+    sounds = sound.filter("aresample", **_FILL).filter("apad").asplit()
     voices = sounds[len(spans)].filter("aresample", AUDIO_HZ)
     voices = voices.filter("aformat", channel_layouts="mono", sample_fmts="s16").asplit()
     outputs = []
@@ -274,7 +277,8 @@ def _command(
                 **_ONE_THREAD,
             ),
         ]
-    arguments = ("-nostdin", "-y", "-v", "error", "-filter_complex_threads", "1")
+    arguments = ["-nostdin", "-y", "-v", "error", "-filter_complex_threads", "1"]
+    arguments += ["-dts_delta_threshold", "1e9"]  # a long pause in MPEG-TS is a pause
     command: list[str] = (
         ffmpeg.merge_outputs(*outputs)
         .global_args(*arguments)
@@ -294,7 +298,9 @@ def _ffmpeg(
         stderr=subprocess.PIPE,
         preexec_fn=_die_with_parent,
     ) as child:
-        memory = limits.max_memory_mb * 2**20
+        memory, (_, most) = limits.max_memory_mb * 2**20, resource.getrlimit(resource.RLIMIT_AS)
+        if most != resource.RLIM_INFINITY:  # who started us may have set a lower one
+            memory = min(memory, most)
         resource.prlimit(child.pid, resource.RLIMIT_AS, (memory, memory))
         try:
             _, output = child.communicate(timeout=left())
@@ -333,7 +339,7 @@ def _verify(path: Path, span: Span) -> None:
         video, audio = pick_streams(container, str(path))
         if audio is None:
             raise ItemError("cut_failed", "lost its audio")
-        packets = [packet for packet in container.demux(video) if packet.pts is not None]
+        packets = [packet for packet in demux(container, video) if packet.pts is not None]
         times = [float(packet.pts * packet.time_base) for packet in packets]
         last_s = float((packets[-1].duration or 0) * packets[-1].time_base) if packets else 0.0
     if len(times) < 2:

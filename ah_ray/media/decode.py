@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import av.logging
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
 from ah_ray.media.frames import AUDIO_HZ, audio_samples, frame_times
-from ah_ray.media.packets import SEEK_FROM_S, Gap, packets, seek
+from ah_ray.media.packets import SEEK_FROM_S, Clock, Gap, packets, seek
 from ah_ray.media.probe import open_media, pick_streams, start_of, stated_end_s, time_left
 from ah_ray.media.reading import Mark, Picture, Sound, read
 from ah_ray.media.segment import Span
@@ -72,7 +73,7 @@ def decode(
     failure: ItemError | None = None
     latest: Picture | None = None
     errors, _ = av.logging.get_last_error()
-    stands_s = 0.0  # until when the last picture is said to stand
+    stands_s = 0.0  # until when the last picture stands
     try:
         with open_media(uri, limits) as container:
             video, audio = pick_streams(container, uri, limits)
@@ -96,6 +97,7 @@ def decode(
                     heard = item.until_s
                 else:
                     seen = item.until_s
+                    stands_s = _stands_s(container, video, latest, errors)
                 if not isinstance(item, Gap):
                     reached = seen if isinstance(item, Picture) else heard
                     while upcoming and spans[upcoming[0]].start_s <= reached:
@@ -111,17 +113,35 @@ def decode(
                     if draft.is_complete(seen, heard, has_audio=audio is not None)
                 ]
                 for index in complete:
-                    yield index, open_clips.pop(index).finish(uri, marks)
+                    yield index, open_clips.pop(index).finish(uri, marks, stands_s)
                 if not upcoming and not open_clips:
                     break
-            if av.logging.get_last_error()[0] == errors:  # whole: then it is true what it says
-                stands_s = (stated_end_s(container, video) or 0.0) - start_of(container)
+            stands_s = _stands_s(container, video, latest, errors)
     except ItemError as error:
         failure = error
     for index in (*open_clips, *upcoming):  # into the latter the last picture may still stand
         draft = open_clips.get(index) or _Draft(spans[index], media, latest)
         clip = draft.finish(uri, marks, stands_s)
         yield index, failure if failure and isinstance(clip, ItemError) else clip
+
+
+def _stands_s(container: Any, video: Any, latest: Picture | None, errors: int) -> float:
+    """Until when the file says that its last picture stands, in seconds from its start.
+
+    0 if it does not say, or is not whole: then nobody knows what came after that picture.
+
+    Args:
+        container: the file, read to the end of its pictures.
+        video: its video stream.
+        latest: its last picture.
+        errors: how many libav had met before it.
+    """
+    start, index = start_of(container), video.index_entries
+    last_s = Clock(video, start)(index[-1].timestamp) if len(index) else 0.0
+    lacks_some = latest is None or last_s > latest.time_s + _STILL_S
+    if lacks_some or av.logging.get_last_error()[0] > errors:
+        return 0.0
+    return (stated_end_s(container, video) or 0.0) - start
 
 
 class _Marks:

@@ -12,6 +12,7 @@ from ah_ray.errors import ItemError
 from ah_ray.media.segment import Span
 
 AUDIO_HZ = 16_000  # the rate of Qwen's audio encoder
+AUDIO_JUMP_S = 0.05  # timestamps that jump by less are rounding (Matroska counts milliseconds)
 AUDIO_HOP = 160  # samples per spectrogram column; a clip's audio is a whole number of them
 DEINTERLACE = {"mode": "send_frame", "deint": "interlaced"}  # options of the filter bwdif
 MIN_AUDIO_SAMPLES = 1_600  # the encoder fails on less

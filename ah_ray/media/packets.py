@@ -12,7 +12,7 @@ from typing import Any, Literal
 import av
 
 from ah_ray.config import LimitsConfig
-from ah_ray.media.probe import open_media, start_of, states_times
+from ah_ray.media.probe import demux, open_media, rewind, start_of, states_times
 
 _ROUNDING_S = 0.001
 # Clips that start later than this are not read up to but sought, with a run-up that is longer
@@ -69,13 +69,13 @@ def seek(container: Any, video: Any, first_s: float) -> None:
     start = start_of(container)
     for run_up_s in (*_RUN_UPS_S, first_s):
         position = round((first_s - min(run_up_s, first_s) + start) * av.time_base)
-        with contextlib.suppress(av.FFmpegError):
+        with contextlib.suppress(av.FFmpegError, IndexError):
             container.seek(position)
             first = next(container.decode(video), None)
             if first is not None and first.time is not None and first.time - start <= first_s:
                 container.seek(position)
                 return
-    container.seek(round(start * av.time_base))
+    rewind(container)
 
 
 def packets(
@@ -143,11 +143,11 @@ def _demux(
     not be held in memory until the other comes.
     """
     if audio is None:
-        yield from ((packet, True) for packet in container.demux(video))
+        yield from ((packet, True) for packet in demux(container, video))
         return
     clocks = {stream.index: Clock(stream, start_of(container)) for stream in (video, audio)}
     reached: dict[int, float] = {}
-    for packet in container.demux([video, audio]):
+    for packet in demux(container, video, audio):
         yield packet, True
         if packet.pts is None and packet.dts is None:
             continue
@@ -164,7 +164,7 @@ def _demux(
     with open_media(uri, limits) as other:
         sounds = _sounds(other, audio.index, clocks[audio.index], heard_s)
         sound_s, sound = next(sounds)
-        for packet in container.demux(video):
+        for packet in demux(container, video):
             moment = clocks[video.index].order(packet)
             while moment is not None and sound_s <= moment:
                 yield sound, sound_s > heard_s
@@ -189,7 +189,7 @@ def _sounds(
         with contextlib.suppress(av.FFmpegError):
             container.seek(round((from_s + clock.start) * av.time_base))
     last_s = from_s
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         moment = clock.order(packet)
         if moment is not None and moment > last_s + _PAUSE_S:
             yield last_s, Gap("sound", moment)

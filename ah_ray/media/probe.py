@@ -82,8 +82,7 @@ def open_media(
     except av.ExitError as error:
         raise ItemError("timeout", f"{uri}: not read within {limits.timeout_s:.0f} s") from error
     except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ItemError("unreadable", f"{uri}: {reason}") from error
+        raise ItemError("unreadable", f"{uri}: {_reason(error)}") from error
     except storage.StorageError as error:
         raise ItemError("storage_error", str(error)) from error
     except OSError as error:
@@ -91,6 +90,15 @@ def open_media(
     finally:
         if path is None and source is not None:
             source.close()
+
+
+def _reason(error: av.FFmpegError | ValueError) -> str:
+    """What libav says of a file, with the format that it takes it for."""
+    reason = str(getattr(error, "strerror", None) or error)
+    _, name, said = getattr(error, "log", None) or (0, "", "")  # the last line of libav's log
+    if "not on whitelist" in said:
+        return f"looks like {name}, which is none of the formats that are read: convert it to MP4"
+    return f"{reason} ({name}: {said.strip()})" if said else reason
 
 
 def time_left(uri: str, limits: LimitsConfig) -> Callable[[], float]:
@@ -143,9 +151,27 @@ def pick_streams(
     return video, audio
 
 
+def demux(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of some streams in the order of the file, and an empty one at each one's end.
+
+    Where a stream appears in mid-file, PyAV wants one of it at the end too and does not find it.
+    """
+    with suppress(IndexError):
+        yield from container.demux(streams)
+
+
 def start_of(container: av.container.InputContainer) -> float:
     """Where the file's clock starts, in seconds; every time of ours counts from here."""
     return float((container.start_time or 0) / av.time_base)
+
+
+def rewind(container: av.container.InputContainer) -> None:
+    """Go back to the start of a file."""
+    start = container.start_time or 0
+    try:
+        container.seek(start)
+    except av.FFmpegError:  # FLV: there is no picture yet
+        container.seek(start, backward=False)
 
 
 def states_times(container: Any) -> bool:
@@ -203,7 +229,7 @@ def probe(uri: str, limits: LimitsConfig = LimitsConfig()) -> MediaInfo:
 
 def _first_frame(container: Any, video: Any, left: Callable[[], float]) -> av.VideoFrame | None:
     """The first frame that can be decoded; a broken start does not cost the whole file."""
-    for packet in container.demux(video):
+    for packet in demux(container, video):
         left()
         with suppress(av.FFmpegError):
             for frame in packet.decode():
@@ -244,7 +270,7 @@ def _last_end_s(container: Any, video: Any, left: Callable[[], float]) -> float:
             container.seek(max(near, start))
         end = _end_of_packets(container, video, left)
     if not end:
-        container.seek(start)
+        rewind(container)
         end = _end_of_packets(container, video, left)
     return end
 
@@ -252,7 +278,7 @@ def _last_end_s(container: Any, video: Any, left: Callable[[], float]) -> float:
 def _end_of_packets(container: Any, video: Any, left: Callable[[], float]) -> float:
     """When the last picture ends of those that follow in the file; 0 when none does."""
     last, length, stated = None, 0, states_times(container)
-    for packet in container.demux(video):
+    for packet in demux(container, video):
         left()
         moment = packet.pts if stated else packet.dts
         if moment is not None and (last is None or moment >= last):

@@ -17,12 +17,10 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from ah_ray.config import MediaConfig
-from ah_ray.media.frames import AUDIO_HZ, DEINTERLACE, fit_size
+from ah_ray.media.frames import AUDIO_HZ, AUDIO_JUMP_S, DEINTERLACE, fit_size
 from ah_ray.media.packets import REORDER, Clock, Gap
 from ah_ray.media.probe import shown_size, start_of, states_times
 
-# Timestamps that jump by less are rounding (Matroska counts milliseconds), not silence.
-_AUDIO_JUMP_S = 0.05
 _SOUND_S = 0.25  # of sound are resampled and handed on at a time
 # Sound of which nothing can be decoded for so long is not waited for.
 _DEAF_S = 10.0
@@ -126,6 +124,7 @@ class _Pictures:
         self.size: tuple[int, int] | None = None
         self.scaler = VideoReformatter()
         self.filter: av.filter.Graph | None = None  # from the first interlaced picture on
+        self.kind: tuple[str, int, int] | None = None  # of picture that the filter was made for
         self.stated = states_times(container)
         self.places: deque[int] = deque(maxlen=REORDER)  # where packets came, of unstated times
         self.held: int | None = None  # pictures that the decoder still has, at the end
@@ -150,8 +149,11 @@ class _Pictures:
             self.size = fit_size(*shown_size(frame, self.video), self.media)
         if frame.is_corrupt:
             yield Mark(frame.time - self.start, "broken picture")
+        kind = frame.format.name, frame.width, frame.height
+        if kind != self.kind:  # a filter reads beyond pictures that are smaller than its first
+            yield from self.rest()
         if self.filter is None and frame.interlaced_frame:
-            self.filter = _deinterlacer(self.video)
+            self.filter, self.kind = _deinterlacer(frame), kind
         if self.filter is None:
             yield Picture(frame.time - self.start, frame, self.size, self.scaler)
         else:
@@ -167,7 +169,7 @@ class _Pictures:
         return self.places[-1 - min(held, len(self.places) - 1)] if self.places else None
 
     def rest(self) -> Iterator[Picture]:
-        """What is left at the end."""
+        """What is left at the end, or before pictures of another kind."""
         if self.filter is not None:
             self.filter.push(None)
             yield from self._filtered()
@@ -182,10 +184,13 @@ class _Pictures:
                 yield Picture(frame.time - self.start, frame, self.size, self.scaler)
 
 
-def _deinterlacer(video: Any) -> av.filter.Graph:
+def _deinterlacer(first: av.VideoFrame) -> av.filter.Graph:
     """One picture for each two fields, as ``cut`` makes them; others pass as they are."""
     graph = av.filter.Graph()
-    steps = [graph.add_buffer(template=video), graph.add("bwdif", **DEINTERLACE)]
+    source = graph.add_buffer(
+        width=first.width, height=first.height, format=first.format, time_base=first.time_base
+    )
+    steps = [source, graph.add("bwdif", **DEINTERLACE)]
     graph.link_nodes(*steps, graph.add("buffersink")).configure()
     return graph
 
@@ -207,7 +212,7 @@ class _Sounds:
     def take(self, frame: av.AudioFrame) -> Iterator[Sound]:
         """What is made of a frame, and of those that waited for it."""
         kind = frame.format.name, frame.layout.name, frame.sample_rate
-        if kind != self.kind or abs(frame.time - self.due_s) > _AUDIO_JUMP_S:
+        if kind != self.kind or abs(frame.time - self.due_s) > AUDIO_JUMP_S:
             yield from self.rest()
             self.gathered = av.AudioFifo()
             self.resampler = av.AudioResampler("s16", "mono", AUDIO_HZ)

@@ -70,6 +70,7 @@ def write_video(
     codec: str = "libx264",
     sound_codec: str = "pcm_s16le",
     draw=picture,
+    codec_options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Write frames that appear at ``times`` (the last of them is the end), and sound from 0."""
@@ -80,7 +81,8 @@ def write_video(
         video.time_base = video.codec_context.time_base = Fraction(1, TICKS)
         video.codec_context.gop_size = 12
         if codec == "libx264":
-            video.options = {"crf": "12", "preset": "veryfast"}  # with B-frames, as cameras have
+            usual = {"crf": "12", "preset": "veryfast"}  # with B-frames, as cameras have
+            video.options = usual | (codec_options or {})
         audio = None
         if sound is not None:
             audio = container.add_stream(sound_codec, rate=rate)

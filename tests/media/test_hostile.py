@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -113,6 +115,41 @@ def test_a_picture_that_grows_on_the_way_costs_its_clips_only(tmp_path):
     assert grown[0].frames.shape[1:] == grown[1].frames.shape[1:]
 
 
+def test_a_picture_of_two_fields_whose_size_changes_takes_no_process_down(tmp_path):
+    """A deinterlacer reads as far as its first picture was wide and high."""
+    path = tmp_path / "changes.ts"
+    with path.open("wb") as file:
+        for number, size in enumerate(("720x576", "160x64", "352x288")):
+            part = tmp_path / f"{size}.ts"
+            picture = ("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=2")
+            fields = ("-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-bf", "0")
+            run_ffmpeg(*picture, *fields, "-output_ts_offset", f"{2 * number}", str(part))
+            file.write(part.read_bytes())
+    spans = [Span(0.0, 2.0), Span(2.0, 4.0), Span(4.0, 6.0)]
+    clips = dict(decode(str(path), spans, MEDIA))
+    assert all(isinstance(clip, DecodedClip) for clip in clips.values()), clips
+
+
+def test_streams_that_appear_late_are_none_of_ours(tmp_path, silent):
+    """In FLV each packet says what it is, and sound of another kind is another stream."""
+    whole, path = tmp_path / "whole.flv", tmp_path / "late.flv"
+    sound = ("-f", "lavfi", "-i", "sine=f=500:d=6", "-ar", "44100", "-c:a", "libmp3lame")
+    run_ffmpeg("-i", str(silent), *sound, "-c:v", "flv1", str(whole))
+    data = bytearray(whole.read_bytes())
+    places, at = [], 13  # behind the header
+    while at < len(data):
+        if data[at] == 8:  # sound
+            places.append(at + 11)
+        at += 15 + int.from_bytes(data[at + 1 : at + 4], "big")
+    for number, place in enumerate(places[-40:]):
+        data[place] = (number % 16) << 4 | data[place] & 15
+    path.write_bytes(data)
+    assert probe(str(path)).duration_s == pytest.approx(6.0, abs=0.1)
+    clips = dict(decode(str(path), list(SPANS.values()), MEDIA))
+    assert all(isinstance(clip, DecodedClip) for clip in clips.values()), clips
+    assert not cut(str(path), probe(str(path)), SPANS, str(tmp_path / "clips")).failed
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     pipe = tmp_path / "pipe.mp4"
     os.mkfifo(pipe)
@@ -171,6 +208,20 @@ def test_an_ffmpeg_that_takes_too_much_memory_fails_alone(tmp_path, big):
         cut(str(big), probe(str(big)), SPANS, str(tmp_path / "clips"), limits)
     assert caught.value.kind == "cut_failed"
     assert not (tmp_path / "clips").exists()
+
+
+def test_who_may_use_little_memory_cuts_with_that(tmp_path, silent):
+    """``ulimit -v`` of a shell or a batch system is below ``limits.max_memory_mb``."""
+    code = (
+        "import resource, sys; from ah_ray.media.cut import cut; "
+        "from ah_ray.media.probe import probe; from ah_ray.media.segment import Span; "
+        "resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30,) * 2); "
+        "done = cut(sys.argv[1], probe(sys.argv[1]), {'a': Span(0.0, 2.0)}, sys.argv[2]); "
+        "print(done.damage)"
+    )
+    command = [sys.executable, "-c", code, str(silent), str(tmp_path / "clips")]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.stdout.strip(), ran.stderr) == ("{'a': 0}", "")
 
 
 def test_an_ffmpeg_that_is_killed_leaves_nothing(tmp_path, big):

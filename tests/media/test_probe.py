@@ -68,6 +68,18 @@ def test_what_is_no_video_is_unreadable(tmp_path, content):
     assert kind_of(path) == "unreadable"
 
 
+@pytest.mark.parametrize("kind", ["gif", "nut", "ivf", "wav"])
+def test_a_refusal_names_the_format(tmp_path, ramped, kind):
+    made, path = tmp_path / f"v.{kind}", tmp_path / "v.mp4"
+    run_ffmpeg(
+        "-i", str(ramped), "-t", "1", *(["-c:v", "libvpx"] if kind == "ivf" else []), str(made)
+    )
+    path.write_bytes(made.read_bytes())
+    with pytest.raises(ItemError, match=f"{path}: looks like {kind}, .*convert it") as caught:
+        probe(str(path))
+    assert caught.value.kind == "unreadable"
+
+
 def test_a_video_without_its_index_is_unreadable(tmp_path, toned):
     path = tmp_path / "killed.mp4"
     path.write_bytes(toned.read_bytes()[: toned.stat().st_size // 2])  # the index is at the end
