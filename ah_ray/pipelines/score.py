@@ -28,6 +28,7 @@ from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts
+from ah_ray.pipelines.mass import note_mass
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import DECODED, Row, Scorer
 from ah_ray.progress import StageProgress, console
@@ -68,6 +69,7 @@ def score(
             if batches:
                 _run_pass(run, group, batches, settings, limits, progress)
     note_damage(run, clips)
+    note_mass(run, [member.name for member in members])
 
 
 def _run_pass(
