@@ -9,6 +9,8 @@ from ah_ray import storage
 from ah_ray.errors import ConfigError
 from ah_ray.places import place
 
+CONFIG = "config.json"
+
 
 def is_hub_id(path: str) -> bool:
     """Whether ``path`` reads like ``Qwen/Qwen3-Omni-30B-A3B-Instruct`` and is no local folder."""
@@ -22,12 +24,21 @@ def require_checkpoint(path: str, where: str) -> None:
         ConfigError: ``where`` names a folder that is not there.
     """
     place(path, where)
-    if not is_hub_id(path) and not storage.exists(storage.join(path, "config.json")):
+    if not is_hub_id(path) and not storage.exists(storage.join(path, CONFIG)):
         raise ConfigError(
             where,
             f"there is no checkpoint at {path}",
             "name a folder with a config.json, or a hub id",
         )
+
+
+def local_config(path: str) -> Path:
+    """The ``config.json`` of a checkpoint on this machine's disk, without anything else of it."""
+    if is_hub_id(path):
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(path, CONFIG))
+    return storage.localize(storage.join(path, CONFIG))
 
 
 def local_checkpoint(path: str) -> Path:

@@ -112,7 +112,7 @@ class ModelConfig(Frozen):
         template: MS-Swift's name of the chat template.
         dtype: number format of weights and activations.
         attention: attention kernel, as transformers names it; where ``flash_attention_2`` cannot
-            run, training says so and takes ``sdpa``.
+            run, training and scoring say so and take ``sdpa``.
         thinker_only: leave the talker (speech output) out; no task here asks for speech.
     """
 

@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     """One oddity.
 
     Attributes:
-        stage: which one finds it: ``catalog``, ``prepare`` or ``train``.
+        stage: which one finds it: ``catalog``, ``prepare``, ``train`` or ``score``.
         severity: of the finding.
         rule: what is done about it; the ``action`` column of the finding.
         left_out: whether it takes a video out of the stage. A video that a stage leaves out has
@@ -36,6 +36,7 @@ class Kind(NamedTuple):
 _catalog = partial(Kind, "catalog")
 _prepare = partial(Kind, "prepare")
 _train = partial(Kind, "train")
+_score = partial(Kind, "score")
 
 #: Every kind of finding by its name.
 KINDS: dict[str, Kind] = {
@@ -123,6 +124,8 @@ KINDS: dict[str, Kind] = {
     # Train: a clip that cannot be used.
     "clip_file_missing": _train("error", "the clip is left out of training"),
     "clip_unlabelled": _train("error", "the clip is left out of training"),
+    # Score: a member that is no use.
+    "low_mass": _score("warning", "its answers count all the same: train it, or ask otherwise"),
 }
 
 #: The kinds whose findings, one per video, account for what a stage leaves out.

@@ -25,8 +25,8 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import wraps
+from contextlib import contextmanager, suppress
+from functools import cache, wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.archive import AbstractArchiveFileSystem
 from fsspec.config import conf as fsspec_settings
@@ -43,6 +44,7 @@ from fsspec.implementations.reference import ReferenceFileSystem
 
 from ah_ray.schemas import stable_id
 
+_LOCK = ".lock"  # suffix of what a process holds while it makes something of the cache
 _TEMPORARY = ".ah_ray-tmp-"  # prefix of names that no reader may look at; no user's own
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ON_TOP = (AbstractArchiveFileSystem, ChainedFileSystem, ReferenceFileSystem)
@@ -512,20 +514,56 @@ def download(uri: str, target: Path) -> None:
 def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
     """A folder of the cache; whole, or not there.
 
+    One process of a machine makes it while the others wait. The lock goes with its process: one
+    that is killed leaves the work to the next.
+
     Args:
         name: of the folder; stands for its content.
         make: writes it at the path that it is given, once per machine.
     """
     folder = cache_folder() / name
-    if not folder.exists():
-        with temporary_sibling(folder) as temporary:
-            make(temporary)
-            try:
-                os.replace(temporary, folder)
-            except OSError:
-                if not folder.exists():  # else another process was faster, with the same content
-                    raise
+    if folder.exists():
+        return folder
+    _clear_leftovers(folder.parent)
+    unfinished = folder.with_name(_TEMPORARY + name)
+    with _alone_with(unfinished):
+        if not folder.exists():
+            make(unfinished)
+            os.replace(unfinished, folder)
     return folder
+
+
+@cache  # once per process; what is asked for again is cleared when it is made
+def _clear_leftovers(folder: Path) -> None:
+    """Delete what processes that were killed have left of other folders of the cache."""
+    for left in folder.glob(f"{_TEMPORARY}*"):
+        with suppress(Timeout), _alone_with(left.with_name(left.name.removesuffix(_LOCK)), 0):
+            pass
+
+
+@contextmanager
+def _alone_with(unfinished: Path, timeout_s: float = -1) -> Iterator[None]:
+    """Nobody else on this machine works on ``unfinished``, which is not there before or after.
+
+    Raises:
+        Timeout: somebody else does, for longer than ``timeout_s`` seconds (-1 waits for ever).
+    """
+    lock = unfinished.with_name(unfinished.name + _LOCK)
+    with FileLock(lock, timeout=timeout_s):
+        _delete(unfinished)
+        try:
+            yield
+        finally:
+            _delete(unfinished)
+            lock.unlink(missing_ok=True)  # who waits for it sees that, and takes a new one
+
+
+def _delete(path: Path) -> None:
+    """Delete a local file or folder if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
@@ -544,10 +582,7 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _delete(temporary)
 
 
 def _full_uri(filesystem: Any, path: str) -> str:

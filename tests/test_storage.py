@@ -1,8 +1,8 @@
 import os
 import re
-import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import boto3
@@ -375,17 +375,68 @@ def test_a_failed_download_leaves_nothing_and_is_tried_again(bucket, monkeypatch
     assert (storage.localize(uri) / "a.bin").read_bytes() == b"one"
 
 
-def test_whoever_downloads_second_keeps_the_first_copy(bucket, monkeypatch, tmp_path):
-    uri = f"s3://{BUCKET}/m"
+LOCALIZE = "import sys; from ah_ray import storage; print(storage.localize(sys.argv[1]))"
+
+
+def localizing(uri):
+    """Another process of this machine that wants a folder."""
+    command = [sys.executable, "-c", LOCALIZE, uri]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_of_one_machine_download_once(bucket, server, tmp_path):
+    uri, request = f"s3://{BUCKET}/m", ("GET", f"/{BUCKET}/m/a.bin")
+    storage.write_bytes(f"{uri}/a.bin", bytes(range(200)))
+    server.pause_s, server.requests[request] = 0.5, 0
+    server.plan = lambda method, path, nth: Fault.DRIBBLE if (method, path) == request else None
+    try:
+        processes = [localizing(uri) for _ in range(3)]
+        folders = {process.communicate(timeout=60)[0].strip() for process in processes}
+    finally:
+        server.plan = healthy
+    assert {process.returncode for process in processes} == {0}
+    assert server.requests[request] == 1
+    (folder,) = folders
+    assert (Path(folder) / "a.bin").read_bytes() == bytes(range(200))
+    (made,) = (tmp_path / "cache").iterdir()
+    assert made == Path(folder).parent, "no lock and nothing unfinished is left"
+
+
+def test_a_killed_download_is_in_nobodys_way_and_is_cleared(bucket, server, tmp_path):
+    uri, request = f"s3://{BUCKET}/m", ("GET", f"/{BUCKET}/m/a.bin")
     storage.write_bytes(f"{uri}/a.bin", b"one")
-    replace = os.replace
-
-    def late(source, target):
-        shutil.copytree(source, target)  # another process was faster
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", late)
+    storage.write_bytes(f"s3://{BUCKET}/other", b"two")
+    server.stall_s, server.requests[request] = 60, 0
+    server.plan = lambda method, path, nth: Fault.STALL if (method, path) == request else None
+    process = localizing(uri)
+    try:
+        while not (server.requests[request] and list((tmp_path / "cache").glob("*/m/a.bin"))):
+            time.sleep(0.05)
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        server.plan, server.stall_s = healthy, 3.0
+    assert contents(tmp_path / "cache")
+    storage._clear_leftovers.cache_clear()
+    assert storage.localize(f"s3://{BUCKET}/other").read_bytes() == b"two"
+    left = {Path(name).name for name in contents(tmp_path / "cache")}
+    assert left == {"other"}, "nothing of what nobody may ask for again"
     assert (storage.localize(uri) / "a.bin").read_bytes() == b"one"
+
+
+def test_a_download_that_goes_on_is_no_leftover(bucket, tmp_path):
+    storage.write_bytes(f"s3://{BUCKET}/other", b"two")
+
+    def make(folder):
+        folder.mkdir()
+        (folder / "half").write_text("half")
+        storage._clear_leftovers.cache_clear()
+        assert storage.localize(f"s3://{BUCKET}/other").read_bytes() == b"two"
+        (folder / "half").rename(folder / "whole")
+
+    assert contents(storage.cached_folder("mine", make)) == {"whole"}
 
 
 # Object store: it fails

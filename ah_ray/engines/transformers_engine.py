@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,13 +13,16 @@ import torch
 import transformers
 
 from ah_ray import storage
+from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import ModelConfig, ScoreConfig
-from ah_ray.engines.engine import Answer, likelier_answer
-from ah_ray.engines.wording import Wording, wording
+from ah_ray.engines.engine import Answer, likelier_answer, written_answer
+from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, weigh, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
+
+_log = logging.getLogger(__name__)
 
 # What a processor gives for every token; everything else in its output belongs to the media.
 _PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
@@ -44,7 +48,8 @@ class TransformersEngine:
         self.task = group.members[0].card.task
         path = str(local_checkpoint(group.checkpoint))
         self.processor = load_processor(path)
-        self.model = load_model(path, group.members[0].card.model).to(self.device).eval()
+        card = group.members[0].card
+        self.model = load_model(path, card.model, self.device == "cuda").to(self.device).eval()
         # Adapters are put into the model's own layers, so the thinker below answers with them.
         self.adapters: Any = None
         self.thinker = getattr(self.model, "thinker", self.model)
@@ -68,7 +73,7 @@ class TransformersEngine:
         answers: dict[str, list[Answer]] = {}
         for alike in asking.values():
             words = self.wordings[alike[0].name]
-            reply = words.prefix if self.decoding == "answer" else []
+            reply = [*words.prefix, *words.branches[0]] if self.decoding == "answer" else []
             asked = reword(self.processor, inputs, first, words, reply)
             answers |= {member.name: self._answer(member, words, asked) for member in alike}
         return [answers[member.name] for member in members]
@@ -78,9 +83,8 @@ class TransformersEngine:
             self.adapters.set_adapter(member.name)
         with torch.inference_mode():
             if self.decoding == "answer":
-                logits = self.thinker(**inputs, use_cache=False).logits[:, -1]
-                chances = torch.sigmoid((logits[:, words.yes] - logits[:, words.no]).double())
-                return [likelier_answer(self.task, chance) for chance in chances.tolist()]
+                found = [weigh(words.options, scores) for scores in self._scores(words, inputs)]
+                return [likelier_answer(self.task, one.p_yes, one.mass) for one in found]
             output = self.thinker.generate(
                 **inputs,
                 max_new_tokens=self.max_new_tokens,
@@ -90,10 +94,56 @@ class TransformersEngine:
             )
         written = output.sequences[:, inputs["input_ids"].shape[1] :]
         texts = self.processor.batch_decode(written, skip_special_tokens=True)
-        return [
-            Answer(text, chance)
-            for text, chance in zip(texts, _p_yes(words, written, output.logits), strict=True)
-        ]
+        steps = list(zip(*(_log_chances(words, step) for step in output.logits), strict=True))
+        broken = torch.stack([_not_finite(step) for step in output.logits]).any(dim=0).tolist()
+        answers = []
+        for row, text in enumerate(texts):
+            scores = scores_of_reply(words, written[row].tolist(), steps[row])
+            answers.append(written_answer(text, words, scores, broken[row]))
+        return answers
+
+    def _scores(self, words: Wording, inputs: dict[str, Any]) -> list[dict[Tokens, Any]]:
+        """The scores of a batch in all contexts; ``inputs`` end with the longest branch.
+
+        The model reads the prompt once. Replies that part in one token, or of which only one takes
+        several, need nothing else; further branches are read on top of what it remembers.
+        """
+        first, *others = words.branches
+        self.thinker.scored_positions = len(first) + 1
+        output = self.thinker(**inputs, use_cache=bool(others))
+        mask, memory = inputs["attention_mask"], output.past_key_values
+        scores: list[dict[Tokens, Any]] = [{} for _ in mask]
+
+        def collect(branch: Tokens, begun: int) -> None:
+            for place, length in enumerate(range(begun, len(branch) + 1)):
+                found = _log_chances(words, output.logits[:, place])
+                for of_clip, one in zip(scores, found, strict=True):
+                    of_clip[branch[:length]] = one
+
+        collect(first, 0)
+        shared = mask.shape[1] - len(first)
+        for branch in others:
+            memory.crop(shared - memory.get_seq_length())
+            self.thinker.scored_positions = len(branch)
+            whole = torch.cat([mask[:, :shared], mask.new_ones(len(mask), len(branch))], dim=1)
+            output = self.thinker(
+                input_ids=torch.tensor([branch] * len(mask), device=mask.device),
+                attention_mask=whole,
+                position_ids=self._positions(whole)[..., -len(branch) :],
+                past_key_values=memory,
+                use_cache=True,
+            )
+            collect(branch, 1)
+        self.thinker.scored_positions = 1
+        return scores
+
+    def _positions(self, mask: Any) -> Any:
+        """The positions of text after a prompt that was just read; ``mask`` has both."""
+        positions = mask.cumsum(dim=-1) - 1
+        deltas = getattr(self.thinker.base_model, "rope_deltas", None)
+        if deltas is None:  # media take as many positions as tokens
+            return positions
+        return (positions + deltas.to(positions.device)).expand(3, -1, -1)
 
     def _add_adapter(self, member: Member) -> None:
         from peft import PeftModel
@@ -122,13 +172,18 @@ def load_processor(path: str) -> Any:
     return processor
 
 
-def load_model(path: str, settings: ModelConfig) -> Any:
+def load_model(path: str, settings: ModelConfig, use_gpu: bool = False) -> Any:
     """The model of a checkpoint, without its speech output if it has one.
 
     Args:
         path: a local checkpoint folder.
-        settings: its number format and attention kernel are used.
+        settings: its number format and attention kernel are used; where the kernel cannot run,
+            that is logged and another one taken.
+        use_gpu: whether it will run on one.
     """
+    kernel, note = attention_kernel(settings.attention, use_gpu)
+    if note:
+        _log.warning("%s: %s", path, note)
     config = transformers.AutoConfig.from_pretrained(path)
     if getattr(config, "enable_audio_output", False):
         config.enable_audio_output = False
@@ -136,13 +191,16 @@ def load_model(path: str, settings: ModelConfig) -> Any:
         path,
         config=config,
         dtype=getattr(torch, settings.dtype),
-        attn_implementation=settings.attention,
+        attn_implementation=kernel,
     )
     thinker = getattr(model, "thinker", model)
     thinker.generation_config = model.generation_config
-    # Only the next token is ever asked for; the vocabulary's scores of a whole batch of prompts
-    # would be larger than the model.
-    thinker.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0][:, -1:],))
+    # Only what follows the last few tokens is ever asked for; the vocabulary's scores of a whole
+    # batch of prompts would be larger than the model.
+    thinker.scored_positions = 1
+    thinker.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: (args[0][:, -thinker.scored_positions :],)
+    )
     _whole_positions(thinker)
     return model
 
@@ -231,18 +289,17 @@ def _around_media(processor: Any, words: Wording) -> tuple[int, int]:
     return places[0], len(words.ids) - 1 - places[-1]
 
 
-def _p_yes(words: Wording, written: Any, logits: Sequence[Any]) -> list[float | None]:
-    """P(positive) at the token where the two replies part; None if it is not reached."""
-    position = len(words.prefix)
-    if position >= len(logits):
-        return [None] * len(written)
-    step = logits[position]
-    chances = torch.sigmoid((step[:, words.yes] - step[:, words.no]).double())
-    prefix = torch.tensor(words.prefix, device=written.device, dtype=written.dtype)
-    reached = (written[:, :position] == prefix).all(dim=1)
-    return [
-        float(chance) if there else None for chance, there in zip(chances, reached, strict=True)
-    ]
+def _log_chances(words: Wording, logits: Any) -> list[dict[int, float]]:
+    """For each row of logits the log-probabilities of the tokens that replies consist of."""
+    tokens = sorted({token for option in words.options for token in option})
+    logits = logits.double()
+    found = logits[:, tokens] - logits.logsumexp(dim=-1, keepdim=True)
+    return [dict(zip(tokens, row, strict=True)) for row in found.tolist()]
+
+
+def _not_finite(logits: Any) -> Any:
+    """In which rows the model's scores are no numbers; -inf only says that a token cannot be."""
+    return ~logits.float().logsumexp(dim=-1).isfinite()
 
 
 def _whole_positions(thinker: Any) -> None:
@@ -255,7 +312,7 @@ def _whole_positions(thinker: Any) -> None:
 
     def get_rope_index(*args: Any, **kwargs: Any) -> Any:
         positions, deltas = original(*args, **kwargs)
-        return positions.floor(), deltas
+        return positions.floor(), deltas.floor()
 
     thinker.base_model.get_rope_index = _once_per_input(get_rope_index, torch.equal)
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ah_ray import storage
-from ah_ray.checkpoints import local_checkpoint
+from ah_ray.checkpoints import local_checkpoint, local_config
 from ah_ray.config import ScoreConfig
-from ah_ray.engines.engine import Answer, likelier_answer
-from ah_ray.engines.wording import Wording, wording
+from ah_ray.engines.engine import Answer, likelier_answer, written_answer
+from ah_ray.engines.longest import longest_media, tokens_of
+from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, weigh, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import EngineGroup, Member, MemberCard
 
 
 def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
@@ -26,7 +27,7 @@ def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
     """
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(local_checkpoint(group.checkpoint)))
+    config = AutoConfig.from_pretrained(str(local_config(group.checkpoint)))
     has_experts = getattr(config.get_text_config(), "num_experts", None)
     if has_experts and not settings.gpus_per_actor:
         return False
@@ -72,7 +73,11 @@ class VllmEngine:
         self.task = group.members[0].card.task
         processor = transformers.AutoProcessor.from_pretrained(path)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
-        kinds = self.wordings[group.members[0].name].kinds
+        # Several questions about a clip share what the model remembers of it.
+        self.shares_prefixes = settings.decoding == "answer" and any(
+            len(words.contexts) > 1 for words in self.wordings.values()
+        )
+        asked_once = len(group.members) == 1 and not self.shares_prefixes
         self.loras: dict[str, Any] = {}
         lora_arguments: dict[str, Any] = {}
         if served:
@@ -97,10 +102,9 @@ class VllmEngine:
             "tensor_parallel_size": max(1, int(gpus)),
             "gpu_memory_utilization": 0.9 * min(gpus, 1) or 0.9,
             "enforce_eager": not gpus,  # compiling takes longer on a CPU than it saves
-            "limit_mm_per_prompt": {"image": 0, "audio": 0, **dict.fromkeys(kinds, 1)},
-            # A clip is seen once by each member, within one batch.
-            "mm_processor_cache_gb": 0 if len(group.members) == 1 else 4,
-            "enable_prefix_caching": False,
+            **self._room(processor, group.members[0].card),
+            "mm_processor_cache_gb": 0 if asked_once else 4,
+            "enable_prefix_caching": self.shares_prefixes,
             **lora_arguments,
             **settings.engine_args,
         }
@@ -114,16 +118,55 @@ class VllmEngine:
         for member in members:
             words = self.wordings[member.name]
             for number, clip in enumerate(clips):
-                prompts.append(self._prompt(words, clip, f"{self.batch}-{number}"))
-                params.append(self._params(words))
-                if self.loras:
-                    loras.append(self.loras[member.name])
+                for context in self._contexts(words):
+                    prompts.append(self._prompt(words, context, clip, number))
+                    params.append(self._params(words, context))
+                    if self.loras:
+                        loras.append(self.loras[member.name])
         outputs = self.llm.generate(prompts, params, lora_request=loras or None, use_tqdm=False)
-        answers = iter(outputs)
-        return [[self._read(member, next(answers).outputs[0]) for _ in clips] for member in members]
+        replies = (output.outputs[0] for output in outputs)
+        return [
+            [self._read(words, [next(replies) for _ in self._contexts(words)]) for _ in clips]
+            for words in (self.wordings[member.name] for member in members)
+        ]
 
-    def _prompt(self, words: Wording, clip: DecodedClip, name: str) -> dict[str, Any]:
+    def _contexts(self, words: Wording) -> list[Tokens]:
+        """After what a member is asked to go on; it writes a reply of its own after nothing."""
+        return list(words.contexts) if self.decoding == "answer" else [()]
+
+    def _room(self, processor: Any, card: MemberCard) -> dict[str, Any]:
+        """What vLLM is told to plan for: the longest conversation of the members' settings."""
+        longest = longest_media(card.media, card.segmentation)
+        first, *_ = self.wordings.values()
+        media = tokens_of(processor, first, longest) - len(first.ids)
+        reply = max(
+            self.max_new_tokens,
+            *(len(words.prefix) + len(words.branches[0]) + 1 for words in self.wordings.values()),
+        )
+        asked = max(len(words.ids) for words in self.wordings.values())
+        sizes = {
+            "video": {
+                "count": 1,
+                "num_frames": longest.frames,
+                "width": longest.side,
+                "height": longest.side,
+            },
+            "audio": {"count": 1, "length": longest.samples},
+        }
+        return {
+            "max_model_len": media + asked + reply,
+            "limit_mm_per_prompt": {
+                "image": 0,
+                "audio": 0,
+                **{kind: sizes[kind] for kind in first.kinds},
+            },
+        }
+
+    def _prompt(
+        self, words: Wording, context: Tokens, clip: DecodedClip, number: int
+    ) -> dict[str, Any]:
         """What vLLM gets of a clip: token ids with one placeholder per medium, and the arrays."""
+        name = f"{self.batch}-{number}"
         count = len(clip.frames)
         metadata = {
             "fps": clip.fps,
@@ -133,8 +176,10 @@ class VllmEngine:
             "do_sample_frames": False,
         }
         media = {"video": (clip.frames, metadata), "audio": (clip.audio, AUDIO_HZ)}
-        reply = words.prefix if self.decoding == "answer" else []
-        return {
+        reply = [*words.prefix, *context] if self.decoding == "answer" else []
+        # What was remembered of other batches would round what is computed of this one otherwise.
+        salt = {"cache_salt": str(self.batch)} if self.shares_prefixes else {}
+        return salt | {
             "prompt_token_ids": [*words.ids, *reply],
             "multi_modal_data": {kind: media[kind] for kind in words.kinds},
             # Names the clip, so that its arrays are neither hashed nor processed per member.
@@ -143,27 +188,31 @@ class VllmEngine:
             "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False, "fps": clip.fps},
         }
 
-    def _params(self, words: Wording) -> Any:
+    def _params(self, words: Wording, context: Tokens) -> Any:
         from vllm import SamplingParams
 
-        return SamplingParams(
-            temperature=0,
-            max_tokens=1 if self.decoding == "answer" else self.max_new_tokens,
-            logprob_token_ids=[words.yes, words.no],
-        )
-
-    def _read(self, member: Member, output: Any) -> Answer:
-        words = self.wordings[member.name]
-        position = 0 if self.decoding == "answer" else len(words.prefix)
-        written = list(output.token_ids)
-        if len(written) <= position or written[:position] != words.prefix[:position]:
-            return Answer(output.text, None)
-        scores = output.logprobs[position]
-        difference = scores[words.yes].logprob - scores[words.no].logprob
-        p_yes = 1 / (1 + math.exp(-difference)) if difference > -700 else 0.0
         if self.decoding == "answer":
-            return likelier_answer(self.task, p_yes)
-        return Answer(output.text, p_yes)
+            length, weighed = 1, words.contexts[context]
+        else:
+            length = self.max_new_tokens
+            weighed = sorted({token for tokens in words.contexts.values() for token in tokens})
+        return SamplingParams(temperature=0, max_tokens=length, logprob_token_ids=weighed)
+
+    def _read(self, words: Wording, outputs: Sequence[Any]) -> Answer:
+        """The answer in what was written after each context."""
+        steps = [
+            [{token: one.logprob for token, one in step.items()} for step in output.logprobs]
+            for output in outputs
+        ]
+        if self.decoding == "answer":
+            after = zip(self._contexts(words), steps, strict=True)
+            weighed = weigh(words.options, {context: first[0] for context, first in after})
+            return likelier_answer(self.task, weighed.p_yes, weighed.mass)
+        (output,), (of_reply,) = outputs, steps
+        written = list(output.token_ids)
+        broken = any(math.isnan(step[token]) for token, step in zip(written, of_reply, strict=True))
+        scores = scores_of_reply(words, written, of_reply)
+        return written_answer(output.text, words, scores, broken)
 
 
 def _lora_rank(rank: int) -> int:

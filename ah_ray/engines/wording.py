@@ -1,12 +1,21 @@
-"""A member's question and its two replies in tokens: the same for every engine, as in training."""
+"""A member's question and its replies in tokens: the same for every engine, as in training.
+
+And what a model's scores for these tokens say about the replies: pure functions over numbers.
+"""
 
 from __future__ import annotations
 
-from itertools import takewhile
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ah_ray.members import Member
 from ah_ray.tasks import chat_messages
+
+Tokens = tuple[int, ...]
+
+#: Log-probabilities by token, after each context: what a reply has written beyond ``prefix``.
+Scores = Mapping[Tokens, Mapping[int, float]]
 
 
 class Wording(NamedTuple):
@@ -16,24 +25,48 @@ class Wording(NamedTuple):
         text: the conversation up to the reply, with one placeholder per medium.
         ids: its tokens.
         kinds: of the media in it, in order; a model without ears gets no audio.
-        prefix: the tokens that both replies begin with.
-        yes: the token with which the positive reply goes on.
-        no: the token with which the negative reply goes on.
+        prefix: the tokens that all replies begin with.
+        options: how each reply goes on until its word is complete and no other reply goes on in
+            the same way; by label.
     """
 
     text: str
     ids: list[int]
     kinds: tuple[str, ...]
     prefix: list[int]
-    yes: int
-    no: int
+    options: tuple[Tokens, ...]
+
+    @property
+    def contexts(self) -> dict[Tokens, list[int]]:
+        """What a reply may have written beyond ``prefix``, and the tokens to be weighed then."""
+        found: dict[Tokens, list[int]] = {}
+        for option in self.options:
+            for length, token in enumerate(option):
+                tokens = found.setdefault(option[:length], [])
+                if token not in tokens:
+                    tokens.append(token)
+        return found
+
+    @property
+    def branches(self) -> list[Tokens]:
+        """The contexts that no other one begins with, longest first.
+
+        A model that reads one of them shows its scores for all that it begins with. Where replies
+        part in one token there is one, and it is empty.
+        """
+        contexts = sorted(self.contexts, key=lambda context: (-len(context), context))
+        return [
+            context
+            for index, context in enumerate(contexts)
+            if not any(longer[: len(context)] == context for longer in contexts[:index])
+        ]
 
 
 def wording(processor: Any, member: Member) -> Wording:
     """The tokens of a member's conversation.
 
     The replies are tokenised whole, as they are in training, and then compared: a tokenizer may
-    join the last character before the answer with the answer.
+    join the last character before the answer with the answer, in one of the replies alone.
 
     Args:
         processor: of the member's checkpoint.
@@ -44,12 +77,112 @@ def wording(processor: Any, member: Member) -> Wording:
     kinds = tuple(kind for kind in member.card.media.kinds if hears or kind != "audio")
     messages = chat_messages(member.card.wording, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    tokenizer = processor.tokenizer
 
-    def tokens(part: str) -> list[int]:
-        ids: list[int] = processor.tokenizer(part, add_special_tokens=False).input_ids
-        return ids
+    def tokens(part: str) -> Tokens:
+        return tuple(tokenizer(part, add_special_tokens=False).input_ids)
 
+    words = [task.negative, task.positive]
     # The end of the turn settles replies of which one begins with the other.
-    yes, no = (tokens(task.reply(label) + processor.tokenizer.eos_token) for label in (1, 0))
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(yes, no, strict=False)))
-    return Wording(text, tokens(text), kinds, yes[:common], yes[common], no[common])
+    replies = [tokens(task.reply(label) + tokenizer.eos_token) for label in range(len(words))]
+    before = task.answer.partition("{answer}")[0]
+    ends = [
+        _first_with(tokenizer, reply, before + word)
+        for reply, word in zip(replies, words, strict=True)
+    ]
+    prefix, options = part_replies(replies, ends)
+    return Wording(text, list(tokens(text)), kinds, list(prefix), options)
+
+
+def part_replies(
+    replies: Sequence[Tokens], ends: Sequence[int]
+) -> tuple[Tokens, tuple[Tokens, ...]]:
+    """What several replies begin with, and how each goes on until it is told from the others.
+
+    Args:
+        replies: the whole replies; none of them begins with another.
+        ends: how many tokens of each are needed at least.
+    """
+
+    def shared(some: Tokens, other: Tokens) -> int:
+        pairs = zip(some, other, strict=False)
+        return next(
+            (index for index, (a, b) in enumerate(pairs) if a != b), min(len(some), len(other))
+        )
+
+    apart = [
+        [shared(reply, other) for n, other in enumerate(replies) if n != number]
+        for number, reply in enumerate(replies)
+    ]
+    common = min(min(lengths) for lengths in apart)
+    options = tuple(
+        reply[common : max(end, max(lengths) + 1)]
+        for reply, end, lengths in zip(replies, ends, apart, strict=True)
+    )
+    return replies[0][:common], options
+
+
+def _first_with(tokenizer: Any, reply: Tokens, text: str) -> int:
+    """How many tokens of a reply it takes until ``text`` is written; all if it never is so."""
+
+    def written(count: int) -> str:
+        said: str = tokenizer.decode(list(reply[:count]), clean_up_tokenization_spaces=False)
+        return said
+
+    return next((n for n in range(1, len(reply)) if written(n).startswith(text)), len(reply))
+
+
+class Weighed(NamedTuple):
+    """How likely a model is to give each reply.
+
+    Attributes:
+        chances: of the options, by label; they sum to 1.
+        mass: the probability of all options together, of replies that begin with ``prefix``.
+    """
+
+    chances: list[float]
+    mass: float
+
+    @property
+    def p_yes(self) -> float:
+        """The chance of the reply for label 1."""
+        return self.chances[1]
+
+
+def weigh(options: Sequence[Tokens], scores: Scores) -> Weighed:
+    """The chances of the options: each is as likely as its tokens are, one after the other.
+
+    Not a number if one of their scores is not finite.
+    """
+    steps = [
+        [scores[option[:length]][token] for length, token in enumerate(option)]
+        for option in options
+    ]
+    if not all(math.isfinite(score) for option in steps for score in option):
+        return Weighed([math.nan] * len(options), math.nan)
+    logs = [math.fsum(option) for option in steps]
+    largest = max(logs)
+    weights = [math.exp(log - largest) for log in logs]
+    total = math.fsum(weights)
+    mass = min(1.0, total * math.exp(largest))
+    return Weighed([weight / total for weight in weights], mass)
+
+
+def scores_of_reply(
+    words: Wording, written: Sequence[int], steps: Sequence[Mapping[int, float]]
+) -> Scores | None:
+    """The scores that a model showed while it wrote a reply of its own.
+
+    Args:
+        words: the conversation.
+        written: the tokens of the reply.
+        steps: log-probabilities by token with which each of them was chosen.
+
+    Returns:
+        By context; None if it never came to one that an option needs.
+    """
+    start = len(words.prefix)
+    if list(written[:start]) != words.prefix:
+        return None
+    scores = {tuple(written[start:place]): steps[place] for place in range(start, len(steps))}
+    return scores if scores.keys() >= words.contexts.keys() else None

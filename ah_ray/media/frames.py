@@ -16,6 +16,7 @@ AUDIO_JUMP_S = 0.05  # timestamps that jump by less are rounding (Matroska count
 AUDIO_HOP = 160  # samples per spectrogram column; a clip's audio is a whole number of them
 DEINTERLACE = {"mode": "send_frame", "deint": "interlaced"}  # options of the filter bwdif
 MIN_AUDIO_SAMPLES = 1_600  # the encoder fails on less
+MOST_ELONGATED = 200  # how often the longer side of a picture may hold the shorter
 
 
 def frame_count(duration_s: float, media: MediaConfig) -> int:
@@ -41,7 +42,7 @@ def fit_size(width: int, height: int, media: MediaConfig) -> tuple[int, int]:
     Raises:
         ItemError: a side is not positive, or one is over 200 times the other.
     """
-    if min(width, height) <= 0 or max(width, height) > 200 * min(width, height):
+    if min(width, height) <= 0 or max(width, height) > MOST_ELONGATED * min(width, height):
         raise ItemError("frame_size", f"{width}x{height} pixels is no usable frame size")
     unit = media.size_multiple
     fitted = [max(unit, round(side / unit) * unit) for side in (width, height)]

@@ -23,7 +23,7 @@ import ray.data
 
 from ah_ray import lineage, schemas, storage
 from ah_ray.checkpoints import require_checkpoint
-from ah_ray.cluster import connect
+from ah_ray.cluster import connect, turn
 from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
 from ah_ray.engines import engine_of, plan_passes
 from ah_ray.errors import ConfigError, ItemError
@@ -32,6 +32,7 @@ from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member, member_fingerprint
 from ah_ray.pipelines.attempts import Attempts
+from ah_ray.pipelines.mass import note_mass
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
 from ah_ray.pipelines.scorer import Row, Scorer, packed
 from ah_ray.preflight import require, score_wish, telling_waits
@@ -88,8 +89,12 @@ def score(
                     "since) and dropped"
                 )
             if batches:
-                _run_pass(run, group, batches, made_from, settings, limits, progress)
+                # An engine holds what it has until its pass ends. Two jobs that divide a cluster
+                # into engines would leave no decoder any CPU, and wait for each other for ever.
+                with turn("scoring"):
+                    _run_pass(run, group, batches, made_from, settings, limits, progress)
     note_damage(run, clips)
+    note_mass(run, [member.name for member in members])
 
 
 def asked_how(settings: ScoreConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -139,7 +140,12 @@ class Scorer:
         return lineage.answer_made_from(fingerprint, asked, row["video_id"], row["content"])
 
     def _try(self, clips: dict[str, Clip]) -> dict[tuple[str, str], Answer | ItemError]:
-        """Answers by member and clip; the engine may take the process down."""
+        """Answers by member and clip; the engine may take the process down.
+
+        An engine is not asked about nothing: of a batch nothing may have been decoded.
+        """
+        if not clips:
+            return {}
         with self.attempts.trying(list(clips), self.settings.batch_timeout_s):
             answers = self._answer(self.members, list(clips.values()))
         return {
@@ -153,7 +159,11 @@ class Scorer:
     ) -> Sequence[Sequence[Answer | ItemError]]:
         """Answers of the engine; a clip on which it fails gets the error, the others do not."""
         try:
-            return self.engine.answer(members, clips)
+            answers = self.engine.answer(members, clips)
+            shape = [len(of_member) for of_member in answers]
+            if shape != [len(clips)] * len(members):
+                raise ValueError(f"{shape} answers to {len(clips)} clips by {len(members)} members")
+            return answers
         except Exception as error:
             if len(clips) > 1:
                 alone = [self._answer(members, [clip]) for clip in clips]
@@ -208,10 +218,15 @@ def prediction(row: Row, answer: Answer | ItemError | None, task: Task, attempt:
         }
     if isinstance(answer, ItemError):
         return result | {"status": "error", "error_kind": answer.kind, "error": answer.message}
+    if not all(number is None or math.isfinite(number) for number in (answer.p_yes, answer.mass)):
+        # What is written then is whatever comes first in the vocabulary.
+        message = f"the model's scores are no numbers: P(positive) is {answer.p_yes}"
+        return result | {"status": "error", "error_kind": "not_finite", "error": message}
     label = task.parse(answer.text)
     return result | {
         "status": "unparseable" if label is None else "ok",
         "answer": label,
         "p_yes": answer.p_yes,
+        "mass": answer.mass,
         "raw_text": answer.text,
     }

@@ -24,6 +24,7 @@ import ray
 from rich.table import Table
 
 from ah_ray import lineage, schemas, storage
+from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
@@ -154,7 +155,6 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
         console.print("every member is trained")
         return
     from ah_ray.training.launch import node_of, node_paths, node_scratch
-    from ah_ray.training.swift import attention_kernel
 
     clips, _ = _training_clips(run, config)
     # They may not be cut yet; which there are does not change the command.

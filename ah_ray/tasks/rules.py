@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ah_ray.config import ReduceConfig
 
 Status = Literal["ok", "unparseable", "error", "missing"]
 _BEST_FIRST = ("ok", "unparseable", "error", "missing")
+
+#: From this chance on an answer is positive. An even chance is: who looks for a behaviour would
+#: rather look at one clip more.
+THRESHOLD = 0.5
+
+
+def is_positive(chance: float) -> bool:
+    """What a chance or a mean of chances means; the one place that says so."""
+    return chance >= THRESHOLD
 
 
 class ClipAnswer(NamedTuple):
@@ -19,7 +29,7 @@ class ClipAnswer(NamedTuple):
         start_s: where the clip starts; earlier clips win ties for the evidence.
         status: of the prediction; ``missing`` when there is none.
         label: 1 or 0 when ``status`` is ok, else None.
-        p_yes: P(positive); None when the reply does not show it.
+        p_yes: P(positive); None, or no number, when the reply does not show it.
     """
 
     clip_id: str
@@ -56,15 +66,29 @@ class Verdict(NamedTuple):
 def unique_answers(answers: Iterable[ClipAnswer]) -> list[ClipAnswer]:
     """Each clip once, in order of time: the best of its rows, whatever their order."""
     best: dict[str, ClipAnswer] = {}
-    for answer in sorted(answers, key=_preference):
+    known = (answer._replace(p_yes=_known(answer.p_yes)) for answer in answers)
+    for answer in sorted(known, key=_preference):
         best.setdefault(answer.clip_id, answer)
     return sorted(best.values(), key=lambda answer: (answer.start_s, answer.clip_id))
 
 
-def _preference(answer: ClipAnswer) -> tuple[int, int, float]:
+def _preference(answer: ClipAnswer) -> tuple[float, ...]:
     # Equal rows of a clip are the rule; should they differ, the choice must not depend on order.
-    chance = answer.p_yes if answer.p_yes is not None else -1.0
-    return _BEST_FIRST.index(answer.status), -(answer.label or 0), -chance
+    return (
+        _BEST_FIRST.index(answer.status),
+        -_or(answer.label, -1),
+        -_or(_known(answer.p_yes), -1),
+        answer.start_s,
+    )
+
+
+def _known(number: float | None) -> float | None:
+    """A chance or score, or None when it is not known: what is no number is not."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _or(number: float | None, instead: float) -> float:
+    return instead if number is None else number
 
 
 def clip_label(answer: ClipAnswer, policies: ReduceConfig) -> int | None:
@@ -103,13 +127,28 @@ def max_over_clips(
     )
 
 
+def _unique_members(verdicts: Iterable[MemberVerdict]) -> list[MemberVerdict]:
+    """Each member once, sorted by name; of several verdicts the one with most usable clips."""
+
+    def preference(verdict: MemberVerdict) -> tuple[Any, ...]:
+        label, score = (_or(number, -1) for number in (verdict.label, verdict.score))
+        counts = [-count for count in verdict[4:]]
+        return (*counts, -label, -score, verdict.evidence_clip_id or "")
+
+    best: dict[str, MemberVerdict] = {}
+    known = (verdict._replace(score=_known(verdict.score)) for verdict in verdicts)
+    for verdict in sorted(known, key=preference):
+        best.setdefault(verdict.member, verdict)
+    return [best[name] for name in sorted(best)]
+
+
 def majority_vote(members: Sequence[MemberVerdict], policies: ReduceConfig) -> Verdict:
     """The verdict on a video: what more than half of the members that have an answer say.
 
     The score is the mean of the members' scores. A member without an answer does not vote; the
     verdict is then ``partial``, as it is when any clip answer is missing.
     """
-    members = sorted(set(members))
+    members = _unique_members(members)
     labels = [member.label for member in members if member.label is not None]
     scores = [member.score for member in members if member.score is not None]
     yes, no = labels.count(1), labels.count(0)
@@ -120,7 +159,9 @@ def majority_vote(members: Sequence[MemberVerdict], policies: ReduceConfig) -> V
     if yes != no:
         label = int(yes > no)
     elif labels and policies.tie != "undecided":
-        label = {"score": int((score or 0.0) >= 0.5), "positive": 1, "negative": 0}[policies.tie]
+        label = {"score": int(is_positive(score or 0.0)), "positive": 1, "negative": 0}[
+            policies.tie
+        ]
     if label is None:
         status: Literal["ok", "partial", "undecided"] = "undecided"
     else:

@@ -23,6 +23,7 @@ from ray.train.collective import broadcast_from_rank_zero
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from ah_ray import storage
+from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import TrainConfig
 from ah_ray.media.fragment import split_times, with_times
@@ -34,7 +35,6 @@ from ah_ray.training.swift import (
     Node,
     Paths,
     SwiftJob,
-    attention_kernel,
     command,
     environment,
 )

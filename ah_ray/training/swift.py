@@ -5,7 +5,6 @@ Everything that MS-Swift would otherwise decide by itself is stated here.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from ah_ray import storage
+from ah_ray.attention import attention_kernel
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
 from ah_ray.errors import ConfigError
 from ah_ray.media.frames import AUDIO_HZ
@@ -234,21 +234,6 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         for key, value in stated.items()
         for part in (f"--{key}", *map(_text, value if isinstance(value, list) else [value]))
     ]
-
-
-def attention_kernel(asked: str, use_gpu: bool) -> tuple[str, str | None]:
-    """The attention kernel that can run on this machine.
-
-    Returns:
-        Its name as transformers knows it, and why it is not the one asked for (None if it is).
-    """
-    if asked != "flash_attention_2":
-        return asked, None
-    if not use_gpu:
-        return "sdpa", "FlashAttention needs a GPU: training with sdpa instead"
-    if importlib.util.find_spec("flash_attn") is None:
-        return "sdpa", "flash-attn is not installed: training with sdpa instead, which is slower"
-    return asked, None
 
 
 def lora_modules(checkpoint: str, pattern: str) -> list[str]:

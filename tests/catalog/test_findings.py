@@ -14,7 +14,7 @@ DOCS = (ROOT / "docs" / "archives.md").read_text()
 
 def test_every_kind_has_a_severity_and_a_rule():
     assert {kind.severity for kind in KINDS.values()} == set(SEVERITIES)
-    assert {kind.stage for kind in KINDS.values()} == {"catalog", "prepare", "train"}
+    assert {kind.stage for kind in KINDS.values()} == {"catalog", "prepare", "train", "score"}
     assert all(kind.rule.startswith("left out") == kind.left_out for kind in KINDS.values())
     assert set(note("a", "bad_row", "b").values()) == {
         "a", "error", "bad_row", "b", KINDS["bad_row"].rule,

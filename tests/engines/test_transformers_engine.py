@@ -93,7 +93,9 @@ def test_members_in_one_call_answer_as_they_do_alone(
     if decoding == "answer":
         for answer in together[0]:
             assert answer.p_yes is not None
-            assert answer.text == f"<answer>{'Yes' if answer.p_yes > 0.5 else 'No'}</answer>"
+            assert answer.mass is not None
+            assert 0 < answer.mass <= 1
+            assert answer.text == f"<answer>{'Yes' if answer.p_yes >= 0.5 else 'No'}</answer>"
 
 
 def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:

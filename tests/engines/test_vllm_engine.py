@@ -1,28 +1,52 @@
-"""vLLM (its CPU build) beside transformers, on a random model that sees and does not hear."""
+"""vLLM (its CPU build) beside transformers, on a random model that sees and does not hear.
 
+It has the vocabulary of the published models, with which one of two replies takes two steps.
+"""
+
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from ah_ray.config import ScoreConfig
+from ah_ray.config import MediaConfig, ScoreConfig
 from ah_ray.engines import Answer, Clip, load_engine, plan_passes
 from ah_ray.engines.transformers_engine import load_model
 from ah_ray.members import EngineGroup, Member
 from tests.engines.tiny_models import member, random_clips
 
+DECODINGS = ("answer", "generate")
+MEDIA = MediaConfig(min_pixels=28 * 28, max_pixels=9 * 28 * 28, size_multiple=28)
+
+
+class Told(NamedTuple):
+    """What a process with an engine has to say.
+
+    Attributes:
+        answers: by way of decoding, then by member.
+        cached: of each question, how many tokens the engine remembered from the one before.
+        room: the longest conversation that it planned for, in tokens.
+        broken: answers of a model whose weights are no numbers.
+    """
+
+    answers: dict[str, list[list[Answer]]]
+    cached: list[int]
+    room: int
+    broken: list[Answer]
+
 
 @pytest.fixture(scope="module")
-def members(vision_only: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
+def members(real_vision: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
     """Two adapters that were drawn at random, on one base."""
     found = []
     for seed, prompt in enumerate(("short", "detailed")):
         folder = tmp_path_factory.mktemp("adapters") / f"m{seed}"
-        card = member(vision_only, folder.name, prompt).card
-        model = load_model(str(vision_only), card.model)
+        card = member(real_vision, folder.name, prompt, MEDIA).card
+        model = load_model(str(real_vision), card.model)
         torch.manual_seed(seed)
         targets = r".*language_model\.layers\.\d+\.self_attn\.[qv]_proj"
         adapter = LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
@@ -43,20 +67,86 @@ def clips() -> list[Clip]:
     ]
 
 
-def answers(group: EngineGroup, engine: str) -> list[list[Answer]]:
-    return load_engine(group, ScoreConfig(engine=engine)).answer(group.members, clips())
+def answers(group: EngineGroup, engine: Any) -> dict[str, list[list[Answer]]]:
+    found = {}
+    for engine.decoding in DECODINGS:
+        found[engine.decoding] = engine.answer(group.members, clips())
+    return found
 
 
-def test_two_adapters_on_one_base_answer_as_with_transformers(members: list[Member]) -> None:
+def break_weights(model: Any) -> None:
+    for weight in model.parameters():
+        weight.data.fill_(math.nan)
+
+
+def ask_vllm(group: EngineGroup) -> Told:
+    settings = ScoreConfig(engine="vllm", max_new_tokens=8)
+    engine: Any = load_engine(group, settings)
+    generate, cached = engine.llm.generate, []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        outputs = generate(*args, **options)
+        cached.extend(output.num_cached_tokens for output in outputs)
+        return outputs
+
+    engine.llm.generate = watched
+    found = answers(group, engine)
+    room = engine.llm.llm_engine.model_config.max_model_len
+    engine.llm.apply_model(break_weights)
+    broken = []
+    for engine.decoding in DECODINGS:
+        broken += engine.answer(group.members[:1], clips()[:2])[0]
+    return Told(found, cached, room, broken)
+
+
+@pytest.fixture(scope="module")
+def told(members: list[Member]) -> Told:
     (group,) = plan_passes(members, ScoreConfig(engine="vllm"))
     assert list(group.members) == members
-    assert len(clips()) > 5
-    ours = answers(group, "transformers")
     # In a process of its own, as in an actor: vLLM looks into every module that is loaded.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        theirs = process.submit(answers, group, "vllm").result()
-    for some, others in zip(ours, theirs, strict=True):
+        return process.submit(ask_vllm, group).result()
+
+
+@pytest.fixture(scope="module")
+def ours(members: list[Member]) -> dict[str, list[list[Answer]]]:
+    (group,) = plan_passes(members, ScoreConfig(engine="vllm"))
+    return answers(group, load_engine(group, ScoreConfig(max_new_tokens=8)))
+
+
+def test_two_adapters_on_one_base_answer_as_with_transformers(
+    told: Told, ours: dict[str, list[list[Answer]]]
+) -> None:
+    assert len(clips()) > 5
+    for some, others in zip(ours["answer"], told.answers["answer"], strict=True):
         assert [a.text for a in some] == [b.text for b in others]
-        assert [a.p_yes for a in some] == pytest.approx([b.p_yes for b in others], abs=1e-4)
-    first, second = ([answer.p_yes for answer in of_member] for of_member in ours)
-    assert first != pytest.approx(second, abs=1e-3)
+        for name in ("p_yes", "mass"):
+            assert [getattr(a, name) for a in some] == pytest.approx(
+                [getattr(b, name) for b in others], rel=1e-2
+            )
+    first, second = ([answer.p_yes for answer in of_member] for of_member in ours["answer"])
+    assert first != pytest.approx(second, rel=1e-2)
+
+
+def test_what_is_written_is_what_transformers_writes(
+    told: Told, ours: dict[str, list[list[Answer]]]
+) -> None:
+    some, others = ([a for of in found["generate"] for a in of] for found in (ours, told.answers))
+    same = sum(a.text == b.text for a, b in zip(some, others, strict=True))
+    assert same > 0.9 * len(some), "random models have close runners-up"
+    assert all(answer.p_yes is None is answer.mass for answer in others), "it never gets there"
+
+
+def test_the_second_question_about_a_clip_reads_little(told: Told) -> None:
+    questions = told.cached[: 2 * 2 * len(clips())]
+    seconds = questions[1::2]
+    assert all(cached > 0 for cached in seconds)
+
+
+def test_there_is_room_for_the_longest_clip_and_not_for_hours(told: Told) -> None:
+    assert told.room < 600
+
+
+def test_a_broken_model_has_no_chances(told: Told) -> None:
+    assert len(told.broken) == 4
+    assert all(math.isnan(answer.p_yes or 0) for answer in told.broken)

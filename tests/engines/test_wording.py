@@ -17,14 +17,16 @@ def test_the_reply_begins_as_it_was_trained(omni: Path) -> None:
     processor = AutoProcessor.from_pretrained(omni)
     words = wording(processor, member(omni, "omni"))
     task = load_task("cue_conflict")
-    for label, token in ((1, words.yes), (0, words.no)):
+    for label, option in enumerate(words.options):
         conversation = words.text + task.reply(label) + "<|im_end|>"
         ids = processor.tokenizer(conversation, add_special_tokens=False).input_ids
-        begun = [*words.ids, *words.prefix, token]
+        begun = [*words.ids, *words.prefix, *option]
         assert ids[: len(begun)] == begun
     # This tokenizer joins the bracket with the word, as a prefix in text would not.
     assert processor.tokenizer.decode(words.prefix) == "<answer"
-    assert processor.tokenizer.decode([*words.prefix, words.yes]) == "<answer>Yes"
+    yes = [*words.prefix, *words.options[1]]
+    assert processor.tokenizer.decode(yes) == "<answer>Yes"
+    assert words.branches == [()], "the replies part in one token"
 
 
 @pytest.fixture(scope="module")
@@ -55,4 +57,10 @@ def test_any_two_replies_part_at_their_first_different_token(
     )
     count = len(found.prefix)
     assert yes[:count] == no[:count] == found.prefix
-    assert yes[count] == found.yes != found.no == no[count]
+    for reply, option, label in ((yes, found.options[1], 1), (no, found.options[0], 0)):
+        assert option
+        assert tuple(reply[count : count + len(option)]) == option
+        said = tokenizer.tokenizer.decode(reply[: count + len(option)])
+        assert said.startswith(before + words[1 - label]) or said.endswith(end)
+    assert found.options[0][: len(found.options[1])] != found.options[1]
+    assert found.options[1][: len(found.options[0])] != found.options[0]

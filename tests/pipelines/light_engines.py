@@ -1,5 +1,6 @@
 """Engines of one's own that load at once, and fail in the ways that engines do."""
 
+import math
 import os
 import signal
 import time
@@ -46,6 +47,37 @@ class NervousEngine(LightEngine):
         if any(len(clip.audio) < 2 * 16_000 for clip in clips):
             raise ValueError("too short")
         return super().answer(members, clips)
+
+
+class PeevishEngine(LightEngine):
+    """Does not survive to be asked about nothing."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        if not clips:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().answer(members, clips)
+
+
+class ForgetfulEngine(LightEngine):
+    """Answers for one clip less than it is asked, but for one alone."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        answers = super().answer(members, clips)
+        return [of_member[: max(1, len(clips) - 1)] for of_member in answers]
+
+
+class LostEngine(LightEngine):
+    """Has no numbers for clips of less than 2 s."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        lost = [len(clip.audio) < 2 * 16_000 for clip in clips]
+        return [
+            [
+                Answer(answer.text, math.nan, 0.9) if here else answer
+                for answer, here in zip(of_member, lost, strict=True)
+            ]
+            for of_member in super().answer(members, clips)
+        ]
 
 
 class StillbornEngine(LightEngine):

@@ -182,6 +182,38 @@ def test_a_clip_on_which_the_engine_fails_costs_only_itself(
     assert "too short" in failed[0]["error"]
 
 
+def test_a_clip_without_a_finite_chance_is_an_error_and_no_answer(
+    local_ray: None, tmp_path: Path, member: Member, videos: list[Path]
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, ["deadly"])
+    score(run, [member], settings("LostEngine"))
+    failed = [row for row in predictions(run) if row["status"] != "ok"]
+    assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", "not_finite")]
+    assert failed[0]["answer"] is failed[0]["p_yes"] is failed[0]["mass"] is None
+
+
+def test_an_engine_is_never_asked_about_nothing(
+    local_ray: None, tmp_path: Path, member: Member, videos: list[Path]
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, [tmp_path / "gone.mp4", *videos[1:]], [])
+    score(run, [member], settings("PeevishEngine", batch_size=3))
+    rows = predictions(run)
+    assert len(rows) == 3 * len(videos)
+    for row in rows:
+        expected = ("error", "missing") if row["video_id"] == "0" else ("ok", None)
+        assert (row["status"], row["error_kind"]) == expected
+        assert row["attempts"] == 1
+
+
+def test_an_engine_that_does_not_answer_all_is_asked_clip_by_clip(
+    run: RunDirectory, member: Member, undisturbed: list[dict[str, Any]]
+) -> None:
+    score(run, [member], settings("ForgetfulEngine"))
+    assert predictions(run) == undisturbed
+
+
 def test_an_engine_that_dies_while_loading_ends_the_stage(
     local_ray: None, run: RunDirectory, member: Member
 ) -> None:

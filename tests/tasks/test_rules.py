@@ -1,12 +1,18 @@
+import itertools
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ah_ray.config import ReduceConfig
+from ah_ray.engines.engine import likelier_answer
+from ah_ray.tasks import load_task
 from ah_ray.tasks.rules import (
     ClipAnswer,
     MemberVerdict,
     clip_label,
+    is_positive,
     majority_vote,
     max_over_clips,
     unique_answers,
@@ -27,8 +33,30 @@ def answers(draw):
     status = draw(st.sampled_from(["ok", "ok", "unparseable", "error", "missing"]))
     label = draw(st.sampled_from([0, 1])) if status == "ok" else None
     usual = st.floats(0.5, 1) if label else st.floats(0, 0.5)
-    chance = draw(st.one_of(st.none(), usual)) if status in {"ok", "unparseable"} else None
+    unknown = st.sampled_from([None, math.nan, math.inf])
+    chance = draw(st.one_of(unknown, usual)) if status in {"ok", "unparseable"} else None
     return ClipAnswer(f"c{number}", float(number // 2), status, label, chance)
+
+
+@st.composite
+def odd_answers(draw):
+    """Rows that no part of this software writes: whatever the columns can hold."""
+    return ClipAnswer(
+        f"c{draw(st.integers(0, 2))}", draw(st.sampled_from([0.0, 1.0, 2.0])),
+        draw(st.sampled_from(["ok", "unparseable", "error", "missing"])),
+        draw(st.sampled_from([0, 1, None])),
+        draw(st.sampled_from([None, math.nan, float("nan"), -math.inf, math.inf, 0.0, 0.5, 1.0])),
+    )  # fmt: skip
+
+
+@st.composite
+def odd_members(draw):
+    number = st.integers(0, 2)
+    return MemberVerdict(
+        draw(st.sampled_from("ab")), draw(st.sampled_from([0, 1, None])),
+        draw(st.sampled_from([None, math.nan, float("nan"), math.inf, 0.0, 0.5, 1.0])),
+        draw(st.sampled_from([None, "c0", "c1"])), *(draw(number) for _ in range(4)),
+    )  # fmt: skip
 
 
 LISTS = st.lists(answers(), max_size=12)
@@ -60,7 +88,8 @@ def test_each_clip_once_in_order_of_time(data, rows):
     assert [row.clip_id for row in unique] == sorted(
         {row.clip_id for row in rows}, key=lambda clip: (int(clip[1:]) // 2, clip)
     )
-    assert set(unique) <= set(rows)
+    assert {row[:4] for row in unique} <= {row[:4] for row in rows}
+    assert all(row.p_yes is None or math.isfinite(row.p_yes) for row in unique)
     assert unique_answers(unique) == unique
     assert unique_answers(data.draw(st.permutations(rows + rows[::2]))) == unique
 
@@ -76,6 +105,35 @@ def test_members_in_any_order_and_number_give_the_same(data, videos, policies):
     members = [max_over_clips(n, rows, policies) for n, rows in videos.items()]
     shuffled = data.draw(st.permutations(members + members[:2]))
     assert majority_vote(shuffled, policies) == majority_vote(members, policies)
+
+
+@given(st.data(), st.lists(odd_answers(), max_size=8), POLICIES)
+def test_odd_rows_in_any_order_and_number_give_the_same(data, rows, policies):
+    shuffled = data.draw(st.permutations(rows + rows[:2]))
+    verdict = max_over_clips("m", rows, policies)
+    assert max_over_clips("m", shuffled, policies) == verdict
+    assert verdict.score is None or math.isfinite(verdict.score)
+
+
+@given(st.data(), st.lists(odd_members(), max_size=6), POLICIES)
+def test_odd_members_in_any_order_and_number_give_the_same(data, members, policies):
+    shuffled = data.draw(st.permutations(members + members[:2]))
+    verdict = majority_vote(members, policies)
+    assert majority_vote(shuffled, policies) == verdict
+    assert verdict.votes_yes + verdict.votes_no <= len({member.member for member in members})
+
+
+def test_a_chance_that_is_no_number_does_not_hide_another():
+    rows = [ok(0, 0, 0.2), ok(1, 0, math.nan), ok(2, 1, 0.9)]
+    for order in itertools.permutations(rows):
+        verdict = max_over_clips("m", order, DEFAULT)
+        assert (verdict.score, verdict.evidence_clip_id) == (0.9, "c2")
+
+
+def test_an_even_chance_is_positive_everywhere():
+    assert [is_positive(chance) for chance in (0.0, 0.4999, 0.5, 1.0)] == [False, False, True, True]
+    assert likelier_answer(load_task("cue_conflict"), 0.5).text == "<answer>Yes</answer>"
+    assert majority_vote([member("a", 1, 0.7), member("b", 0, 0.3)], DEFAULT).label == 1
 
 
 @pytest.mark.parametrize("order", [1, -1])

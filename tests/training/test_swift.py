@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import re
 import shlex
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from ah_ray.attention import attention_kernel
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
 from ah_ray.errors import ConfigError
 from ah_ray.tasks import load_task
-from ah_ray.training import swift
 from ah_ray.training.swift import (
     CALLBACK_VARIABLE,
     MEDIA_VARIABLE,
@@ -21,7 +22,6 @@ from ah_ray.training.swift import (
     Paths,
     SwiftJob,
     arguments,
-    attention_kernel,
     command,
     environment,
     lora_modules,
@@ -226,10 +226,10 @@ def test_flash_attention_is_taken_where_it_runs(monkeypatch):
     assert attention_kernel("eager", use_gpu=True) == ("eager", None)
     kernel, note = attention_kernel("flash_attention_2", use_gpu=False)
     assert (kernel, "GPU" in note, "sdpa" in note) == ("sdpa", True, True)
-    monkeypatch.setattr(swift.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     kernel, note = attention_kernel("flash_attention_2", use_gpu=True)
     assert (kernel, "not installed" in note, "sdpa" in note) == ("sdpa", True, True)
-    monkeypatch.setattr(swift.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert attention_kernel("flash_attention_2", use_gpu=True) == ("flash_attention_2", None)
 
 

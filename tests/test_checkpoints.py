@@ -1,0 +1,61 @@
+"""What of a checkpoint is brought to a machine, and when."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ah_ray import storage
+from ah_ray.checkpoints import local_checkpoint, local_config, require_checkpoint
+from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
+from ah_ray.engines import plan_passes
+from ah_ray.errors import ConfigError
+from ah_ray.members import Member, MemberCard
+from tests.s3 import S3Server, new_bucket, s3_server
+
+CONFIG = b'{"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 4}'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def base(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A checkpoint in object storage."""
+    monkeypatch.setenv("AH_RAY_CACHE", str(tmp_path / "cache"))
+    uri = f"{new_bucket()}/base"
+    storage.write_bytes(f"{uri}/config.json", CONFIG)
+    storage.write_bytes(f"{uri}/model.safetensors", b"59 GiB")
+    return uri
+
+
+def downloads(server: S3Server) -> set[str]:
+    return {
+        path.rsplit("/", 1)[-1]
+        for (method, path), count in server.requests.items()
+        if method == "GET" and "?" not in path and count
+    }
+
+
+def test_planning_passes_brings_nothing_but_the_config(server: S3Server, base: str) -> None:
+    card = MemberCard(
+        name="a", weights="adapter", task="cue_conflict", prompt="short",
+        model=ModelConfig(path=base), media=MediaConfig(), segmentation=SegmentationConfig(),
+    )  # fmt: skip
+    members = [Member(f"/m/{n}", card.model_copy(update={"name": n})) for n in "ab"]
+    server.requests.clear()
+    require_checkpoint(base, "model.path")
+    passes = plan_passes(members, ScoreConfig(engine="vllm"))
+    assert [group.name for group in passes] == ["a", "b"], "vLLM's CPU build serves no experts"
+    assert downloads(server) == {"config.json"}
+    assert local_config(base).read_bytes() == CONFIG
+    assert (local_checkpoint(base) / "model.safetensors").read_bytes() == b"59 GiB"
+    assert downloads(server) == {"config.json", "model.safetensors"}
+
+
+def test_what_is_no_checkpoint_is_refused(base: str) -> None:
+    with pytest.raises(ConfigError, match="there is no checkpoint"):
+        require_checkpoint(f"{base}/none", "model.path")
