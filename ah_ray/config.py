@@ -6,6 +6,7 @@ the fix, raised before anything starts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+#: The named ``lora_targets`` that reach the experts of a mixture of experts.
+WITH_EXPERTS = ("experts", "all-linear")
 
 
 class CatalogConfig(Frozen):
@@ -134,8 +138,9 @@ class RecipeConfig(Frozen):
         learning_rate: peak of the schedule.
         scheduler: how the learning rate falls after it, as transformers names it.
         epochs: passes over the training clips.
-        batch_size: clips (with grpo: replies) per device and forward pass.
-        accumulation: forward passes per optimizer step.
+        batch_size: clips (with grpo: replies) per process and forward pass.
+        global_batch_size: the same per optimizer step, of all processes together; how many forward
+            passes each of them makes for a step follows.
         max_length: longest conversation in tokens.
         warmup_ratio: share of the steps that warm the learning rate up.
         weight_decay: of all weights but biases and norms.
@@ -144,9 +149,10 @@ class RecipeConfig(Frozen):
         train_aligner: also tune the projections into the language model (full only).
         lora_rank: rank of the adapter (tuner lora).
         lora_alpha: scale of the adapter (tuner lora).
-        lora_dropout: dropout of the adapter (tuner lora).
-        lora_targets: regular expression for the full names of the modules that get an adapter
-            (tuner lora).
+        lora_dropout: dropout of the adapter (tuner lora); fused experts take none.
+        lora_targets: which matrices get an adapter (tuner lora): ``attention``, ``experts`` or
+            ``all-linear`` of the language model, or a regular expression for their full names in
+            the checkpoint.
         gradient_checkpointing: recompute activations to save memory.
         packing: put several conversations into one sequence of ``max_length`` (FlashAttention).
         deepspeed: ZeRO preset of MS-Swift such as ``zero3``; null for none.
@@ -171,7 +177,7 @@ class RecipeConfig(Frozen):
     scheduler: str = "cosine"
     epochs: Positive = 1.0
     batch_size: Count = 2
-    accumulation: Count = 32
+    global_batch_size: Count = 64
     max_length: Count = 32768
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
@@ -181,7 +187,7 @@ class RecipeConfig(Frozen):
     lora_rank: Count = 8
     lora_alpha: Count = 32
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    lora_targets: str = r"thinker\.model\.layers\.\d+\.self_attn\.[qkvo]_proj"
+    lora_targets: str = "attention"
     gradient_checkpointing: bool = True
     packing: bool = False
     deepspeed: str | None = None
@@ -196,6 +202,50 @@ class RecipeConfig(Frozen):
     max_reply_tokens: Count = 64
     seed: Annotated[int, Field(ge=0)] = 42
     extra_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _experts_take_no_dropout(self) -> RecipeConfig:
+        if self.tuner == "lora" and self.lora_dropout and self.lora_targets in WITH_EXPERTS:
+            raise ValueError(
+                f"lora_targets {self.lora_targets} reaches the experts, whose adapters cannot have "
+                f"dropout: lora_dropout must be 0, not {self.lora_dropout}"
+            )
+        return self
+
+    def accumulation(self, processes: int, where: str = "recipe") -> int:
+        """How many forward passes each of so many processes makes for one optimizer step.
+
+        Args:
+            processes: that train together.
+            where: names the recipe in the error.
+
+        Raises:
+            ConfigError: they cannot make steps of ``global_batch_size``.
+        """
+        # The replies to one clip are compared with each other, so a step has all of them.
+        group = self.generations if self.algorithm == "grpo" else 1
+
+        def unit_of(batch_size: int) -> int:
+            return math.lcm(batch_size * processes, group)
+
+        unit = unit_of(self.batch_size)
+        if self.global_batch_size % unit == 0:
+            return self.global_batch_size // (self.batch_size * processes)
+        below = self.global_batch_size // unit * unit
+        sizes = " or ".join(str(size) for size in (below, below + unit) if size)
+        fits = [
+            size
+            for size in range(1, self.global_batch_size // processes + 1)
+            if self.global_batch_size % unit_of(size) == 0
+        ]
+        near = min(fits, key=lambda size: abs(size - self.batch_size), default=None)
+        raise ConfigError(
+            f"{where}: global_batch_size",
+            f"is {self.global_batch_size}, which is no multiple of {unit}: batch_size "
+            f"{self.batch_size} x {processes} processes (train.nodes x train.processes_per_node)"
+            + (f", in whole groups of {group} generations" if group > 1 else ""),
+            f"set global_batch_size to {sizes}" + (f", or batch_size to {near}" if near else ""),
+        )
 
 
 class MemberConfig(Frozen):
@@ -368,7 +418,8 @@ class RunConfig(ArchiveConfig):
         """The recipe of a member with its overrides applied.
 
         Raises:
-            ConfigError: the recipe does not exist or an override is wrong.
+            ConfigError: the recipe does not exist, an override is wrong, or the processes of
+                ``train`` cannot make its optimizer steps.
         """
         settings = self.members[member]
         if settings.recipe not in self.recipes:
@@ -378,7 +429,9 @@ class RunConfig(ArchiveConfig):
                 f"one of {sorted(self.recipes)}, or add it under recipes",
             )
         base = self.recipes[settings.recipe].model_dump()
-        return build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
+        recipe = build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
+        recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
+        return recipe
 
 
 def load_config(

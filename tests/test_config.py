@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ah_ray.config import MediaConfig, RecipeConfig, RunConfig, SegmentationConfig, load_config
 from ah_ray.errors import ConfigError
@@ -69,7 +71,10 @@ def test_the_papers_recipes_are_those_of_its_table():
     assert (full.tuner, full.learning_rate, full.epochs) == ("full", 1e-6, 2)
     assert (longer.tuner, longer.learning_rate, longer.epochs) == ("full", 1e-6, 3)
     for recipe in (lora, full, longer):
-        assert (recipe.batch_size, recipe.accumulation, recipe.max_length) == (2, 32, 32768)
+        assert (recipe.batch_size, recipe.global_batch_size, recipe.max_length) == (2, 64, 32768)
+        assert recipe.accumulation(1) == 32  # the paper's one process
+        assert recipe.accumulation(config.train.processes) == 2
+    assert (lora.lora_targets, lora.lora_dropout) == ("all-linear", 0)
     assert config.segmentation == SegmentationConfig(clip_s=5, min_tail_s=3)
     assert (config.model.dtype, config.model.attention) == ("bfloat16", "flash_attention_2")
 
@@ -268,6 +273,61 @@ def test_differences_are_told_key_by_key():
     now = {"a": {"b": 1, "c": 5}, "e": 4}
     assert differences(known, now, "x") == [
         ("x.a.c", 2, 5), ("x.d", 3, None), ("x.e", None, 4)]  # fmt: skip
+
+
+RECIPE = {"tuner": "lora", "learning_rate": 1}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "processes", "problem", "fix"),
+    [
+        (
+            {"batch_size": 2, "global_batch_size": 64}, 3,
+            "is 64, which is no multiple of 6", "set global_batch_size to 60 or 66",
+        ),
+        (
+            {"batch_size": 4, "global_batch_size": 64}, 32,
+            "no multiple of 128: batch_size 4 x 32 processes",
+            "set global_batch_size to 128, or batch_size to 2",
+        ),
+        (
+            {"batch_size": 3, "global_batch_size": 12, "algorithm": "grpo", "generations": 8}, 2,
+            "no multiple of 24: batch_size 3 x 2 processes",
+            "set global_batch_size to 24",
+        ),
+    ],
+)  # fmt: skip
+def test_steps_that_the_processes_cannot_make_name_the_nearest(recipe, processes, problem, fix):
+    with pytest.raises(ConfigError) as caught:
+        RecipeConfig(**RECIPE | recipe).accumulation(processes, "recipes.lora")
+    assert caught.value.where == "recipes.lora: global_batch_size"
+    assert problem in caught.value.problem
+    assert caught.value.fix == fix
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 99), st.integers(2, 5), st.booleans())
+def test_what_an_impossible_step_suggests_is_possible(batch, processes, size, group, rewarded):
+    values = RECIPE | {"batch_size": batch, "global_batch_size": size, "generations": group}
+    recipe = RecipeConfig(**values | {"algorithm": "grpo" if rewarded else "sft"})
+    try:
+        assert recipe.accumulation(processes) * processes * batch == size
+    except ConfigError as error:
+        for key, value in re.findall(r"(global_batch_size|batch_size) to (\d+)", error.fix):
+            recipe.model_copy(update={key: int(value)}).accumulation(processes)
+
+
+def test_a_config_whose_processes_cannot_make_a_step_is_refused(edited):
+    error = error_of(edited("train.nodes=2"))
+    assert error.where == "recipes.lora (member v1): global_batch_size"
+    assert "train.nodes" in error.problem
+    assert error.fix == "set global_batch_size to 8, or batch_size to 2"
+
+
+def test_adapters_on_experts_have_no_dropout(edited):
+    error = error_of(edited("recipes.lora.lora_targets=all-linear"))
+    assert "lora_dropout must be 0, not 0.05" in error.problem
+    load_config(edited("recipes.lora={tuner: lora, learning_rate: 1, lora_targets: all-linear, "
+                       "lora_dropout: 0}"), "run")  # fmt: skip
 
 
 def test_a_config_is_frozen():

@@ -57,7 +57,16 @@ from ah_ray.schemas import stable_id
 from ah_ray.tasks import load_task
 from ah_ray.training.arguments import require_known
 from ah_ray.training.checkpoints import complete_checkpoints, publish
-from ah_ray.training.rows import balanced, evened, training_rows, usable_clips
+from ah_ray.training.outlook import FEW_STEPS, parameters_text
+from ah_ray.training.rows import (
+    RUN,
+    balanced,
+    evened,
+    in_run,
+    optimizer_steps,
+    training_rows,
+    usable_clips,
+)
 from ah_ray.training.swift import SwiftJob, shell_text
 from ah_ray.training.versions import git_commit, package_versions
 
@@ -160,7 +169,10 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
     # They may not be cut yet; which there are does not change the command.
     seen: list[Row] | None = None if validation_run(run, config) is None else []
     for name in missing:
-        job = plan_member(run, config, name, clips, seen).job
+        plan = plan_member(run, config, name, clips, seen)
+        job = plan.job
+        print_outlook(plan, config)
+        console.print(f"  parameters that are trained: {parameters_text(job)}", markup=False)
         done = complete_checkpoints(job.checkpoints)
         model = storage.local_path(job.model.path)
         if model is None or is_hub_id(job.model.path):
@@ -310,15 +322,15 @@ def plan_member(
     prompt = task.prompt(settings.prompt, f"members.{name}.prompt")
     taught = evened(balanced(clips, recipe), config.train.processes)
     how = (task, prompt, recipe, config.media)
-    rows = training_rows(taught, *how)
+    rows = training_rows(in_run(taught, run.uri), *how)
     # A reward has no loss on given replies: such members are chosen by what they answer.
     with_loss = seen is not None and recipe.algorithm == "sft"
     asked = evened(seen or [], config.train.processes)
-    validation_rows = training_rows(asked, *how) if with_loss else None
+    validation_rows = training_rows(in_run(asked, run.uri), *how) if with_loss else None
     base = model_fingerprint(config.model.path)
     training = stable_id(
         rows.decode(),
-        config.model.model_dump_json(),
+        config.model.model_dump_json().replace(f"{run.uri}/", f"{RUN}/"),
         config.media.model_dump_json(),
         recipe.model_dump_json(),
         json.dumps([with_loss, config.train.nodes, config.train.processes_per_node]),
@@ -355,13 +367,33 @@ def plan_member(
         rows=storage.join(store, "rows.jsonl"),
         store=store,
         validation=storage.join(store, "validation.jsonl") if with_loss else None,
-        task=task if recipe.algorithm == "grpo" else None,
+        run=run.uri,
+        card=card,
     )
     has = has_seen.seen_rows(_training_rows(run, config), has_seen.TRAINING)
     if (validation := validation_run(run, config)) is not None:
         validation_clips = validation.clips(TRAINING).to_pylist()
         has += has_seen.seen_rows(validation_clips, has_seen.VALIDATION)
     return Plan(job, card, rows, validation_rows, pa.Table.from_pylist(has, schema=schemas.SEEN))
+
+
+def print_outlook(plan: Plan, config: RunConfig) -> None:
+    """Print how many optimizer steps a training will make, and whether they are few."""
+    recipe, rows = plan.job.recipe, plan.rows.count(b"\n")
+    steps = optimizer_steps(rows, recipe, config.train.processes)
+    what = "replies" if recipe.algorithm == "grpo" else "clips"
+    most = "at most " if recipe.packing else ""
+    console.print(
+        f"  {plan.job.name}: {rows} rows, {recipe.global_batch_size} {what} per optimizer step "
+        f"({recipe.accumulation(config.train.processes)} passes of {config.train.processes} x "
+        f"{recipe.batch_size}), {recipe.epochs:g} epochs: {most}{steps} optimizer steps",
+        markup=False,
+    )
+    if steps < FEW_STEPS:
+        console.print(
+            f"  [yellow]warning[/] {plan.job.name} makes fewer than {FEW_STEPS} optimizer steps: "
+            "it may learn nothing; more clips, more epochs or a smaller global_batch_size make more"
+        )
 
 
 def _by_label(clips: Sequence[Row]) -> dict[str, int]:
@@ -375,6 +407,7 @@ def _train_member(
     from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
 
     job = plan.job
+    print_outlook(plan, config)
     storage.write_bytes(job.rows, plan.rows)
     if job.validation and plan.validation_rows is not None:
         storage.write_bytes(job.validation, plan.validation_rows)

@@ -73,6 +73,7 @@ def make_base(run: RunDirectory, config: RunConfig) -> None:
         rows=storage.join(inputs, "rows.jsonl"),
         store=storage.join(inputs, "training"),
     )
-    fit(job, config.train)
+    # By one process: a tiny model gains nothing by more, and its steps stay as large.
+    fit(job, config.train.model_copy(update={"nodes": 1, "processes_per_node": 1}))
     publish(complete_checkpoints(job.checkpoints)[-1], base, {}, marker=_MARKER)
     storage.remove(job.store)

@@ -22,7 +22,7 @@ MARKER = "complete.json"  # written last: what ``Checkpoint`` holds, but for the
 # What only a trainer reads. Some of it is pickle, which does not belong into a folder people share.
 _OF_THE_TRAINER = re.compile(
     r"(optimizer\.(pt|bin)|scheduler\.pt|scaler\.pt|rng_state.*\.pth|training_args\.bin|latest"
-    r"|trainer_state\.json|zero_to_fp32\.py|global_step\d+/.*)|" + re.escape(MARKER)
+    r"|trainer_state\.json|zero_to_\w+\.py|args\.json|global_step\d+/.*)|" + re.escape(MARKER)
 )
 
 
@@ -136,14 +136,27 @@ def publish(checkpoint: Checkpoint, uri: str, files: Mapping[str, bytes], marker
         return
     # Beside the checkpoint and not beside the members: there, a folder is a member.
     with storage.temporary_sibling(source) as staged:
+        staged.mkdir(parents=True)
+        mode = _mode_of_new_files(staged)
         for name in names:
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             _link(source / name, staged / name)
+            if (staged / name).stat().st_mode & 0o777 != mode:
+                (staged / name).chmod(mode)  # safetensors makes files that nobody else can read
         for name, data in files.items():
             (staged / name).unlink(missing_ok=True)  # never write through a link
             (staged / name).write_bytes(data)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(staged, target)
+
+
+def _mode_of_new_files(folder: Path) -> int:
+    """The permissions that a file gets here: to ask for the umask is to change it, for all."""
+    probe = folder / ".mode"
+    probe.touch()
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    return mode
 
 
 def _link(source: Path, target: Path) -> None:

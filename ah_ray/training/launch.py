@@ -31,6 +31,7 @@ from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
 from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
+from ah_ray.training.rows import RUN
 from ah_ray.training.swift import (
     Node,
     Paths,
@@ -167,9 +168,9 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
     try:
         model = str(local_checkpoint(job.model.path))
         paths = node_paths(job, scratch, model, newest)
-        localize_rows(job.rows, Path(paths.rows))
+        localize_rows(job.rows, Path(paths.rows), job.run)
         if job.validation and paths.validation:
-            localize_rows(job.validation, Path(paths.validation))
+            localize_rows(job.validation, Path(paths.validation), job.run)
         if newest is not None and paths.resume and paths.resume != newest.uri:
             storage.get(newest.uri, Path(paths.resume))
         Path(paths.output).mkdir(parents=True, exist_ok=True)
@@ -286,12 +287,20 @@ def progress_lines(progress: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def localize_rows(uri: str, target: Path) -> None:
-    """Copy a data set to ``target`` with every media URI replaced by a local path."""
+def localize_rows(uri: str, target: Path, run: str) -> None:
+    """Copy a data set to ``target`` with every media URI replaced by a local path.
+
+    Args:
+        uri: the data set.
+        target: the file to write.
+        run: the run directory, which ``RUN`` stands for in media URIs.
+    """
     rows = [json.loads(line) for line in storage.read_bytes(uri).splitlines()]
 
     def local(media: str) -> str:
         source, span = split_times(media)
+        if source.startswith(f"{RUN}/"):
+            source = run + source.removeprefix(RUN)
         path = str(storage.localize(source))
         return with_times(path, span) if span else path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle, islice
@@ -17,6 +18,8 @@ from ah_ray.media.segment import Span
 from ah_ray.tasks import Prompt, Task, swift_row
 
 Row = dict[str, Any]
+
+RUN = "{run}"  # stands for the run directory in a data set, so that a run can be moved
 
 
 def usable_clips(clips: Sequence[Row], files: Collection[str]) -> tuple[list[Row], list[Row]]:
@@ -63,6 +66,35 @@ def evened(clips: Sequence[Row], processes: int) -> list[Row]:
     """
     count = -(-len(clips) // processes) * processes
     return list(islice(cycle(clips), count))
+
+
+def optimizer_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
+    """How many optimizer steps a training makes, as transformers' trainer counts them.
+
+    The last step of an epoch takes what is left of it. With grpo a step takes whole groups of
+    replies, and a last one without enough of them is left out. With packing it is at most as many.
+
+    Args:
+        rows: of the data set; they divide evenly among the processes (see ``evened``).
+        recipe: of the member.
+        processes: that train together.
+    """
+    if recipe.algorithm == "grpo":
+        steps = rows * recipe.generations // recipe.global_batch_size
+    else:
+        passes = math.ceil(rows / processes / recipe.batch_size)
+        steps = math.ceil(passes / recipe.accumulation(processes))
+    return math.ceil(recipe.epochs * max(steps, 1))
+
+
+def in_run(clips: Sequence[Row], run: str) -> list[Row]:
+    """The clips (rows of ``schemas.CLIPS``) with ``RUN`` in place of the run directory's URI."""
+
+    def stated(uri: str | None) -> str | None:
+        return f"{RUN}{uri[len(run) :]}" if uri and uri.startswith(f"{run}/") else uri
+
+    keys = ("media_uri", "audio_uri", "source_uri")
+    return [clip | {key: stated(clip[key]) for key in keys} for clip in clips]
 
 
 def training_rows(

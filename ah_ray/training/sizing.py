@@ -185,12 +185,19 @@ def _activations(text: Mapping[str, Any], tokens: int) -> float:
     return float(inputs + layer + logits)
 
 
-def lora_parameters(thinker: Mapping[str, Any], rank: int) -> int:
-    """The parameters of an adapter on the four projections of all attention layers."""
+def lora_parameters(
+    thinker: Mapping[str, Any], rank: int, targets: Literal["attention", "all-linear"]
+) -> int:
+    """The parameters of an adapter on the named targets (see ``adapters.LORA_TARGETS``)."""
     text = thinker["text_config"]
     hidden, head = text["hidden_size"], text["head_dim"]
     queries, keys = text["num_attention_heads"] * head, text["num_key_value_heads"] * head
     layer = 2 * rank * (hidden + queries) + 2 * rank * (hidden + keys)
+    if targets == "all-linear":
+        inner, experts = text["moe_intermediate_size"], text["num_experts"]
+        # Gate and up are one matrix of twice the height, with twice the rank.
+        layer += experts * rank * (2 * (hidden + 2 * inner) + inner + hidden)
+        layer += rank * (hidden + experts)
     return int(text["num_hidden_layers"] * layer)
 
 
@@ -215,7 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"| {name} | {count:,} |")
     tokens = 2 * 4096  # the paper's batch of 2, for clips of 5 s with a long prompt
     recipes: tuple[tuple[str, int, tuple[Stage, ...]], ...] = (
-        ("lora", lora_parameters(thinker, rank=8), (0, 3)),
+        ("lora attention", lora_parameters(thinker, 8, "attention"), (0, 3)),
+        ("lora all-linear", lora_parameters(thinker, 8, "all-linear"), (0, 3)),
         ("full", sizes.language, (0, 1, 2, 3)),
     )
     print(

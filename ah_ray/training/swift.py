@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-from safetensors import safe_open
 
 from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
 from ah_ray.errors import ConfigError
 from ah_ray.media.frames import AUDIO_HZ
-from ah_ray.tasks import Task
+from ah_ray.members import MemberCard
+from ah_ray.training.adapters import lora_targets, weights_of
 
 # These run inside MS-Swift and must not be imported here: they load it, and Qwen's utilities.
 PLUGINS = tuple(
@@ -29,8 +27,10 @@ PLUGINS = tuple(
 )
 READER = CALLBACK = REWARD = "ah_ray"
 MEDIA_VARIABLE = "AH_RAY_MEDIA"  # the MediaConfig as JSON
-TASK_VARIABLE = "AH_RAY_TASK"  # the Task as JSON
+MEMBER_VARIABLE = "AH_RAY_MEMBER"  # the MemberCard as JSON
 CALLBACK_VARIABLE = "AH_RAY_CALLBACK"  # what ``swift_callback`` needs, as JSON
+
+_RANK_PATIENCE_S = 3600  # for the others, to load a model or write a checkpoint
 
 COMMANDS = {"sft": ("swift", "sft"), "grpo": ("swift", "rlhf")}
 
@@ -44,10 +44,13 @@ class SwiftJob:
         model: the checkpoint to start from.
         recipe: how to tune it.
         media: what the model sees of a clip.
-        rows: the data set, one JSON object per line (any fsspec URI); media paths are URIs.
+        rows: the data set, one JSON object per line (any fsspec URI); media paths are URIs, in
+            which ``rows.RUN`` stands for ``run``.
         validation: the same for the clips that choose the checkpoint; None for none.
         store: the folder for checkpoints and everything else that it leaves (any fsspec URI).
-        task: says which reply is right (algorithm grpo).
+        run: the run directory.
+        card: of the member that it makes, which says what is asked and which reply is right; None
+            for a base model, which is no member.
     """
 
     name: str
@@ -57,7 +60,8 @@ class SwiftJob:
     rows: str
     store: str
     validation: str | None = None
-    task: Task | None = None
+    run: str = ""
+    card: MemberCard | None = None
 
     @property
     def checkpoints(self) -> str:
@@ -123,7 +127,7 @@ def command(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     """The whole command line of one node.
 
     Raises:
-        ConfigError: no module of the checkpoint is a LoRA target.
+        ConfigError: the recipe does not go with the node's processes or with the checkpoint.
     """
     return [*COMMANDS[job.recipe.algorithm], *arguments(job, node, paths)]
 
@@ -170,7 +174,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "weight_decay": recipe.weight_decay,
         "num_train_epochs": recipe.epochs,
         "per_device_train_batch_size": recipe.batch_size,
-        "gradient_accumulation_steps": recipe.accumulation,
+        "gradient_accumulation_steps": recipe.accumulation(node.count * node.processes),
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "packing": recipe.packing,
         "max_length": recipe.max_length,
@@ -191,6 +195,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "output_dir": paths.output,
         "add_version": False,
         "eval_strategy": every if paths.validation else "no",
+        "ddp_timeout": _RANK_PATIENCE_S,
     }
     if recipe.save_every_steps:
         stated["save_steps"] = recipe.save_every_steps
@@ -220,7 +225,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
             "lora_rank": recipe.lora_rank,
             "lora_alpha": recipe.lora_alpha,
             "lora_dropout": recipe.lora_dropout,
-            "target_modules": lora_modules(paths.model, recipe.lora_targets),
+            "target_modules": _adapted(job, paths.model),
         }
     if recipe.deepspeed:
         stated["deepspeed"] = recipe.deepspeed
@@ -236,33 +241,21 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     ]
 
 
-def lora_modules(checkpoint: str, pattern: str) -> list[str]:
-    """The full names of the checkpoint's modules that ``pattern`` matches as a whole.
-
-    MS-Swift takes a pattern too, but for mixture-of-experts models PEFT reduces it to the last
-    part of the names it matches, and ``q_proj`` is found again in the audio tower.
-
-    Args:
-        checkpoint: a folder on this machine; if it is none (yet), the pattern stands for them.
-        pattern: a regular expression.
+def _adapted(job: SwiftJob, checkpoint: str) -> list[str]:
+    """The names of what gets an adapter; of a checkpoint that is not there (yet), a word for them.
 
     Raises:
-        ConfigError: nothing matches.
+        ConfigError: nothing does, or not what the adapters can be put on.
     """
     if not Path(checkpoint).is_dir():
-        return [f"<the modules that match {pattern}>"]
-    weights: set[str] = set()
-    for file in Path(checkpoint).glob("*.safetensors"):
-        with safe_open(file, "np") as tensors:
-            weights.update(tensors.keys())
-    names = sorted(name.removesuffix(".weight") for name in weights if name.endswith(".weight"))
-    matched = [name for name in names if re.fullmatch(pattern, name)]
-    if not matched:
+        return [f"<what {job.recipe.lora_targets} means there>"]
+    modules, fused = lora_targets(weights_of(checkpoint), job.recipe)
+    if fused and not job.model.thinker_only:
         raise ConfigError(
-            "recipes: lora_targets", f"{pattern} matches no module of {checkpoint}",
-            f"match names like {names[0] if names else 'those in its safetensors files'}",
+            "recipes: lora_targets", "reaches experts, by names that the talker's have too",
+            "set model.thinker_only to true",
         )  # fmt: skip
-    return matched
+    return [*modules, *fused]
 
 
 def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
@@ -273,6 +266,7 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
         CALLBACK_VARIABLE: json.dumps(
             {
                 "store": job.checkpoints,
+                "model": paths.model,
                 "rows": paths.rows,
                 "validation": paths.validation,
                 "save_total_limit": job.recipe.save_total_limit,
@@ -295,8 +289,8 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
             dict.fromkeys([str(Path(__file__).parents[2]), *filter(None, sys.path)])
         ),
     }
-    if job.task is not None:
-        stated[TASK_VARIABLE] = job.task.model_dump_json()
+    if job.card is not None:
+        stated[MEMBER_VARIABLE] = job.card.model_dump_json(exclude={"trained"})
     if node.distributed:
         stated |= {
             "NNODES": str(node.count),

@@ -1,6 +1,7 @@
 """MS-Swift loads this file (``--external_plugins``): what happens inside a training.
 
-It checks that every row is there, completes each checkpoint, and reports the speed.
+It checks that every row is there and in the tokens that scoring will ask in, completes each
+checkpoint, and reports the speed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch.distributed
 from swift.callbacks import TrainerCallback, callbacks_map
 
 from ah_ray import storage
+from ah_ray.engines.transformers_engine import load_processor
+from ah_ray.members import Member, MemberCard
 from ah_ray.training.checkpoints import (
     Checkpoint,
     complete_checkpoints,
@@ -24,7 +27,8 @@ from ah_ray.training.checkpoints import (
     superseded,
     upload,
 )
-from ah_ray.training.swift import CALLBACK, CALLBACK_VARIABLE
+from ah_ray.training.same_tokens import require_same_tokens
+from ah_ray.training.swift import CALLBACK, CALLBACK_VARIABLE, MEMBER_VARIABLE
 
 
 class Callback(TrainerCallback):  # type: ignore[misc]
@@ -42,7 +46,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         handler.callbacks = [self, *(other for other in handler.callbacks if other is not self)]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Fail unless the data sets have all rows of their files."""
+        """Fail unless the data sets have all rows of their files, in the tokens of scoring."""
         for name, dataset in (
             ("rows", self.trainer.train_dataset),
             ("validation", self.trainer.eval_dataset),
@@ -52,6 +56,12 @@ class Callback(TrainerCallback):  # type: ignore[misc]
                 rows = len(getattr(dataset, "dataset", dataset))
                 if rows != written:
                     raise RuntimeError(f"{path} has {written} rows, MS-Swift took {rows}")
+        if (card := os.environ.get(MEMBER_VARIABLE)) and args.process_index == 0:
+            with Path(self._settings["rows"]).open("rb") as file:
+                row = json.loads(file.readline())
+            member = Member(self._settings["model"], MemberCard.model_validate_json(card))
+            theirs = self.trainer.template.encode(row)["input_ids"]
+            require_same_tokens(theirs, row, load_processor(member.uri), member)
         self._spoke = (time.monotonic(), state.num_input_tokens_seen)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

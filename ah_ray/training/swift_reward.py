@@ -7,9 +7,9 @@ from typing import Any
 
 from swift.rewards import ORM, orms
 
-from ah_ray.tasks import Task
+from ah_ray.members import MemberCard
 from ah_ray.training.reward import answer_reward
-from ah_ray.training.swift import REWARD, TASK_VARIABLE
+from ah_ray.training.swift import MEMBER_VARIABLE, REWARD
 
 
 class AnswerReward(ORM):  # type: ignore[misc]
@@ -17,7 +17,7 @@ class AnswerReward(ORM):  # type: ignore[misc]
 
     def __call__(self, completions: list[str], solution: list[int], **_: Any) -> list[float]:
         """One reward per reply."""
-        task = Task.model_validate_json(os.environ[TASK_VARIABLE])
+        task = MemberCard.model_validate_json(os.environ[MEMBER_VARIABLE]).task
         return [
             answer_reward(task, reply, expected)
             for reply, expected in zip(completions, solution, strict=True)

@@ -67,6 +67,7 @@ def test_a_dry_run_prints_every_node_and_starts_nothing(copy_of_demo: Path) -> N
     done = ah_ray(
         "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo),
         "--dry-run", "--set", "train.nodes=2", "--set", "model.attention=flash_attention_2",
+        "--set", "recipes.lora.batch_size=2", "--set", "recipes.full.batch_size=4",
     )  # fmt: skip
     assert sorted(copy_of_demo.rglob("*")) == before
     first, second = done.stdout.split("# v1, node ")[1:]

@@ -51,17 +51,19 @@ def test_the_language_model_has_the_published_size():
     assert parameters(PUBLISHED).language - 2 * 2048 * (152_064 - 151_936) == 30_532_122_624
 
 
-def test_an_adapter_has_the_parameters_that_peft_makes():
+@pytest.mark.parametrize("targets", ["attention", "all-linear"])
+def test_an_adapter_has_the_parameters_that_peft_makes(targets):
     from peft import LoraConfig, get_peft_model
 
     with torch.device("meta"):
         thinker = Qwen3OmniMoeThinkerForConditionalGeneration(Qwen3OmniMoeThinkerConfig(**SMALL))
         # Full names, as we give them: of a pattern PEFT keeps the ends, which the towers have too.
         pattern = r"model\.layers\.\d+\.self_attn\.[qkvo]_proj"
-        targets = [name for name, _ in thinker.named_modules() if re.fullmatch(pattern, name)]
-        adapted = get_peft_model(thinker, LoraConfig(r=3, target_modules=targets))
+        names = [name for name, _ in thinker.named_modules() if re.fullmatch(pattern, name)]
+        fused = ["gate_proj", "up_proj", "down_proj", "gate"] if targets == "all-linear" else []
+        adapted = get_peft_model(thinker, LoraConfig(r=3, target_modules=[*names, *fused]))
     trained = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
-    assert lora_parameters(SMALL, rank=3) == trained
+    assert lora_parameters(SMALL, 3, targets) == trained
 
 
 def test_each_stage_and_each_gpu_saves_memory():

@@ -9,22 +9,22 @@ import pytest
 from safetensors.numpy import save_file
 
 from ah_ray.attention import attention_kernel
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
+from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
+from ah_ray.members import MemberCard
 from ah_ray.tasks import load_task
 from ah_ray.training.swift import (
     CALLBACK_VARIABLE,
     MEDIA_VARIABLE,
+    MEMBER_VARIABLE,
     PLUGINS,
     READER,
-    TASK_VARIABLE,
     Node,
     Paths,
     SwiftJob,
     arguments,
     command,
     environment,
-    lora_modules,
     shell_text,
 )
 
@@ -35,13 +35,13 @@ OTHERS = [
     "talker.model.layers.0.self_attn.q_proj",
     "xthinker.model.layers.0.self_attn.q_proj",
 ]
-TARGETS = RecipeConfig(tuner="lora", learning_rate=1).lora_targets
 PATHS = Paths("/model", "/rows.jsonl", None, "/output", "/tensorboard", None)
 ONE, MANY = Node(), Node(rank=1, count=2, processes=8, address="10.0.0.1", port=1234, use_gpu=True)
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
+    """Two shards of safetensors, of a model with a talker."""
     folder = tmp_path / "base"
     folder.mkdir()
     names = [*LAYERS, *OTHERS]
@@ -53,7 +53,7 @@ def checkpoint(tmp_path):
 
 
 def job(**recipe) -> SwiftJob:
-    values = {"tuner": "full", "learning_rate": 1e-6} | recipe
+    values = {"tuner": "full", "learning_rate": 1e-6, "batch_size": 1} | recipe
     media = MediaConfig(min_pixels=131_072, max_pixels=262_145)
     model = ModelConfig(path="base")
     return SwiftJob("v1", model, RecipeConfig(**values), media, "rows", "/store")
@@ -76,13 +76,14 @@ def options(job, node=ONE, **paths) -> dict[str, list[str]]:
 
 
 def test_a_full_training_states_its_recipe():
-    stated = options(job(epochs=2, batch_size=3, accumulation=7, max_length=99, seed=5))
+    stated = options(job(epochs=2, batch_size=3, global_batch_size=21, max_length=99, seed=5))
     for name, value in {
         **{"model": "/model", "dataset": "/rows.jsonl", "output_dir": "/output"},
         **{"tuner_type": "full", "num_train_epochs": "2.0", "per_device_train_batch_size": "3"},
         **{"gradient_accumulation_steps": "7", "max_length": "99", "seed": "5", "data_seed": "5"},
         **{"torch_dtype": "bfloat16", "attn_impl": "sdpa", "strict": "true"},
         **{"freeze_vit": "true", "freeze_aligner": "true", "split_dataset_ratio": "0"},
+        **{"ddp_timeout": "3600"},
         **{"freeze_llm": "false", "packing": "false", "lr_scheduler_type": "cosine"},
     }.items():
         assert stated[name] == [value], name
@@ -123,25 +124,29 @@ def test_devices():
 
 
 def test_extra_arguments_win():
-    stated = options(job(extra_args={"strict": False, "neftune_noise_alpha": 5, "seed": 1}))
+    extra = {"strict": False, "neftune_noise_alpha": 5, "seed": 1, "ddp_timeout": 60}
+    stated = options(job(extra_args=extra))
     assert stated["strict"] == ["false"]
+    assert stated["ddp_timeout"] == ["60"]
     assert stated["neftune_noise_alpha"] == ["5"]
     assert stated["seed"] == ["1"]
 
 
-def test_only_whole_names_match(checkpoint):
-    assert lora_modules(str(checkpoint), TARGETS) == sorted(LAYERS)
-    assert lora_modules(str(checkpoint), r".*\.gate") == ["thinker.model.layers.0.mlp.gate"]
+def test_forward_passes_make_up_the_same_step_on_any_number_of_processes():
+    for processes, passes in ((1, "32"), (2, "16"), (16, "2"), (32, "1")):
+        stated = options(job(batch_size=2, global_batch_size=64), Node(processes=processes))
+        assert stated["gradient_accumulation_steps"] == [passes]
+    with pytest.raises(ConfigError, match="no multiple of 6"):
+        options(job(batch_size=2, global_batch_size=64), Node(processes=3))
 
 
-def test_a_pattern_that_matches_nothing_shows_a_name(checkpoint, tmp_path):
-    with pytest.raises(ConfigError) as caught:
-        lora_modules(str(checkpoint), "all-linear")
-    assert "lora_targets" in caught.value.where
-    assert "self_attn.q_proj" in caught.value.fix
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError):
-        lora_modules(str(tmp_path / "empty"), TARGETS)
+def test_experts_are_named_as_before_they_were_fused(checkpoint):
+    adapter = job(tuner="lora", lora_targets="all-linear", lora_dropout=0)
+    stated = options(adapter, model=str(checkpoint))
+    assert stated["target_modules"] == [*sorted(LAYERS), "gate"]
+    talks = replace(adapter, model=ModelConfig(path="base", thinker_only=False))
+    with pytest.raises(ConfigError, match="talker"):
+        options(talks, model=str(checkpoint))
 
 
 # Environment
@@ -209,17 +214,23 @@ def test_a_training_goes_on_with_the_state_of_its_optimizer():
     told = environment(job(save_total_limit=3), ONE, replace(PATHS, resume="/x"))
     assert json.loads(told[CALLBACK_VARIABLE]) == {
         **{"store": "/store/checkpoints", "rows": "/rows.jsonl", "validation": None},
-        **{"save_total_limit": 3, "resume": "/x"},
+        **{"model": "/model", "save_total_limit": 3, "resume": "/x"},
     }
 
 
 def test_reinforcement_learning_is_another_command():
-    rewarded = replace(job(algorithm="grpo", generations=4), task=load_task("cue_conflict"))
+    card = MemberCard(
+        name="v1", weights="full", task=load_task("cue_conflict").asking("short"), prompt="short",
+        model=ModelConfig(path="base"), media=MediaConfig(), segmentation=SegmentationConfig(),
+        trained={"clips": 3},
+    )  # fmt: skip
+    rewarded = replace(job(algorithm="grpo", generations=4), card=card)
     stated = options(rewarded)
     assert command(rewarded, ONE, PATHS)[:2] == ["swift", "rlhf"]
     assert stated["rlhf_type"] == ["grpo"]
     assert stated["num_generations"] == ["4"]
-    assert json.loads(environment(rewarded, ONE, PATHS)[TASK_VARIABLE])["positive"] == "Yes"
+    told = MemberCard.model_validate_json(environment(rewarded, ONE, PATHS)[MEMBER_VARIABLE])
+    assert told == card.model_copy(update={"trained": {}})
 
 
 def test_flash_attention_is_taken_where_it_runs(monkeypatch):
@@ -233,5 +244,6 @@ def test_flash_attention_is_taken_where_it_runs(monkeypatch):
     assert attention_kernel("flash_attention_2", use_gpu=True) == ("flash_attention_2", None)
 
 
-def test_modules_of_a_checkpoint_that_is_elsewhere_are_named_by_their_pattern():
-    assert lora_modules("<local copy of a/b>", TARGETS) == [f"<the modules that match {TARGETS}>"]
+def test_targets_in_a_checkpoint_that_is_elsewhere_are_called_by_their_name():
+    stated = options(job(tuner="lora"), model="<local copy of a/b>")
+    assert stated["target_modules"] == ["<what attention means there>"]

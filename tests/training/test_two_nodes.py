@@ -63,7 +63,7 @@ def job(data: Path, store: str, **recipe) -> SwiftJob:
     values = {
         "tuner": "full",
         "learning_rate": 1e-3,
-        "accumulation": 1,
+        "global_batch_size": 4,
         "epochs": 12,
         "train_vision": True,
         "train_aligner": True,

@@ -1,0 +1,137 @@
+"""Which matrices of a checkpoint an adapter is put on, by the names that the checkpoint has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ah_ray import storage
+from ah_ray.checkpoints import is_hub_id
+from ah_ray.config import RecipeConfig
+from ah_ray.errors import ConfigError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_LAYER = r"thinker\.model\.layers\.\d+"
+_ATTENTION = r"self_attn\.[qkvo]_proj"
+_EXPERTS = r"mlp\.experts\.\d+\.(gate|up|down)_proj"
+#: The named ``lora_targets``. ``all-linear`` is what MS-Swift's word for it reached with
+#: transformers 4, where the experts and their router were linear layers: all of the language model
+#: but its two ends, and nothing of towers and projections.
+LORA_TARGETS = {
+    "attention": rf"{_LAYER}\.{_ATTENTION}",
+    "experts": rf"{_LAYER}\.{_EXPERTS}",
+    "all-linear": rf"{_LAYER}\.({_ATTENTION}|{_EXPERTS}|mlp\.gate)",
+}
+
+# What transformers 5 holds in one tensor per layer, or in no linear layer.
+_FUSED = re.compile(r".+\.mlp\.(experts\.\d+\.(?P<expert>(gate|up|down)_proj)|(?P<router>gate))")
+
+
+class Targets(NamedTuple):
+    """What gets an adapter.
+
+    Attributes:
+        modules: full names of linear layers.
+        fused: last parts of the names of experts and routers, in all layers. PEFT knows them by
+            these, from before they were fused, and puts its ``target_parameters`` in their place;
+            ``gate_proj`` and ``up_proj``, which are one tensor now, get twice the rank there.
+    """
+
+    modules: list[str]
+    fused: list[str]
+
+
+def weights_of(checkpoint: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of a checkpoint's weights by name, from the heads of its safetensors files.
+
+    Nothing else of them is read, wherever they are.
+
+    Args:
+        checkpoint: a folder (any fsspec URI) or a hub id.
+    """
+    folder = f"hf://{checkpoint}" if is_hub_id(checkpoint) else checkpoint
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in storage.list_files(folder):
+        if file.endswith(".safetensors"):
+            (size,) = storage.read_ranges(file, [(0, 8)])
+            (head,) = storage.read_ranges(file, [(8, 8 + int.from_bytes(size, "little"))])
+            tensors = json.loads(head)
+            tensors.pop("__metadata__", None)
+            shapes |= {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
+    return shapes
+
+
+def lora_targets(weights: Shapes, recipe: RecipeConfig) -> Targets:
+    """What of a checkpoint the ``lora_targets`` of a recipe mean.
+
+    MS-Swift takes a pattern too, but for mixture-of-experts models PEFT reduces it to the last
+    part of the names it matches, and ``q_proj`` is found again in the audio tower.
+
+    Args:
+        weights: see ``weights_of``.
+        recipe: its targets are a name or a regular expression, which must match whole names.
+
+    Raises:
+        ConfigError: nothing matches, or only a part of what is fused does, or it is to have
+            dropout.
+    """
+    where, pattern = "recipes: lora_targets", LORA_TARGETS.get(recipe.lora_targets)
+    pattern = pattern or recipe.lora_targets
+    # The talker has experts too, which are never trained.
+    names = sorted(
+        name.removesuffix(".weight")
+        for name in weights
+        if name.endswith(".weight") and not name.startswith("talker.")
+    )
+    matched = [name for name in names if re.fullmatch(pattern, name)]
+    if not matched:
+        raise ConfigError(
+            where, f"{pattern} matches no weight of the checkpoint",
+            f"match names like {names[0] if names else 'those in its safetensors files'}",
+        )  # fmt: skip
+    fused = {_fused(name) for name in matched} - {None}
+    if fused & {"gate_proj", "up_proj"}:
+        fused |= {"gate_proj", "up_proj"}
+    if missed := [n for n in names if _fused(n) in fused and not re.fullmatch(pattern, n)]:
+        raise ConfigError(
+            where, f"{pattern} does not match {missed[0]}, which has its adapter together with "
+            "others that it matches", f"match all of {', '.join(sorted(filter(None, fused)))}",
+        )  # fmt: skip
+    if fused and recipe.lora_dropout:
+        raise ConfigError(
+            where, f"{pattern} reaches experts, whose adapters cannot have dropout",
+            "set lora_dropout to 0",
+        )  # fmt: skip
+    modules = [name for name in matched if _fused(name) is None]
+    return Targets(modules, sorted(filter(None, fused)))
+
+
+def _fused(name: str) -> str | None:
+    """The last part of a name if it stands for a piece of a fused tensor, or for a router."""
+    match = _FUSED.fullmatch(name)
+    return match and (match["expert"] or match["router"])
+
+
+def adapter_parameters(weights: Shapes, recipe: RecipeConfig) -> int:
+    """How many parameters the adapter of a recipe has; see ``Targets`` for the rank of experts.
+
+    Raises:
+        ConfigError: see ``lora_targets``.
+    """
+    targets = lora_targets(weights, recipe)
+    modules, count = set(targets.modules), 0
+    for name, shape in weights.items():
+        module = name.removesuffix(".weight")
+        part = _fused(module)
+        if name.startswith("talker.") or len(shape) != 2:
+            continue
+        outputs, inputs = shape
+        if part in ("gate_proj", "up_proj") and part in targets.fused:
+            # Half of a matrix that both share, of twice the height and twice the rank.
+            count += recipe.lora_rank * (inputs + 2 * outputs)
+        elif part in targets.fused or module in modules:
+            count += recipe.lora_rank * (inputs + outputs)
+    return count

@@ -1,0 +1,53 @@
+"""Training asks in the tokens in which scoring will ask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby, zip_longest
+from typing import Any
+
+from ah_ray.engines.wording import wording
+from ah_ray.members import Member
+
+
+def require_same_tokens(
+    trained: Sequence[int], row: Mapping[str, Any], processor: Any, member: Member
+) -> None:
+    """Fail unless a row of a data set is, in tokens, the member's conversation and the reply.
+
+    Args:
+        trained: the row's tokens as MS-Swift makes them; it puts a newline after the last turn.
+        row: in MS-Swift's format; without a reply (algorithm grpo) the conversation is compared.
+        processor: that scoring will load.
+        member: says what scoring will ask.
+
+    Raises:
+        ValueError: with the first token that differs.
+    """
+    words = wording(processor, member)
+    tokenizer = processor.tokenizer
+    expected = list(words.ids)
+    if (last := row["messages"][-1])["role"] == "assistant":
+        reply = last["content"] + tokenizer.eos_token
+        expected += tokenizer(reply, add_special_tokens=False).input_ids
+    media = {
+        tokenizer.convert_tokens_to_ids(getattr(processor, f"{kind}_token")) for kind in words.kinds
+    }
+    given = _one_per_medium(trained, media)
+    same = len(expected)
+    if given[:same] == expected and len(given) <= same + 1:
+        return
+    position, pair = next(
+        (n, pair) for n, pair in enumerate(zip_longest(given, expected)) if pair[0] != pair[1]
+    )
+    theirs, ours = ("nothing" if t is None else f"{tokenizer.decode([t])!r} ({t})" for t in pair)
+    raise ValueError(
+        f"training and scoring would ask in different words: token {position} of row 0 is {theirs} "
+        f"in MS-Swift and {ours} in scoring, after {tokenizer.decode(expected[:position][-20:])!r}"
+    )
+
+
+def _one_per_medium(tokens: Sequence[int], media: Collection[int]) -> list[int]:
+    """The tokens with one placeholder for each medium, of which a model reads hundreds."""
+    runs = ((token, list(run)) for token, run in groupby(tokens))
+    return [t for token, run in runs for t in (run[:1] if token in media else run)]
