@@ -24,7 +24,20 @@ from tests.media.coded_video import (
     write_video,
 )
 
-LIVE = ["-c:v", "libvpx", "-deadline", "realtime", "-b:v", "1M", "-c:a", "libopus", "-f", "webm"]
+LIVE = [
+    "-c:v",
+    "libvpx",
+    "-deadline",
+    "realtime",
+    "-cpu-used",
+    "8",
+    "-b:v",
+    "1M",
+    "-c:a",
+    "libopus",
+    "-f",
+    "webm",
+]
 
 
 def decoded(path, spans) -> list[DecodedClip]:

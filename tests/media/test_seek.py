@@ -81,7 +81,16 @@ def test_reading_stops_when_the_last_clip_is_complete(long, monkeypatch):
 def test_pictures_that_nobody_needs_are_left_out_without_a_trace(long, tmp_path, kind):
     codec = {
         "mpg": ["-c:v", "mpeg2video", "-bf", "2", "-r", "25", "-q:v", "3"],
-        "vp8.webm": ["-c:v", "libvpx", "-deadline", "realtime", "-auto-alt-ref", "1"],
+        "vp8.webm": [
+            "-c:v",
+            "libvpx",
+            "-deadline",
+            "realtime",
+            "-cpu-used",
+            "8",
+            "-auto-alt-ref",
+            "1",
+        ],
         "hevc.mp4": ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"],
         "mpeg4.mp4": ["-c:v", "mpeg4", "-bf", "2", "-q:v", "3"],
     }.get(kind, ["-c:v", "libx264", "-bf", "3", "-b-pyramid", "normal"])
