@@ -29,7 +29,8 @@ def connect() -> None:
         # and so does what Ray's C++ part says about each actor pool.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        # Videos of patients: Ray tells its makers nothing of this run unless that is asked for.
+        # Videos of patients: Ray reports nothing to its makers. (Ray 2.60 does not anyway where it
+        # is started by `ray.init`; a cluster says so itself, before `ray start`.)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Without an address Ray would join whatever cluster was last started on this machine.
         address = os.environ.get("RAY_ADDRESS", "local")

@@ -95,11 +95,10 @@ def require(wish: Wish) -> None:
     Raises:
         ConfigError: the cluster can never grant it.
     """
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    refusal = verdict(wish, [node["Resources"] for node in alive])
+    refusal = verdict(wish, alive_nodes())
     if refusal is None:
         return
-    if not any(_NODE_GROUP in node["Labels"] for node in alive):
+    if not any(_NODE_GROUP in node["Labels"] for node in ray.nodes()):
         raise refusal
     console.print(f"  waits until nodes are started: {refusal.problem}", markup=False)
 
@@ -149,6 +148,16 @@ def _most(part: Part, beside: Part | None, nodes: Sequence[Amounts]) -> int | No
         ),
         default=None,
     )
+
+
+def nodes_for(amounts: Amounts, nodes: Sequence[Amounts]) -> int:
+    """How many of the nodes are large enough for these amounts."""
+    return sum(_holds(node, amounts) for node in nodes)
+
+
+def alive_nodes() -> list[Amounts]:
+    """The resources of each node of the cluster, taken or free."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _held(part: Part, node: Amounts) -> int:
@@ -228,11 +237,8 @@ def waiting_text(part: Part, free: Amounts, there: Amounts) -> str | None:
     short = [name for name, amount in part.amounts.items() if free.get(name, 0) < amount]
     if not short:
         return None
-    taken = " and ".join(
-        f"{there.get(name, 0) - free.get(name, 0):g} of {there.get(name, 0):g} {name}"
-        for name in short
-    )
-    return f"waits for {text(part.amounts)} for {part.what}: {taken} are taken"
+    rest = " and ".join(f"{free.get(name, 0):g} of {there.get(name, 0):g} {name}" for name in short)
+    return f"waits for {text(part.amounts)} for {part.what}; in the cluster {rest} are free"
 
 
 def text(amounts: Amounts) -> str:

@@ -98,9 +98,10 @@ def test_what_others_hold_is_waited_for_by_name() -> None:
     engine = score_wish(score_settings(gpus_per_actor=1)).part
     there = {"CPU": 4.0, "GPU": 1.0}
     assert waiting_text(engine, {"CPU": 1.0}, there) == (
-        "waits for 1 CPU and 1 GPU for an engine: 1 of 1 GPU are taken"
+        "waits for 1 CPU and 1 GPU for an engine; in the cluster 0 of 1 GPU are free"
     )
     assert waiting_text(engine, {"CPU": 0.5}, there) == (
-        "waits for 1 CPU and 1 GPU for an engine: 3.5 of 4 CPU and 1 of 1 GPU are taken"
+        "waits for 1 CPU and 1 GPU for an engine; in the cluster 0.5 of 4 CPU and 0 of 1 GPU are "
+        "free"
     )
     assert waiting_text(engine, there, there) is None

@@ -92,8 +92,8 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
         limit: take only the first so many videos, for a trial.
 
     Raises:
-        ConfigError: the run was made with other settings, or there is nothing to balance
-            negatives by.
+        ConfigError: the run was made with other settings, there is nothing to balance negatives
+            by, or the cluster can never grant the resources.
         StorageError: the manifest cannot be written; the next run goes on where this one stopped.
     """
     settings = manifest.settings.model_dump(include={"clips", "no_audio"})
@@ -109,15 +109,16 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
     done = pa.array(prepared_videos(run, manifest.segmentation), pa.string())
     todo = videos.filter(pc.invert(pc.is_in(videos["video_id"], done)))
     before = len(videos) - len(todo)
+    wish = prepare_wish(manifest.settings)
+    if len(todo):  # Ray's first words come before there is a bar
+        connect()
+        require(wish)
     name, told = f"prepare {manifest.segmentation}", run.path("findings")
     with StageProgress(name, len(todo), "videos", before, told) as progress:
         if stale:
             console.print(f"  {stale} videos have changed since: what was made of them is dropped")
         if not len(todo):
             return
-        connect()
-        wish = prepare_wish(manifest.settings)
-        require(wish)
         attempts = Attempts()
         parts = (
             ray.data.from_arrow(todo)

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +27,7 @@ from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.config import TrainConfig
 from ah_ray.media.fragment import split_times, with_times
+from ah_ray.preflight import alive_nodes, nodes_for, text, train_wish
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
@@ -60,18 +61,27 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
     if storage.exists(job.finished):
         return
     delete_incomplete(job.checkpoints)
-    resources: dict[str, float] = {"CPU": settings.cpus_per_node}
-    if settings.use_gpu:
-        resources["GPU"] = settings.processes_per_node
-    filesystem, path = storage.filesystem_of(job.store)
     storage.remove(storage.join(job.store, "ray"))
-    trainer = DataParallelTrainer(
-        _train_on_node,
+    trainer = make_trainer(_train_on_node, job, settings)
+    try:
+        with watched(job, settings.nodes, train_wish(settings).part.amounts):
+            trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise SwiftError(failure_message(job, settings, error)) from None
+
+
+def make_trainer(
+    work: Callable[[Mapping[str, Any]], None], job: SwiftJob, settings: TrainConfig
+) -> DataParallelTrainer:
+    """What starts ``work`` on each node of a training, with its ``job`` and ``settings``."""
+    filesystem, path = storage.filesystem_of(job.store)
+    return DataParallelTrainer(
+        work,
         train_loop_config={"job": job, "settings": settings},
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.nodes,
             use_gpu=settings.use_gpu,
-            resources_per_worker=resources,
+            resources_per_worker=dict(train_wish(settings).part.amounts),
             placement_strategy="STRICT_SPREAD" if settings.nodes > 1 else "PACK",
         ),
         # Ray's own state goes where the run goes, through the same filesystem as all else.
@@ -82,11 +92,6 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
         ),
     )
-    try:
-        with watched(job, settings.nodes, resources):
-            trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise SwiftError(failure_message(job, settings, error)) from None
 
 
 def failure_message(
@@ -256,11 +261,10 @@ def watched(job: SwiftJob, nodes: int, resources: Mapping[str, float]) -> Iterat
         while not ended.wait(_PROGRESS_EVERY_S) and ray.is_initialized():
             lines = recorded()
             say(lines or [])
-            there = sum(node["Alive"] for node in ray.nodes())
+            there = nodes_for(resources, alive_nodes())
             late = lines is None and time.monotonic() - started >= _PATIENCE_S
             if there < nodes or late:
-                each = " and ".join(f"{amount:g} {name}" for name, amount in resources.items())
-                say([f"waits for {nodes} nodes with {each} free; {there} are there"])
+                say([f"waits for {nodes} nodes with {text(resources)} free; {there} are there"])
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
