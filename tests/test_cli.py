@@ -14,6 +14,7 @@ import pytest
 from ah_ray import lineage, schemas, storage
 from ah_ray.cli import main
 from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
+from ah_ray.errors import ConfigError, Terminated, terminate
 from ah_ray.members import MEMBER_FILE, MemberCard, member_fingerprint, read_member, write_card
 from ah_ray.pipelines.results import evidence, opening_lines, span_text, strongest
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -307,7 +308,6 @@ def test_missing_credentials_are_asked_for(monkeypatch):
 
 def test_a_wrong_address_of_ray_is_a_setting(monkeypatch):
     from ah_ray.cluster import connect
-    from ah_ray.errors import ConfigError
 
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     with pytest.raises(ConfigError, match="ray job submit") as caught:
@@ -327,6 +327,13 @@ def test_who_is_stopped_says_that_the_run_can_go_on(ah_ray, monkeypatch, run, si
     ended, text = ah_ray("results", "--run", run.uri)
     assert ended == code
     assert "the same command goes on" in text
+
+
+def test_ray_does_not_abort_what_is_told_to_end():
+    signal.alarm(100)
+    with pytest.raises(Terminated):
+        terminate()
+    assert signal.alarm(0) == 0
 
 
 # What is printed
