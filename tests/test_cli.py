@@ -14,7 +14,9 @@ import pytest
 from ah_ray import schemas, storage
 from ah_ray.cli import main
 from ah_ray.config import MediaConfig, ModelConfig, SegmentationConfig
+from ah_ray.errors import ConfigError
 from ah_ray.members import MEMBER_FILE, MemberCard, write_card
+from ah_ray.pipelines.evaluate import counts
 from ah_ray.pipelines.results import evidence, opening_lines, span_text, strongest
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import console
@@ -224,19 +226,14 @@ def test_what_is_to_be_scored_is_said_once(refused, tmp_path):
         assert "does not say what to score" in refused("score", *run, *arguments)
 
 
-def test_evaluate_says_which_stages_have_not_seen_new_videos(refused, run):
-    code_of = {"catalog.root": "/archive"}
+def test_new_videos_are_told_with_the_stages_that_have_not_seen_them(run):
     videos = run.videos().to_pylist()
-    for row in videos:
-        row["split"] = "test"
     new = dict(videos[0], video_id="new", uri="/archive/new.mp4", content=None)
     path = run.path("videos", "part-0.parquet")
     storage.write_rows([*videos, new], schemas.VIDEOS, path)
-    options = ["--config", "jobs/demo.yaml", "--run", run.uri, "--set", "score.prior=null"]
-    options += [f"--set={key}={value}" for key, value in code_of.items()]
-    text = refused("evaluate", *options)
-    assert "1 videos have neither verdict nor finding: new" in text
-    assert "prepare, score and reduce" in text
+    with pytest.raises(ConfigError, match="1 videos have neither verdict nor finding: new") as end:
+        counts(run, ("test",))
+    assert "prepare, score and reduce" in end.value.fix
 
 
 def test_evaluate_refuses_verdicts_of_other_members(refused, run):
@@ -301,7 +298,6 @@ def test_missing_credentials_are_asked_for(monkeypatch):
 
 def test_a_wrong_address_of_ray_is_a_setting(monkeypatch):
     from ah_ray.cluster import connect
-    from ah_ray.errors import ConfigError
 
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     with pytest.raises(ConfigError, match="ray job submit") as caught:

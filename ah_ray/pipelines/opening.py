@@ -20,7 +20,7 @@ def open_run(uri: str) -> RunDirectory:
     Raises:
         ConfigError: it names nothing, cannot be reached, or would be thrown away.
     """
-    run, where = RunDirectory(place(uri, "--run")), f"--run {uri}"
+    run, where = RunDirectory.at(place(uri, "--run")), f"--run {uri}"
     path = storage.local_path(run.uri)
     if path is None:
         return run
