@@ -14,7 +14,7 @@ import pytest
 from ah_ray import schemas, storage
 from ah_ray.cli import main
 from ah_ray.config import MediaConfig, ModelConfig, SegmentationConfig
-from ah_ray.errors import ConfigError
+from ah_ray.errors import ConfigError, Terminated, terminate
 from ah_ray.members import MEMBER_FILE, MemberCard, write_card
 from ah_ray.pipelines.evaluate import counts
 from ah_ray.pipelines.results import evidence, opening_lines, span_text, strongest
@@ -317,6 +317,13 @@ def test_who_is_stopped_says_that_the_run_can_go_on(ah_ray, monkeypatch, run, si
     ended, text = ah_ray("results", "--run", run.uri)
     assert ended == code
     assert "the same command goes on" in text
+
+
+def test_ray_does_not_abort_what_is_told_to_end():
+    signal.alarm(100)
+    with pytest.raises(Terminated):
+        terminate()
+    assert signal.alarm(0) == 0
 
 
 # What is printed
