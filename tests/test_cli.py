@@ -86,7 +86,11 @@ def run(tmp_path) -> RunDirectory:
     run.remember({"archive": "/archive"})
     for name in ("v1", "v2", "v3"):
         member(name, tmp_path / "run" / "members")
-    videos = [{"video_id": name, "uri": f"/archive/{name}.mp4"} for name in "abcde"]
+    videos = [
+        {"video_id": name, "uri": f"/archive/{name}.mp4", "split": split}
+        for split, names in (("test", "abcde"), ("train", "t"))
+        for name in names
+    ]
     clips = [
         {"clip_id": f"{name}{index}", "video_id": name, "source_uri": f"/archive/{name}.mp4",
          "start_s": 2.5 * index, "end_s": 2.5 * index + 2.5, "bucket": "x"}
@@ -438,7 +442,7 @@ def test_a_dry_run_of_all_stages_tells_what_is_missing(ah_ray, run, tmp_path):
     options.append("--set=members.v2.prompt=short")
     code, text = ah_ray("run", *options)
     assert code == 0, text
-    assert "5 videos are known" in text
+    assert "6 videos are known" in text
     assert "prepare scoring: 0 of 5 videos to do" in text
     assert "train v2: is there" in text
     assert "v2: 18 of 24 clips" in text
