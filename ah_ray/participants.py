@@ -19,11 +19,17 @@ def person(participant_id: str) -> str:
     >>> {person(id) for id in ("P07", "p7", " P 007 ")}, person("7.0"), person("1.05")
     ({'p7'}, '7', '1.05')
     """
-    text = unicodedata.normalize("NFKC", participant_id).casefold()
+    text = _simpler(participant_id)
+    while (again := _simpler(text)) != text:  # what was removed may have kept an accent apart
+        text = again
+    return text
+
+
+def _simpler(text: str) -> str:
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     text = "".join(
-        c for c in unicodedata.normalize("NFKC", text)
-        if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf")
-    )  # fmt: skip
+        c for c in text if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf")
+    )
     text = _LEADING_ZEROS.sub("", text)
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else text

@@ -100,10 +100,10 @@ def _is_copy(copy: Copy) -> bool:
     )
 
 
-def _rank(copy: Copy) -> tuple[float, float]:
+def _rank(copy: Copy) -> tuple[float, float, float]:
     """The closest first."""
     sound = 1.0 if copy.sound is None else copy.sound
-    return sound, 1.0 if copy.picture is None else copy.picture
+    return sound, 1.0 if copy.picture is None else copy.picture, abs(copy.later_s)
 
 
 def _distance(first: Bits, second: Bits, later_s: float, kind: _Kind) -> float | None:

@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
     ]
 )
 _PASSING = "storage_error"  # is tried again
+_TOGETHER_S = 0.25  # a smaller shift is none
 _PART = 256  # videos that are stored together
 
 
@@ -109,8 +110,11 @@ def _message(copy: Copy, rows: Sequence[Row]) -> str:
         )
         if distance is not None
     ]
-    shift = f", {abs(copy.later_s):.1f} s {'later' if copy.later_s > 0 else 'earlier'} in the first"
-    return f"{sides[0]} and {sides[1]}: {', '.join(distances)}{shift if copy.later_s else ''}"
+    message = f"{sides[0]} and {sides[1]}: {', '.join(distances)}"
+    if abs(copy.later_s) < _TOGETHER_S:
+        return message
+    order = "later" if copy.later_s > 0 else "earlier"
+    return f"{message}, {abs(copy.later_s):.1f} s {order} in the first"
 
 
 def _look(run: RunDirectory, videos: pa.Table, limits: LimitsConfig) -> None:

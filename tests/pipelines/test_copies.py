@@ -1,6 +1,7 @@
 """Copies of videos in other bytes, found by `ah-ray catalog check` before hours of work."""
 
 import csv
+import re
 import subprocess
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def test_every_copy_is_a_warning_with_both_names_and_the_distance(archive, check
     assert all("of the picture differs" in message for message in messages)
     assert sum("of the sound differs" in message for message in messages) == 4
     (trimmed,) = [message for message in messages if "trimmed" in message]
-    assert "1.4 s later in the first" in trimmed
+    assert re.search(r"1\.[345] s later in the first", trimmed)
+    assert sum("in the first" in message for message in messages) == 1
     severities = {row["severity"] for row in run.findings().to_pylist()
                   if row["kind"] == "similar_in_two_splits"}  # fmt: skip
     assert severities == {"warning"}
