@@ -7,11 +7,12 @@ the fix, raised before anything starts.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ah_ray.errors import ConfigError
 from ah_ray.shipped import find_file
@@ -202,6 +203,15 @@ class RecipeConfig(Frozen):
     max_reply_tokens: Count = 64
     seed: Annotated[int, Field(ge=0)] = 42
     extra_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    @field_validator("lora_targets")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return value
 
     @model_validator(mode="after")
     def _experts_take_no_dropout(self) -> RecipeConfig:

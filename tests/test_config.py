@@ -129,6 +129,7 @@ def test_a_missing_key_is_named(edited, tmp_path):
         ("score=3", "score"),
         ("train.splits=train", "train.splits"),
         ("media={min_frames: 8, max_frames: 4}", "media"),
+        ("recipes.lora.lora_targets='(q'", "recipes.lora.lora_targets"),
         ("segmentation={clip_s: 1, min_tail_s: 2}", "segmentation"),
         ("media={min_pixels: 5000, max_pixels: 4000}", "media"),
     ],

@@ -67,7 +67,7 @@ def test_a_dry_run_prints_every_node_and_starts_nothing(copy_of_demo: Path) -> N
     done = ah_ray(
         "train", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo),
         "--dry-run", "--set", "train.nodes=2", "--set", "model.attention=flash_attention_2",
-        "--set", "recipes.lora.batch_size=2", "--set", "recipes.full.batch_size=4",
+        "--set", "members={v1: {recipe: lora, prompt: short, overrides: {batch_size: 2}}}",
     )  # fmt: skip
     assert sorted(copy_of_demo.rglob("*")) == before
     first, second = done.stdout.split("# v1, node ")[1:]
@@ -79,6 +79,8 @@ def test_a_dry_run_prints_every_node_and_starts_nothing(copy_of_demo: Path) -> N
         assert "--tuner_type lora" in text
         assert "--attn_impl sdpa" in text
     assert "training with sdpa instead" in done.stdout
+    assert "4 clips per optimizer step (1 passes of 2 x 2)" in " ".join(done.stdout.split())
+    assert "parameters that are trained: 10,240 (lora)" in done.stdout
     assert "v2" not in done.stdout
 
 

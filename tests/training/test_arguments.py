@@ -1,12 +1,16 @@
 """Against the arguments of the installed MS-Swift; importing it takes seconds, once."""
 
+from pathlib import Path
+
 import pytest
 
-from ah_ray.config import RecipeConfig
+from ah_ray.config import RecipeConfig, load_config
 from ah_ray.errors import ConfigError
 from ah_ray.training.arguments import require_known, swift_parser
-from ah_ray.training.swift import Node, Paths, arguments
+from ah_ray.training.swift import Node, Paths, SwiftJob, arguments
 from tests.training.test_swift import job
+
+ROOT = Path(__file__).parents[2]
 
 PATHS = Paths("<elsewhere>", "/rows", "/validation", "/output", "/tensorboard", "/checkpoint-1")
 
@@ -45,7 +49,7 @@ def test_arguments_of_the_other_algorithm_are_unknown():
 def test_ms_swift_takes_all_that_we_state(algorithm):
     full = job(
         **{"tuner": "lora", "algorithm": algorithm, "deepspeed": "zero3", "save_every_steps": 5},
-        early_stop_after=3,
+        **{"early_stop_after": 3, "batch_size": 1, "global_batch_size": 16},
     )
     stated = {
         part[2:]
@@ -55,3 +59,28 @@ def test_ms_swift_takes_all_that_we_state(algorithm):
     }
     _, known = swift_parser(algorithm)
     assert stated <= known
+
+
+@pytest.mark.parametrize("recipe_name", ["lora", "full", "grpo"])
+@pytest.mark.parametrize("name", ["paper.yaml", "demo.yaml"])
+def test_ms_swift_parses_the_commands_of_the_shipped_configs(
+    name: str, recipe_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    config = load_config(f"jobs/{name}", "/run")
+    how = config.recipes[recipe_name]
+    settings = config.train
+    node = Node(
+        count=settings.nodes, processes=settings.processes_per_node, use_gpu=settings.use_gpu
+    )
+    training = SwiftJob("m", config.model, how, config.media, "/rows", "/store")
+    parser, _ = swift_parser(how.algorithm)
+    parsed = parser.parse_args(arguments(training, node, PATHS))
+    assert parsed.ddp_timeout == 3600
+    steps = parsed.per_device_train_batch_size * parsed.gradient_accumulation_steps
+    assert steps * settings.processes == how.global_batch_size
+    assert parsed.learning_rate == how.learning_rate
+    assert parsed.freeze_vit
+    if how.tuner == "lora":
+        assert parsed.target_modules == [f"<what {how.lora_targets} means there>"]
+        assert parsed.lora_dropout == how.lora_dropout

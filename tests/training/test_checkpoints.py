@@ -1,5 +1,6 @@
 import os
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from ah_ray.training.checkpoints import (
 
 OF_THE_TRAINER = [
     *("optimizer.pt", "scheduler.pt", "rng_state.pth", "rng_state_3.pth", "training_args.bin"),
+    *("args.json", "zero_to_fp32.py", "zero_to_torch.py"),
     *("trainer_state.json", "global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt", "latest"),
 ]
 OF_THE_MODEL = ["config.json", "model-00001-of-00002.safetensors", "sub/adapter_model.safetensors"]
@@ -102,6 +104,22 @@ def test_a_local_member_takes_no_further_room(tmp_path):
     publish(checkpoint, str(tmp_path / "v1"), {}, "config.json")
     for name in OF_THE_MODEL:
         assert os.path.samefile(tmp_path / "v1" / name, f"{checkpoint.uri}/{name}")
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
+def test_others_can_read_a_local_member_as_far_as_the_umask_lets_them(tmp_path, mask):
+    checkpoint = write(str(tmp_path / "checkpoints"), 20)
+    weights = [Path(checkpoint.uri, name) for name in OF_THE_MODEL]
+    for file in weights[1:]:  # as safetensors leaves them
+        file.chmod(0o600)
+    before = os.umask(mask)
+    try:
+        publish(checkpoint, str(tmp_path / "v1"), {"member.yaml": b"x"}, "member.yaml")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "v1").rglob("*") if path.is_file()]
+    assert len(files) == len(OF_THE_MODEL) + 1
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o666 & ~mask}
 
 
 CHECKPOINTS = st.lists(

@@ -8,6 +8,8 @@ from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from ah_ray import storage
 from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, TrainConfig
+from ah_ray.media.fragment import with_times
+from ah_ray.media.segment import Span
 from ah_ray.tasks import Prompt, swift_row
 from ah_ray.training.checkpoints import Checkpoint, mark_complete
 from ah_ray.training.launch import (
@@ -43,7 +45,7 @@ def test_remote_media_become_local_and_rows_keep_their_order(tmp_path, monkeypat
         rows.append(swift_row(PROMPT, f"reply {n}", *(f"memory://{name}" for name in names)))
     rows += rows[:5]  # a clip may come twice
     storage.write_bytes("memory:///launch/rows.jsonl", as_lines(rows))
-    localize_rows("memory:///launch/rows.jsonl", tmp_path / "rows.jsonl")
+    localize_rows("memory:///launch/rows.jsonl", tmp_path / "rows.jsonl", "/run")
     local = read(tmp_path / "rows.jsonl")
     assert [row["messages"] for row in local] == [row["messages"] for row in rows]
     for row, remote in zip(local, rows, strict=True):
@@ -52,12 +54,32 @@ def test_remote_media_become_local_and_rows_keep_their_order(tmp_path, monkeypat
             assert uri == "memory://" + Path(path).read_text()
 
 
+def test_media_of_the_run_are_found_wherever_it_lies(tmp_path):
+    for number, name in enumerate(("before", "moved")):
+        run = tmp_path / name
+        (run / "media").mkdir(parents=True)
+        for file in ("a.mp4", "a.wav"):
+            (run / "media" / file).touch()
+        rows = [
+            swift_row(PROMPT, "r", "{run}/media/a.mp4", "{run}/media/a.wav"),
+            swift_row(PROMPT, "r", *[with_times("{run}/media/a.mp4", Span(1, 2))] * 2),
+        ]
+        storage.write_bytes(str(run / "rows.jsonl"), as_lines(rows))
+        target = tmp_path / f"{number}.jsonl"
+        localize_rows(str(run / "rows.jsonl"), target, str(run))
+        files, virtual = read(target)
+        assert (files["videos"], files["audios"]) == (
+            [f"{run}/media/a.mp4"], [f"{run}/media/a.wav"],
+        )  # fmt: skip
+        assert virtual["videos"] == [with_times(f"{run}/media/a.mp4", Span(1, 2))]
+
+
 def test_local_media_stay_where_they_are(tmp_path):
     for name in ("a.mp4", "a.wav"):
         (tmp_path / name).touch()
     row = swift_row(PROMPT, "r", str(tmp_path / "a.mp4"), str(tmp_path / "a.wav"))
     storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row]))
-    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl")
+    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run")
     assert read(tmp_path / "local.jsonl") == [row]
 
 
@@ -65,7 +87,7 @@ def test_a_missing_clip_stops_the_training(tmp_path):
     row = swift_row(PROMPT, "r", str(tmp_path / "none.mp4"), str(tmp_path / "none.wav"))
     storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row]))
     with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
-        localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl")
+        localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run")
 
 
 def test_a_line_separator_inside_a_text_does_not_end_its_row(tmp_path):
@@ -74,7 +96,7 @@ def test_a_line_separator_inside_a_text_does_not_end_its_row(tmp_path):
     prompt = Prompt(system="one\u2028two\u0085three", user="?")
     row = swift_row(prompt, "r", str(tmp_path / "a.mp4"), str(tmp_path / "a.wav"))
     storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row]))
-    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl")
+    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run")
     assert [json.loads(line) for line in (tmp_path / "local.jsonl").open()] == [row]
 
 

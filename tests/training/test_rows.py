@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from ah_ray.config import MediaConfig, RecipeConfig
 from ah_ray.tasks import load_task
 from ah_ray.training.reward import answer_reward
-from ah_ray.training.rows import balanced, evened, training_rows, usable_clips
+from ah_ray.training.rows import (
+    balanced,
+    evened,
+    in_run,
+    optimizer_steps,
+    training_rows,
+    usable_clips,
+)
 
 TASK = load_task("cue_conflict")
 
@@ -105,3 +112,33 @@ def test_processes_get_equally_many_rows_and_every_clip_is_among_them(count, pro
     assert count <= len(shared) < count + processes
     assert shared[:count] == clips
     assert all(extra in clips for extra in shared)
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "processes", "steps"),
+    [
+        (64, {}, 1, 1),  # batch_size 2, global_batch_size 64
+        (65, {}, 1, 2),  # the last step takes what is left
+        (3200, {}, 16, 50),
+        (3200, {"epochs": 2.5}, 16, 125),
+        (3200, {"epochs": 0.01}, 16, 1),
+        (3, {}, 1, 1),
+        (12, {"batch_size": 8, "global_batch_size": 8}, 1, 2),
+        # Eight clips make a step of 64 replies; the ninth is left out.
+        (9, {"algorithm": "grpo", "generations": 8}, 1, 1),
+        (16, {"algorithm": "grpo", "generations": 8}, 2, 2),
+    ],
+)
+def test_steps_are_counted_as_the_trainer_counts_them(rows, values, processes, steps):
+    assert optimizer_steps(rows, recipe(**values), processes) == steps
+
+
+def test_what_lies_in_the_run_is_named_by_it():
+    clips = [
+        clip(1) | {"media_uri": "s3://b/run/media/1.mp4", "audio_uri": "s3://b/run/media/1.wav"},
+        clip(2) | {"media_uri": None, "audio_uri": None, "source_uri": "s3://b/run2/v.mp4"},
+    ]
+    first, second = in_run(clips, "s3://b/run")
+    assert first["media_uri"] == "{run}/media/1.mp4"
+    assert first["audio_uri"] == "{run}/media/1.wav"
+    assert second == clips[1]

@@ -21,6 +21,7 @@ from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.launch import fit
 from ah_ray.training.process import STEP
+from ah_ray.training.rows import optimizer_steps
 from ah_ray.training.swift import SwiftJob
 from tests.s3 import new_bucket, s3_server
 
@@ -145,6 +146,9 @@ def test_two_nodes_that_break_train_as_one_process_does(
     one = complete_checkpoints(alone.checkpoints)[-1]
     (two,) = complete_checkpoints(shared.checkpoints)  # save_total_limit
     assert one.step == two.step == STEPS
+    assert (
+        optimizer_steps(ROWS, alone.recipe, 1) == optimizer_steps(ROWS, shared.recipe, 2) == STEPS
+    )
     assert one.loss == pytest.approx(two.loss, rel=1e-3)
     weights = []
     for checkpoint, uri in ((one, str(tmp_path / "one")), (two, f"{bucket}/two")):
