@@ -42,6 +42,7 @@ from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train
 from ah_ray.places import place
 from ah_ray.preflight import require, wishes
+from ah_ray.progress import console
 from ah_ray.tasks import load_task
 
 __all__ = [
@@ -130,7 +131,16 @@ def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Membe
         LeakError: naming the member and the videos.
     """
     judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
-    seen.require_unseen({member.name: read_seen(member) for member in members}, judged)
+    has_seen = {member.name: read_seen(member) for member in members}
+    seen.require_unseen(has_seen, judged)
+    for name, table in has_seen.items():
+        if table is None:
+            console.print(f"  [yellow]warning[/] member {name} does not state what it has seen")
+        elif chosen := seen.known_videos(table, judged, seen.VALIDATION):
+            console.print(
+                f"  [yellow]warning[/] member {name} was chosen by {len(chosen)} of these "
+                f"{len(judged)} videos, or by people in them: it may look better than it is"
+            )
 
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:

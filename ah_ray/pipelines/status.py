@@ -78,7 +78,7 @@ def status(run: RunDirectory) -> Iterator[Line]:
     findings = run.findings()
     of_catalog = findings.filter(pc.equal(findings["stage"], "catalog"))
     errors = pc.sum(pc.equal(of_catalog["severity"], "error")).as_py() or 0
-    yield Line("catalog", "videos", len(run.videos()), 0, 0, errors, "lost: findings with errors")
+    yield Line("catalog", "videos", len(run.videos()), 0, 0, errors)
     noted = run.settings()
     for segmentation, manifest in sorted(noted.get("manifests", {}).items(), reverse=True):
         yield _prepared(run, segmentation, manifest["splits"])
