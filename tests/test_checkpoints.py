@@ -9,8 +9,9 @@ from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint, local_config, require_checkpoint
 from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
 from ah_ray.engines import plan_passes
+from ah_ray.engines.vllm_engine import serves_adapters
 from ah_ray.errors import ConfigError
-from ah_ray.members import Member, MemberCard
+from ah_ray.members import EngineGroup, Member, MemberCard
 from tests.s3 import S3Server, new_bucket, s3_server
 
 CONFIG = b'{"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 4}'
@@ -40,12 +41,17 @@ def downloads(server: S3Server) -> set[str]:
     }
 
 
-def test_planning_passes_brings_nothing_but_the_config(server: S3Server, base: str) -> None:
+def test_planning_passes_brings_nothing_but_the_config(
+    server: S3Server, base: str, tmp_path: Path
+) -> None:
     card = MemberCard(
         name="a", weights="adapter", task="cue_conflict", prompt="short",
         model=ModelConfig(path=base), media=MediaConfig(), segmentation=SegmentationConfig(),
     )  # fmt: skip
-    members = [Member(f"/m/{n}", card.model_copy(update={"name": n})) for n in "ab"]
+    members = [Member(str(tmp_path / n), card.model_copy(update={"name": n})) for n in "ab"]
+    for member in members:
+        (tmp_path / member.name).mkdir()
+        (tmp_path / member.name / "adapter_config.json").write_text('{"r": 8}')
     server.requests.clear()
     require_checkpoint(base, "model.path")
     passes = plan_passes(members, ScoreConfig(engine="vllm"))
@@ -54,6 +60,19 @@ def test_planning_passes_brings_nothing_but_the_config(server: S3Server, base: s
     assert local_config(base).read_bytes() == CONFIG
     assert (local_checkpoint(base) / "model.safetensors").read_bytes() == b"59 GiB"
     assert downloads(server) == {"config.json", "model.safetensors"}
+
+
+def test_adapters_on_fused_experts_are_merged_for_vllm_on_any_device(
+    base: str, tmp_path: Path
+) -> None:
+    card = MemberCard(
+        name="a", weights="adapter", task="cue_conflict", prompt="short",
+        model=ModelConfig(path=base), media=MediaConfig(), segmentation=SegmentationConfig(),
+    )  # fmt: skip
+    settings = '{"r": 8, "target_parameters": ["mlp.experts.gate_up_proj"]}'
+    (tmp_path / "adapter_config.json").write_text(settings)
+    group = EngineGroup(base, (Member(str(tmp_path), card),))
+    assert not serves_adapters(group, ScoreConfig(engine="vllm", gpus_per_actor=1))
 
 
 def test_what_is_no_checkpoint_is_refused(base: str) -> None:

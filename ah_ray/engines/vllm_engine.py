@@ -22,9 +22,11 @@ from ah_ray.members import EngineGroup, Member, MemberCard
 def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
     """Whether vLLM puts adapters on the group's checkpoint itself.
 
-    Its class of the architecture says so; but on a CPU its kernels for adapters on experts do not
-    run.
+    Its class of the architecture says so; but it reads no adapter on fused experts (PEFT's
+    ``target_parameters``), and on a CPU its kernels for adapters on such models do not run.
     """
+    if any(_adapter_config(member).get("target_parameters") for member in group.members):
+        return False
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(str(local_config(group.checkpoint)))
@@ -35,6 +37,13 @@ def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
     from vllm.model_executor.models.interfaces import supports_lora
 
     return bool(supports_lora(ModelRegistry.models[config.architectures[0]].load_model_cls()))
+
+
+def _adapter_config(member: Member) -> dict[str, Any]:
+    """PEFT's settings of a member's adapter; none of a member without."""
+    if member.card.weights != "adapter":
+        return {}
+    return dict(json.loads(storage.read_bytes(storage.join(member.uri, "adapter_config.json"))))
 
 
 class VllmEngine:
@@ -82,10 +91,8 @@ class VllmEngine:
         lora_arguments: dict[str, Any] = {}
         if served:
             folders = {member.name: storage.localize(member.uri) for member in adapters}
-            ranks = [
-                json.loads((folder / "adapter_config.json").read_text())["r"]
-                for folder in folders.values()
-            ]
+            settled = [_adapter_config(member) for member in adapters]
+            ranks = [max([c["r"], *(c.get("rank_pattern") or {}).values()]) for c in settled]
             lora_arguments = {
                 "enable_lora": True,
                 "max_loras": len(adapters),
