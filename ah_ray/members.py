@@ -123,10 +123,15 @@ def write_card(card: MemberCard, folder: str = "", root: str | None = None) -> b
         root: what moves together with it: a model in there is named relative to ``folder``.
     """
     values = card.model_dump(mode="json")
-    if root is not None and card.model.path.startswith(f"{root}/"):
-        values["model"]["path"] = posixpath.relpath(card.model.path, folder)
+    values["model"]["path"] = model_place(card, folder, root)
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text.encode()
+
+
+def model_place(card: MemberCard, folder: str, root: str | None) -> str:
+    """How a member in ``folder`` names its model; see ``write_card``."""
+    path = card.model.path
+    return posixpath.relpath(path, folder) if root and path.startswith(f"{root}/") else path
 
 
 def read_member(uri: str) -> Member:

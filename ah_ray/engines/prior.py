@@ -75,17 +75,20 @@ def base_rates(
     }
 
 
-def write_prior(uri: str, card: MemberCard, chances: Mapping[str, float]) -> Member:
+def write_prior(
+    uri: str, card: MemberCard, chances: Mapping[str, float], root: str | None = None
+) -> Member:
     """Write a member without a model; what it knows of each video is its whole content.
 
     Args:
         uri: its folder.
         card: its settings.
         chances: P(positive) by video_id.
+        root: what moves together with it (see ``write_card``).
     """
     rows = [{"video_id": video, "p_yes": chance} for video, chance in sorted(chances.items())]
     storage.write_rows(rows, _SCHEMA, storage.join(uri, _FILE))
-    storage.write_bytes(storage.join(uri, MEMBER_FILE), write_card(card))
+    storage.write_bytes(storage.join(uri, MEMBER_FILE), write_card(card, uri, root))
     return read_member(uri)
 
 

@@ -96,7 +96,8 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
         card = first.model_copy(
             update={"name": PRIOR, "weights": "prior", "trained": {"rate_of": config.score.prior}}
         )
-        members.append(write_prior(run.path("baselines", card.name), card, rates))
+        prior = run.path("baselines", card.name)
+        members.append(write_prior(prior, card, rates, run.root))
     run.remember({"ensemble": "members", "voters": list(config.members)})
     score(run, members, config.score, config.limits, limit)
 

@@ -37,6 +37,7 @@ from ah_ray.members import (
     MemberCard,
     is_complete,
     model_fingerprint,
+    model_place,
     read_member,
     read_seen,
     require_settings,
@@ -71,6 +72,8 @@ from ah_ray.training.swift import SwiftJob, shell_text
 from ah_ray.training.versions import git_commit, package_versions
 
 Row = dict[str, Any]
+
+ADAPTER = "adapter_config.json"  # PEFT's settings
 
 # Scoring takes what is free of the cluster: two validations at once could starve each other.
 _ONE_VALIDATION = threading.Lock()
@@ -435,6 +438,10 @@ def _train_member(
         SEEN_FILE: storage.parquet_bytes(plan.seen),
         MEMBER_FILE: write_card(card, uri, run.root),
     }
+    if card.weights == "adapter":  # PEFT names the base by where it lay on the node
+        settings = json.loads(storage.read_bytes(storage.join(chosen.checkpoint.uri, ADAPTER)))
+        settings["base_model_name_or_path"] = model_place(card, uri, run.root)
+        files[ADAPTER] = json.dumps(settings, indent=2).encode()
     publish(chosen.checkpoint, uri, files, MEMBER_FILE)
     storage.remove(job.checkpoints)  # with the states of their optimizers: large, and of no use
 

@@ -19,10 +19,12 @@ from ah_ray import storage
 
 MARKER = "complete.json"  # written last: what ``Checkpoint`` holds, but for the place
 
-# What only a trainer reads. Some of it is pickle, which does not belong into a folder people share.
+# What only a trainer reads, and an empty form for a README. Some of it is pickle, which does not
+# belong into a folder people share.
 _OF_THE_TRAINER = re.compile(
     r"(optimizer\.(pt|bin)|scheduler\.pt|scaler\.pt|rng_state.*\.pth|training_args\.bin|latest"
-    r"|trainer_state\.json|zero_to_\w+\.py|args\.json|global_step\d+/.*)|" + re.escape(MARKER)
+    r"|trainer_state\.json|zero_to_\w+\.py|args\.json|README\.md|global_step\d+/.*)|"
+    + re.escape(MARKER)
 )
 
 

@@ -21,7 +21,7 @@ from ah_ray.training.checkpoints import (
 
 OF_THE_TRAINER = [
     *("optimizer.pt", "scheduler.pt", "rng_state.pth", "rng_state_3.pth", "training_args.bin"),
-    *("args.json", "zero_to_fp32.py", "zero_to_torch.py"),
+    *("README.md", "args.json", "zero_to_fp32.py", "zero_to_torch.py"),
     *("trainer_state.json", "global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt", "latest"),
 ]
 OF_THE_MODEL = ["config.json", "model-00001-of-00002.safetensors", "sub/adapter_model.safetensors"]
