@@ -288,8 +288,14 @@ def show_results(
     """Print what a run has found: the strongest videos with their evidence, and all findings."""
     directory = open_run(run)
     from ah_ray.pipelines.results import print_found
+    from ah_ray.pipelines.status import stale_verdicts
 
     print_found(directory, top)
+    if stale := stale_verdicts(directory):
+        results.print(
+            f"[yellow]warning[/] {stale} verdicts are not made from the answers that there are "
+            "now: see `ah-ray status`, then `ah-ray score` and `ah-ray reduce`"
+        )
 
 
 @app.command()

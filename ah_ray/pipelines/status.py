@@ -140,6 +140,15 @@ def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
     return Line(stage, "clips", done - errors, stale, len(clips) - done, errors)
 
 
+def stale_verdicts(run: RunDirectory) -> int:
+    """How many verdicts of a run are missing, or not made from the answers that there are now."""
+    members = [_member(run, name) for name in run.settings().get("voters", ())]
+    if not members or not all(members):
+        return 0  # nobody to compare with
+    line = _reduced(run, [member for member in members if member])
+    return line.stale + line.to_do
+
+
 def _reduced(run: RunDirectory, members: list[Member]) -> Line:
     policies = ReduceConfig.model_validate(run.settings().get("policies", {}))
     now, written = (

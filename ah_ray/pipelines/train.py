@@ -163,6 +163,7 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
     """
     require_named_splits(run, config)
     missing = _missing(run, config)
+    require_up_to_date(run, config, [name for name in config.members if name not in missing])
     if not missing:
         console.print("every member is trained")
         return

@@ -34,6 +34,7 @@ def test_a_member_with_other_weights_answers_again(copy_of_demo: Path) -> None:
     for weights in (copy_of_demo / "base").glob("*.safetensors"):
         shutil.copy(weights, copy_of_demo / "members" / "v3")
     assert status(copy_of_demo)["score v3"] == [0, clips, clips, 0]
+    assert "48 verdicts are not made" in ah_ray("results", "--run", str(copy_of_demo)).stdout
     assert "run `ah-ray score` and `ah-ray reduce`" in stage("evaluate", copy_of_demo, code=2)
     assert not (copy_of_demo / "metrics.json").exists()
     said = stage("score", copy_of_demo)
