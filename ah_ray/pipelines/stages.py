@@ -132,9 +132,16 @@ def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Membe
         LeakError: naming the member and the videos.
     """
     judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
-    has_seen = {member.name: read_seen(member) for member in members}
-    seen.require_unseen(has_seen, judged)
-    for name, table in has_seen.items():
+    seen.require_unseen({member.name: read_seen(member) for member in members}, judged)
+
+
+def print_doubts(run: RunDirectory, config: RunConfig, members: Sequence[Member]) -> None:
+    """Print which members may look better than they are.
+
+    Nobody who was trained on is judged (``require_unseen``); these are weaker doubts.
+    """
+    judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
+    for name, table in ((member.name, read_seen(member)) for member in members):
         if table is None:
             console.print(f"  [yellow]warning[/] member {name} does not state what it has seen")
         elif chosen := seen.known_videos(table, judged, seen.VALIDATION):
@@ -166,6 +173,7 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
         baseline = current_verdicts(run, [prior], task, config.reduce)
     report = evaluate(run, config.score.splits, baseline)
     print_metrics(report)
+    print_doubts(run, config, members)
     print_counts(run, report["counts"])
 
 
