@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ah_ray import storage
+from ah_ray.errors import ItemError
 
 _PIECE, _PIECES = 256 * 1024, 16  # bytes, and how many of a file that is larger than all of them
 
@@ -32,6 +33,24 @@ def content_hash(uri: str) -> str:
     for data in storage.read_ranges(uri, [(start, start + piece) for start in starts]):
         digest.update(data)
     return digest.hexdigest()
+
+
+def require_content(uri: str, content: str | None) -> None:
+    """Fail when a file is not the one that the catalog has read; an unknown content fits all.
+
+    Raises:
+        ItemError: it has changed (``changed``), or cannot be read.
+    """
+    if content is None:
+        return
+    try:
+        changed = content_hash(uri) != content
+    except FileNotFoundError as error:
+        raise ItemError("missing", f"{uri}: there is no such file") from error
+    except OSError as error:
+        raise ItemError("storage_error", str(error)) from error
+    if changed:
+        raise ItemError("changed", f"{uri}: the file has changed since the catalog was read")
 
 
 def contents_of(uris: Iterable[str]) -> Mapping[str, str | OSError]:

@@ -106,6 +106,7 @@ KINDS: dict[str, Kind] = {
     "too_large": _prepare("error", "left out: larger than the limit of the config", True),
     "timeout": _prepare("error", "left out: it took longer than the limit of the config", True),
     "storage_error": _prepare("error", "left out for now: the next run tries it again", True),
+    "changed": _prepare("error", "left out for now: read the catalog again", True),
     "worker_died": _prepare("error", "left out: each time it took the worker's process down", True),
     "unexpected": _prepare("error", "left out: an error of this software; please report it", True),
     "no_audio": _prepare("error", "left out: videos without sound are errors in this config", True),

@@ -3,11 +3,13 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import boto3
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -113,6 +115,22 @@ def test_a_table_that_is_not_there_is_empty(home):
     assert storage.read_table(uri, SCHEMA).equals(SCHEMA.empty_table())
     assert storage.read_table(uri, SCHEMA, "member").column_names == ["id", "n", "member"]
     assert storage.ids_in(uri, SCHEMA, "id") == set()
+
+
+def test_rows_are_dropped_part_by_part(home):
+    uri = storage.join(home, "t")
+    for name, ids in (("kept", "ab"), ("mixed", "ac"), ("gone", "cc")):
+        storage.write_table(rows(*ids), storage.join(uri, f"{name}.parquet"))
+    before = storage.read_bytes(storage.join(uri, "kept.parquet"))
+    stays = partial(pc.is_in, value_set=pa.array(["a", "b"]))
+    for dropped in (["c", "c", "c"], []):
+        found = storage.drop_rows(uri, SCHEMA, lambda table: stays(table["id"]))
+        assert found["id"].to_pylist() == dropped
+        assert sorted(storage.read_table(uri, SCHEMA)["id"].to_pylist()) == ["a", "a", "b"]
+    assert storage.read_bytes(storage.join(uri, "kept.parquet")) == before
+    assert {file.rsplit("/", 1)[-1] for file in storage.list_files(uri)} == {
+        "kept.parquet", "mixed.parquet"}  # fmt: skip
+    assert len(storage.drop_rows(storage.join(home, "none"), SCHEMA, lambda t: stays(t["id"]))) == 0
 
 
 def test_partitions_become_a_column(home):

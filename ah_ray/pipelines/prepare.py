@@ -20,6 +20,7 @@ import ray.data
 from ah_ray import lineage, schemas, storage
 from ah_ray.cluster import connect
 from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, RunConfig, SegmentationConfig
+from ah_ray.contents import require_content
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import LEFT_OUT, note
 from ah_ray.media.cut import cut
@@ -34,7 +35,7 @@ from ah_ray.progress import StageProgress, console
 Row = dict[str, Any]
 
 # Faults of the moment: the next run tries these videos again.
-PASSING = "storage_error"
+PASSING = frozenset({"storage_error", "changed"})
 # A video that a worker did not survive so often is left out; all but the first time it was alone.
 _MAX_TRIES = 3
 
@@ -223,10 +224,11 @@ def drop_stale(run: RunDirectory, segmentation: str) -> int:
         path,
         schemas.FINDINGS,
         lambda table: pc.and_(
-            lineage.holds(table, clips | left_out), pc.not_equal(table["kind"], PASSING)
+            lineage.holds(table, clips | left_out),
+            pc.invert(pc.is_in(table["kind"], pa.array(sorted(PASSING)))),
         ),
     ).to_pylist()
-    changed |= {row["item_id"] for row in dropped if row["kind"] in LEFT_OUT - {PASSING}}
+    changed |= {row["item_id"] for row in dropped if row["kind"] in LEFT_OUT - PASSING}
     return len(changed & current.keys())
 
 
@@ -363,6 +365,7 @@ def _prepare_video(
         raise ItemError("no_clip", f"{video['uri']}: nothing is as long as segmentation wants")
     if manifest.writes_files:
         rows = _cut(run, manifest, video, info, rows, findings)
+        require_content(video["uri"], video["content"])
     return rows
 
 

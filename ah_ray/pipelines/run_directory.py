@@ -102,10 +102,19 @@ class RunDirectory:
 
         Only rows that hold: a clip of a video that a later reading of the catalog left out
         (somebody took back their consent) or states otherwise (a label was mended) is not in it.
+
+        Raises:
+            ConfigError: what ``prepare`` noted about the manifest is lost.
         """
         table = storage.read_table(self.clips_path(segmentation), schemas.CLIPS)
         if (current := self.made_from(segmentation)) is not None:
             table = table.filter(lineage.holds(table, set(current.values())))
+        elif len(table) > table["made_from"].null_count:
+            raise ConfigError(
+                self.path("run.yaml"),
+                "does not say any more how the manifest was made",
+                "bring it back, or run `ah-ray prepare`",
+            )
         elif storage.exists(self.path("videos")):
             table = table.filter(pc.is_in(table["video_id"], self.videos()["video_id"]))
         table = _unique(self.resolved(table), "clip_id")

@@ -25,6 +25,7 @@ from ah_ray import lineage, schemas, storage
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect, turn
 from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
+from ah_ray.contents import require_content
 from ah_ray.engines import engine_of, plan_passes
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import note
@@ -324,14 +325,14 @@ def make_decode(
                 rows += [_decoded(clip_id, source, died) for clip_id in ids]
                 continue
             with attempts.trying([key], settings.batch_timeout_s):
-                results = _decode_source(source, media, limits)
+                results = decode_source(source, media, limits)
             rows += [_decoded(ids[index], source, r) for index, r in results.items()]
         return packed(rows)
 
     return decode_batch
 
 
-def _decode_source(
+def decode_source(
     source: Row, media: MediaConfig, limits: LimitsConfig
 ) -> dict[int, DecodedClip | ItemError]:
     """The clips of one source by their place in it; whatever goes wrong stays with the source."""
@@ -344,6 +345,11 @@ def _decode_source(
         message = f"{source['source_uri']}: {type(error).__name__}: {error}"
         for index in range(len(spans)):
             results.setdefault(index, ItemError("decode_failed", message))
+    if any(isinstance(result, DecodedClip) for result in results.values()):
+        try:
+            require_content(source["source_uri"], source["content"])
+        except ItemError as error:  # it is not what the manifest speaks of
+            return dict.fromkeys(results, error)
     return results
 
 

@@ -169,6 +169,9 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     require_current(run, members, task, config.reduce)
     baseline = None
     if config.score.prior is not None:
+        if not is_complete(run.path("baselines", PRIOR)):
+            problem = f"{config.score.prior} was not asked for when the run was scored"
+            raise ConfigError("score.prior", problem, "run `ah-ray score` with it, or leave it out")
         prior = read_member(run.path("baselines", PRIOR))
         baseline = current_verdicts(run, [prior], task, config.reduce)
     report = evaluate(run, config.score.splits, baseline)

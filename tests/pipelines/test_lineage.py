@@ -18,6 +18,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.evaluation.seen import changed_videos, known_videos, require_unseen, seen_rows
 from ah_ray.findings import note
+from ah_ray.media.decode import DecodedClip
 from ah_ray.members import (
     MEMBER_FILE,
     SEEN_FILE,
@@ -36,8 +37,10 @@ from ah_ray.pipelines.prepare import (
     require_prepared,
 )
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.score import decode_source
 from ah_ray.pipelines.score import drop_stale as drop_stale_answers
 from ah_ray.pipelines.train import changed_since
+from tests.media.coded_video import steady, tone, write_video
 
 VIDEOS = [
     {"video_id": "a", "uri": "archive/a.mp4", "content": "ca", "participant_id": "1",
@@ -141,6 +144,11 @@ def test_files_of_clips_that_hold_no_more_are_deleted(run):
 
 def test_a_manifest_of_somebody_else_is_taken_as_it_is(run):
     run.remember({"manifests": {}})
+    with pytest.raises(ConfigError, match="does not say any more"):
+        run.clips(TRAINING)
+    for part in storage.list_files(run.clips_path(TRAINING)):
+        rows = storage.read_table(part, schemas.CLIPS).to_pylist()
+        storage.write_rows([row | {"made_from": None} for row in rows], schemas.CLIPS, part)
     write_videos(run, changed("a", label=0))
     assert set(run.clips(TRAINING)["video_id"].to_pylist()) == {"a", "b"}
     require_prepared(run, TRAINING, MANY)
@@ -156,6 +164,20 @@ def test_a_run_that_was_moved_is_the_same_run(run, tmp_path):
             assert new["source_uri"] == old["source_uri"].replace("/run/", "/moved/")
     for file in storage.list_files(moved.uri):
         assert str(tmp_path).encode() not in storage.read_bytes(file), file
+
+
+def test_answers_are_never_of_another_file_than_the_manifest_s(tmp_path):
+    path = str(write_video(tmp_path / "a.mp4", steady(6, 10), tone(6), sound_codec="aac"))
+    clips = [{"clip_id": n, "start_s": float(n), "end_s": n + 2.5} for n in (0, 2)]
+    source = {"source_uri": path, "content": content_hash(path), "clips": clips}
+    media, limits = MediaConfig(fps=1, min_frames=2, max_frames=4), LimitsConfig()
+    for content in (source["content"], None):
+        found = decode_source(source | {"content": content}, media, limits)
+        assert [type(clip) for clip in found.values()] == [DecodedClip, DecodedClip]
+    # Replaced in the meantime by a video of the same length.
+    write_video(tmp_path / "a.mp4", steady(6, 12), tone(6), sound_codec="aac")
+    found = decode_source(source, media, limits)
+    assert [(index, clip.kind) for index, clip in found.items()] == [(0, "changed"), (1, "changed")]
 
 
 # Members

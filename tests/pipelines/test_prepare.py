@@ -11,10 +11,10 @@ import pytest
 
 from ah_ray import schemas, storage
 from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
 from ah_ray.findings import KINDS, note
 from ah_ray.pipelines.prepare import (
-    PASSING,
     Manifest,
     Outcome,
     drop_stale,
@@ -197,6 +197,14 @@ def test_damage_is_counted_in_the_clips_that_have_it(tmp_path):
     assert f"{damage[1]} decoding errors" in finding["message"]
 
 
+def test_a_file_that_changed_since_the_catalog_was_read_is_left_out_for_now(tmp_path, sounding):
+    same = video(sounding) | {"content": content_hash(str(sounding))}
+    other = same | {"video_id": "other", "content": "0" * 32}
+    done = Prepared(tmp_path, manifest(), [same, other])
+    assert done.kinds == ["changed"]
+    assert {row["video_id"] for row in done.clips} == {same["video_id"]}
+
+
 def test_balanced_negatives_are_cut_like_positives(tmp_path, sounding):
     videos = [
         video(sounding, 1, [(1.0, 2.5), (3.0, 10.0)]) | {"video_id": "positive"},
@@ -240,7 +248,7 @@ def test_what_failed_for_the_moment_is_tried_again(tmp_path):
     what = manifest(SCORING)
     run.remember({"manifests": {SCORING: what.facts(())}})
     batch = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
-    found = [Outcome([], [note("a", "unreadable", "a")]), Outcome([], [note("b", PASSING, "b")])]
+    found = [Outcome([], [note("a", "unreadable", "a")]), Outcome([], [note("b", "changed", "b")])]
     make_write(run, what, ())(batch, found)
     assert prepared_videos(run, SCORING) == {"a", "b"}
     assert drop_stale(run, SCORING) == 0
