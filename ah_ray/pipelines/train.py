@@ -28,6 +28,7 @@ from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
+from ah_ray.contents import contents_of
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation import seen as has_seen
 from ah_ray.evaluation.leaks import require_no_leaks
@@ -277,7 +278,24 @@ def _training_clips(run: RunDirectory, config: RunConfig) -> tuple[list[Row], li
     clips, findings = _usable(_training_rows(run, config))
     if not clips:
         raise ConfigError(run.path("clips"), "holds no training clips", "run `ah-ray prepare`")
+    _require_sources(clips)
     return clips, findings
+
+
+def _require_sources(clips: Sequence[Row]) -> None:
+    """Fail when the source of a virtual clip is not the file that the catalog has read.
+
+    Raises:
+        ConfigError: naming some of them.
+    """
+    sources = {c["source_uri"]: c["content"] for c in clips if c["media_uri"] is None}
+    found = contents_of(uri for uri, content in sources.items() if content is not None)
+    if changed := sorted(uri for uri, content in found.items() if content != sources[uri]):
+        raise ConfigError(
+            changed[0],
+            f"is not as it was when the catalog was read; so are {len(changed) - 1} other videos",
+            "run `ah-ray catalog` and `ah-ray prepare` again",
+        )
 
 
 def _training_rows(run: RunDirectory, config: RunConfig) -> list[Row]:
