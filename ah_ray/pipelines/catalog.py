@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -21,13 +20,11 @@ from ah_ray.config import RunConfig
 from ah_ray.contents import contents_of
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import find_leaks
-from ah_ray.evaluation.seen import TRAINING as TRAINED_ON
-from ah_ray.evaluation.seen import known_videos
 from ah_ray.findings import LEFT_OUT, note
-from ah_ray.members import is_complete, read_member, read_seen
 from ah_ray.participants import person
 from ah_ray.pipelines.copies import compare_known, look_for_copies
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.seen import seen_by_members
 from ah_ray.progress import console
 
 _AGAINST_CONFIG = "config"  # the stage of findings about the run config
@@ -79,25 +76,11 @@ def read_and_look(run: RunDirectory, entry: CatalogEntry, config: RunConfig) -> 
     """Read an archive as ``read_into`` does, compare it with the run config, look for copies."""
     found = read_into(run, entry, config.catalog.root)
     findings = against_config(found.videos, config.train, config.score)
-    findings += _seen_by_members(run, config)
+    findings += seen_by_members(run, config)
     if findings:
         path = storage.join(run.findings_path(_AGAINST_CONFIG), "part-0.parquet")
         storage.write_rows(findings, schemas.FINDINGS, path)
     look_for_copies(run, config.limits)
-
-
-def _seen_by_members(run: RunDirectory, config: RunConfig) -> list[dict[str, str]]:
-    """A finding for each member of the run that was trained on what it would be judged by."""
-    videos = run.videos()
-    judged = videos.filter(pc.is_in(videos["split"], pa.array(config.score.splits, pa.string())))
-    found = []
-    for name in config.members:
-        uri = run.path("members", name)
-        seen = read_seen(read_member(uri)) if is_complete(uri) else None
-        if seen is not None and (known := known_videos(seen, judged, TRAINED_ON)):
-            message = f"{name} was trained on {len(known)} of {len(judged)} videos: {known[0]}"
-            found.append(note(name, "member_has_seen", message))
-    return found
 
 
 def with_contents(catalog: Catalog) -> Catalog:

@@ -13,14 +13,12 @@ from ah_ray.engines import plan_passes
 from ah_ray.engines.prior import base_rates, write_prior
 from ah_ray.engines.registry import find_engine
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation import seen
 from ah_ray.members import (
     Member,
     ensemble_folder,
     is_complete,
     read_ensemble,
     read_member,
-    read_seen,
     require_settings,
 )
 from ah_ray.pipelines.catalog import catalog
@@ -33,16 +31,16 @@ from ah_ray.pipelines.evaluate import (
     print_metrics,
 )
 from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
-from ah_ray.pipelines.prepare import Manifest, in_splits, prepare, require_prepared
+from ah_ray.pipelines.prepare import Manifest, prepare, require_prepared
 from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
 from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import require_same_asking, score
+from ah_ray.pipelines.seen import print_doubts, require_unseen
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train
 from ah_ray.places import place
 from ah_ray.preflight import require, wishes
-from ah_ray.progress import console
 from ah_ray.tasks import load_task
 
 __all__ = [
@@ -123,32 +121,6 @@ def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
     """Reduce the answers to verdicts."""
     members = read_ensemble(run.path("members"), list(config.members))
     reduce(run, members, load_task(config.task), config.reduce)
-
-
-def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Member]) -> None:
-    """Fail when a member was trained on a labelled video of the splits that are scored.
-
-    Raises:
-        LeakError: naming the member and the videos.
-    """
-    judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
-    seen.require_unseen({member.name: read_seen(member) for member in members}, judged)
-
-
-def print_doubts(run: RunDirectory, config: RunConfig, members: Sequence[Member]) -> None:
-    """Print which members may look better than they are.
-
-    Nobody who was trained on is judged (``require_unseen``); these are weaker doubts.
-    """
-    judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
-    for name, table in ((member.name, read_seen(member)) for member in members):
-        if table is None:
-            console.print(f"  [yellow]warning[/] member {name} does not state what it has seen")
-        elif chosen := seen.known_videos(table, judged, seen.VALIDATION):
-            console.print(
-                f"  [yellow]warning[/] member {name} was chosen by {len(chosen)} of these "
-                f"{len(judged)} videos, or by people in them: it may look better than it is"
-            )
 
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:

@@ -23,7 +23,7 @@ from ah_ray.pipelines.prepare import in_scope
 from ah_ray.pipelines.reduce import current_verdicts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.run_lock import holder_of
-from ah_ray.pipelines.train import changed_since
+from ah_ray.pipelines.seen import changed_since
 from ah_ray.progress import results
 
 

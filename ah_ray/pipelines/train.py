@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import ray
 from rich.table import Table
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import schemas, storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
@@ -40,12 +40,12 @@ from ah_ray.members import (
     model_fingerprint,
     model_place,
     read_member,
-    read_seen,
     require_settings,
     write_card,
 )
-from ah_ray.pipelines.prepare import in_scope, in_splits, require_prepared
+from ah_ray.pipelines.prepare import require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.validate import (
     Candidate,
@@ -195,62 +195,6 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
             text = shell_text(job, node, paths)
             text = text.replace("MASTER_PORT=0", "MASTER_PORT='<free port of node 0>'")
             console.print(f"{text}\n", markup=False)
-
-
-def require_up_to_date(run: RunDirectory, config: RunConfig, finished: Sequence[str]) -> None:
-    """Fail when a finished member has seen what it must not have, or not what there is to see.
-
-    Raises:
-        ConfigError: its clips have changed since it was trained.
-        LeakError: it was trained on a video that is evaluated, or on one of its participants.
-    """
-    tested = in_splits(run.videos(), config.score.splits, unlabelled=False)
-    for member in (read_member(run.path("members", name)) for name in finished):
-        seen = read_seen(member)
-        if seen is None:
-            console.print(f"  [yellow]warning[/] member {member.name} does not state what it saw")
-            continue
-        has_seen.require_unseen({member.name: seen}, tested)
-        if changed := changed_since(run, seen):
-            raise ConfigError(
-                member.uri,
-                f"was trained and chosen by clips of other videos, labels or intervals than the "
-                f"manifest has now: {len(changed)} videos differ ({', '.join(changed[:5])}…)",
-                f"delete {member.uri} to train it again, or give a new --run",
-            )
-
-
-def changed_since(run: RunDirectory, seen: pa.Table) -> list[str]:
-    """The videos of which a member has seen other clips than it would be given now, by video_id."""
-    now = _to_be_seen(run, run, has_seen.TRAINING)
-    stated = seen.to_pylist()
-    if any(row["role"] == has_seen.VALIDATION for row in stated):
-        now += _to_be_seen(run, run.within("validation"), has_seen.VALIDATION)
-    return has_seen.changed_videos(stated, now)
-
-
-def _to_be_seen(run: RunDirectory, source: RunDirectory, role: str) -> list[Row]:
-    """What a training would state of the catalog's videos as they are now.
-
-    Args:
-        run: has the catalog.
-        source: has the manifest: the run itself, or the one of its validation participants.
-        role: of the videos.
-    """
-    noted = source.settings().get("manifests", {}).get(TRAINING)
-    if noted is None:  # somebody else's manifest
-        return has_seen.seen_rows(source.clips(TRAINING).to_pylist(), role)
-    videos = run.stored(in_scope(run, noted["splits"], unlabelled=False))
-    if role == has_seen.VALIDATION:
-        videos = in_splits(run.stored(run.videos()), noted["splits"], unlabelled=False)
-        videos = videos.filter(pc.is_valid(videos["label"]))
-    made_from = lineage.clips_made_from(videos.to_pylist(), True, noted["rule"])
-    lost = source.left_out(TRAINING)
-    return [
-        {"video_id": video, "role": role, "made_from": made}
-        for video, made in made_from.items()
-        if video not in lost
-    ]
 
 
 def _missing(run: RunDirectory, config: RunConfig) -> list[str]:

@@ -39,7 +39,7 @@ from ah_ray.pipelines.prepare import (
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import decode_source
 from ah_ray.pipelines.score import drop_stale as drop_stale_answers
-from ah_ray.pipelines.train import changed_since
+from ah_ray.pipelines.seen import changed_since
 from tests.media.coded_video import steady, tone, write_video
 
 VIDEOS = [
