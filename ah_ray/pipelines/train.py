@@ -89,14 +89,12 @@ class Plan:
         card: the member's, but for what comes out of the training.
         rows: the training data set.
         validation_rows: the validation data set; None without validation participants.
-        seen: what the member will have seen (``schemas.SEEN``).
     """
 
     job: SwiftJob
     card: MemberCard
     rows: bytes
     validation_rows: bytes | None
-    seen: pa.Table
 
 
 def train(run: RunDirectory, config: RunConfig) -> None:
@@ -137,9 +135,10 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         findings += lost
     _write_findings(run, findings)
     plans = [plan_member(run, config, name, clips, seen) for name in missing]
+    has = what_is_seen(run, config, validation)
     started = time.monotonic()
     with ThreadPoolExecutor(config.train.parallel_members) as pool:
-        tasks = [pool.submit(_train_member, run, config, plan, validation) for plan in plans]
+        tasks = [pool.submit(_train_member, run, config, plan, validation, has) for plan in plans]
         try:
             for task in tasks:
                 task.result()
@@ -336,11 +335,22 @@ def plan_member(
         run=run.uri,
         card=card,
     )
-    has = has_seen.seen_rows(_training_rows(run, config), has_seen.TRAINING)
-    if (validation := validation_run(run, config)) is not None:
-        validation_clips = validation.clips(TRAINING).to_pylist()
-        has += has_seen.seen_rows(validation_clips, has_seen.VALIDATION)
-    return Plan(job, card, rows, validation_rows, pa.Table.from_pylist(has, schema=schemas.SEEN))
+    return Plan(job, card, rows, validation_rows)
+
+
+def what_is_seen(run: RunDirectory, config: RunConfig, validation: RunDirectory | None) -> pa.Table:
+    """What members will have seen (``schemas.SEEN``): the same for all that are trained now.
+
+    Args:
+        run: the run directory.
+        config: the training splits.
+        validation: the run of the validation participants.
+    """
+    rows = has_seen.seen_rows(_training_rows(run, config), has_seen.TRAINING)
+    if validation is not None:
+        clips = validation.clips(TRAINING).to_pylist()
+        rows += has_seen.seen_rows(clips, has_seen.VALIDATION)
+    return pa.Table.from_pylist(rows, schema=schemas.SEEN)
 
 
 def print_outlook(plan: Plan, config: RunConfig) -> None:
@@ -367,9 +377,13 @@ def _by_label(clips: Sequence[Row]) -> dict[str, int]:
 
 
 def _train_member(
-    run: RunDirectory, config: RunConfig, plan: Plan, validation: RunDirectory | None
+    run: RunDirectory,
+    config: RunConfig,
+    plan: Plan,
+    validation: RunDirectory | None,
+    has: pa.Table,
 ) -> None:
-    """Train one member, choose its checkpoint, and make it appear."""
+    """Train one member, choose its checkpoint, and make it appear with what it ``has`` seen."""
     from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
 
     job = plan.job
@@ -398,7 +412,7 @@ def _train_member(
     )
     uri = run.path("members", job.name)
     files = {
-        SEEN_FILE: storage.parquet_bytes(plan.seen),
+        SEEN_FILE: storage.parquet_bytes(has),
         MEMBER_FILE: write_card(card, uri, run.root),
     }
     if card.weights == "adapter":  # PEFT names the base by where it lay on the node
