@@ -19,6 +19,7 @@ from ah_ray.shipped import find_file
 from ah_ray.yaml_objects import Frozen, build, read_yaml, with_overrides
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+RESERVED = frozenset({"ensemble", "prior"})  # what stands beside the members in reports
 Name = Annotated[str, Field(pattern=NAME)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -423,6 +424,13 @@ class RunConfig(ArchiveConfig):
     recipes: dict[Name, RecipeConfig]
     members: dict[Name, MemberConfig] = Field(min_length=1)
     train: TrainConfig = TrainConfig()
+
+    @field_validator("members")
+    @classmethod
+    def _names_are_free(cls, value: dict[str, MemberConfig]) -> dict[str, MemberConfig]:
+        if taken := sorted(RESERVED & value.keys()):
+            raise ValueError(f"a member cannot be called {taken[0]}: reports use that name")
+        return value
 
     def recipe(self, member: str) -> RecipeConfig:
         """The recipe of a member with its overrides applied.

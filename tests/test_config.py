@@ -331,6 +331,12 @@ def test_adapters_on_experts_have_no_dropout(edited):
                        "lora_dropout: 0}"), "run")  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["ensemble", "prior"])
+def test_members_do_not_take_the_names_of_reports(edited, name):
+    error = error_of(edited(f"members.{name}={{recipe: lora, prompt: short}}"))
+    assert f"cannot be called {name}" in error.problem
+
+
 def test_a_config_is_frozen():
     config = load_config(DEMO, "run")
     for section in (config, config.score, config.recipes["lora"]):
