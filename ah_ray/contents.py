@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ah_ray import storage
 from ah_ray.errors import ItemError
+from ah_ray.schemas import stable_id
 
 _PIECE, _PIECES = 256 * 1024, 16  # bytes, and how many of a file that is larger than all of them
 
@@ -53,12 +54,32 @@ def require_content(uri: str, content: str | None) -> None:
         raise ItemError("changed", f"{uri}: the file has changed since the catalog was read")
 
 
-def contents_of(uris: Iterable[str]) -> Mapping[str, str | OSError]:
+def remembered_hash(uri: str) -> str:
+    """``content_hash`` for the few large files that many commands ask about, such as weights.
+
+    Of a file in object storage it is remembered on this machine, as long as its ETag stays.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StorageError: the storage failed.
+    """
+    version = storage.version(uri)
+    if version is None:
+        return content_hash(uri)
+    known = storage.cache_folder() / "contents" / stable_id(uri, version)
+    if not known.exists():
+        storage.write_bytes(str(known), content_hash(uri).encode())
+    return known.read_text()
+
+
+def contents_of(
+    uris: Iterable[str], hashed: Callable[[str], str] = content_hash
+) -> Mapping[str, str | OSError]:
     """The content hash of each file, or why it has none (see ``content_hash``)."""
 
     def content(uri: str) -> str | OSError:
         try:
-            return content_hash(uri)
+            return hashed(uri)
         except OSError as error:
             return error
 

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from ah_ray import lineage, schemas, storage
 from ah_ray.checkpoints import is_hub_id
 from ah_ray.config import MediaConfig, ModelConfig, Name, RunConfig, SegmentationConfig
-from ah_ray.contents import contents_of
+from ah_ray.contents import contents_of, remembered_hash
 from ah_ray.errors import ConfigError
 from ah_ray.places import place
 from ah_ray.tasks import Prompt, Task, load_task
@@ -199,7 +199,7 @@ def model_fingerprint(path: str) -> str:
     if is_hub_id(path):
         return lineage.fingerprint(path)
     files = [file for file in storage.list_files(path) if not file.endswith(_CARD)]
-    contents = contents_of(files)
+    contents = contents_of(files, remembered_hash)
     for content in contents.values():
         if isinstance(content, OSError):
             raise content

@@ -311,6 +311,14 @@ def read_bytes(uri: str) -> bytes:
 
 
 @_asks
+def version(uri: str) -> str | None:
+    """A name for the state of a remote file, its ETag; None where the storage has no such name."""
+    filesystem, path = _fresh(uri)
+    info = filesystem.info(path)
+    return f"{info['size']} {info['ETag']}" if "ETag" in info else None
+
+
+@_asks
 def size(uri: str) -> int:
     """The size of a file in bytes."""
     filesystem, path = _fresh(uri)

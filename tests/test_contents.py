@@ -1,10 +1,12 @@
 """The hash of a file's content: the same wherever it lies, another when anything is changed."""
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
 from ah_ray import storage
-from ah_ray.contents import content_hash, contents_of
+from ah_ray.contents import content_hash, contents_of, remembered_hash
+from tests.s3 import new_bucket, s3_server
 
 LARGE = bytes(range(256)) * 20_000  # 5 MB: a sample of it is read
 
@@ -44,3 +46,24 @@ def test_what_cannot_be_read_says_why_and_costs_nobody_else(tmp_path):
     found = contents_of([good, missing, good])
     assert found[good] == content_hash(good)
     assert isinstance(found[missing], FileNotFoundError)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server() as server:
+        yield server
+
+
+def test_the_hash_of_weights_in_object_storage_is_read_once(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("AH_RAY_CACHE", str(tmp_path))
+    uri = f"{new_bucket()}/weights"
+    for data in (LARGE, LARGE[::-1], LARGE):
+        storage.write_bytes(uri, data)
+        first = remembered_hash(uri)
+        assert first == content_hash(uri)
+        server.requests.clear()
+        assert remembered_hash(uri) == first
+        assert not [path for method, path in server.requests if method == "GET"]
+    here = written(tmp_path / "weights", LARGE)
+    assert remembered_hash(here) == first
+    assert remembered_hash(written(tmp_path / "weights", LARGE[::-1])) != first
