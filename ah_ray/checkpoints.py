@@ -28,7 +28,8 @@ def require_checkpoint(path: str, where: str) -> None:
         raise ConfigError(
             where,
             f"there is no checkpoint at {path}",
-            "name a folder with a config.json, or a hub id",
+            "name a folder with a config.json, or a hub id (an adapter that was copied out of its "
+            "run needs its base model: copy it too, or write its place into member.yaml)",
         )
 
 

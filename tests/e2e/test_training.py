@@ -78,7 +78,7 @@ def test_a_dry_run_prints_every_node_and_starts_nothing(copy_of_demo: Path) -> N
         assert "  swift sft \\\n" in text
         assert "--tuner_type lora" in text
         assert "--attn_impl sdpa" in text
-    assert "training with sdpa instead" in done.stdout
+    assert "sdpa is taken instead" in done.stdout
     assert "4 clips per optimizer step (1 passes of 2 x 2)" in " ".join(done.stdout.split())
     assert "parameters that are trained: 10,240 (lora)" in done.stdout
     assert "v2" not in done.stdout

@@ -211,7 +211,7 @@ def test_an_engine_that_does_not_answer_all_is_asked_clip_by_clip(
     run: RunDirectory, member: Member, undisturbed: list[dict[str, Any]]
 ) -> None:
     score(run, [member], settings("ForgetfulEngine"))
-    assert predictions(run) == undisturbed
+    assert without(predictions(run), "made_from") == without(undisturbed, "made_from")
 
 
 def test_an_engine_that_dies_while_loading_ends_the_stage(
