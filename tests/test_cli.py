@@ -374,6 +374,17 @@ def test_what_was_found_is_shown_with_its_place_and_reasons(ah_ray, run):
     assert "error: 2 unreadable: left out: /archive/e.mp4: moov \\x1b[2J" in text
 
 
+def test_files_are_named_within_an_archive_that_lies_in_the_run(ah_ray, run):
+    run.remember({"archive": "archive"})  # as it is stored then, and the table with it
+    verdicts = [
+        row | {"uri": f"archive/{row['video_id']}.mp4"} for row in run.verdicts().to_pylist()
+    ]
+    path = run.path("verdicts", "part-0.parquet")
+    storage.write_rows(verdicts, schemas.VERDICTS, path)
+    _, text = ah_ray("results", "--run", run.uri)
+    assert "0.900 yes       c.mp4 00:00" in text
+
+
 def test_the_lines_that_open_the_tables_work(ah_ray, run, capsys):
     _, text = ah_ray("results", "--run", run.uri)
     lines = opening_lines(run)

@@ -53,7 +53,7 @@ def print_found(run: RunDirectory, top: int = 10) -> None:
     )
     shown = strongest(verdicts, top)
     times = _times(run, shown)
-    archive = run.settings().get("archive", "").rstrip("/") + "/"
+    archive = run.outside(run.settings().get("archive", "")).rstrip("/") + "/"
     for video in shown:
         score = "-    " if video.score is None else f"{video.score:.3f}"
         at = f" {times[video.evidence_clip_id]}" if video.evidence_clip_id in times else ""
