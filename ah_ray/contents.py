@@ -22,8 +22,11 @@ def content_hash(uri: str) -> str:
 
     Raises:
         FileNotFoundError: nothing is there.
-        StorageError: the storage failed.
+        StorageError: the storage failed, or it is no file: a pipe would never end.
     """
+    path = storage.local_path(uri)
+    if path and path.exists() and not path.is_file():
+        raise storage.StorageError(f"{uri}: is no regular file")
     size = storage.size(uri)
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     if size <= _PIECE * _PIECES:

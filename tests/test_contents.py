@@ -1,5 +1,7 @@
 """The hash of a file's content: the same wherever it lies, another when anything is changed."""
 
+import os
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -46,6 +48,12 @@ def test_what_cannot_be_read_says_why_and_costs_nobody_else(tmp_path):
     found = contents_of([good, missing, good])
     assert found[good] == content_hash(good)
     assert isinstance(found[missing], FileNotFoundError)
+
+
+@pytest.mark.timeout(60)
+def test_nobody_waits_for_a_pipe(tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe.mp4")
+    assert "is no regular file" in str(contents_of([str(pipe)])[str(pipe)])
 
 
 @pytest.fixture(scope="module")
