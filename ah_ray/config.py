@@ -473,6 +473,8 @@ def load_config(
     """
     from ah_ray.tasks import load_task
 
+    if not str(path).strip():
+        raise ConfigError("--config", "names nothing", "name a file such as jobs/demo.yaml")
     path = find_file(path) or path
     values = with_overrides(read_yaml(path), overrides)
     for section, key in (("catalog", "root"), ("model", "path")):

@@ -210,6 +210,10 @@ def test_the_demo_says_what_helps_where_it_cannot_write(ah_ray, tmp_path):
     assert "a file stands where a folder should be" in text.partition("fix: ")[2]
 
 
+def test_a_config_without_a_name_is_refused(refused, tmp_path):
+    assert "--config: names nothing" in refused("run", "--config", "", "--run", tmp_path / "r")
+
+
 def test_members_that_a_config_has_not_are_refused(refused, tmp_path):
     for command in ("score", "reduce", "evaluate", "run"):
         arguments = ["--config", "jobs/demo.yaml", "--run", tmp_path / "new", "--members", "v1,v4"]
