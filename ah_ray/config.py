@@ -21,7 +21,7 @@ from ah_ray.yaml_objects import Frozen, build, read_yaml, with_overrides
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 RESERVED = frozenset({"ensemble", "prior"})  # what stands beside the members in reports
 Name = Annotated[str, Field(pattern=NAME)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 #: The named ``lora_targets`` that reach the experts of a mixture of experts.

@@ -11,10 +11,11 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from ah_ray.errors import ConfigError
 from ah_ray.findings import shown
@@ -25,6 +26,20 @@ class Frozen(BaseModel):
     """Base of every config object: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and not _takes_truth(cls.model_fields[info.field_name or ""]):
+            raise ValueError("true and false are no numbers")
+        return value
+
+
+def _takes_truth(field: FieldInfo) -> bool:
+    """Whether a field is for more than numbers; pydantic would read true as 1."""
+    kinds = {field.annotation, *get_args(field.annotation)}
+    plain = {get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds}
+    return bool(plain - {int, float, type(None), field.annotation}) or not plain & {int, float}
 
 
 Model = TypeVar("Model", bound=BaseModel)

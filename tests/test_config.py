@@ -331,6 +331,19 @@ def test_adapters_on_experts_have_no_dropout(edited):
                        "lora_dropout: 0}"), "run")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "override",
+    ["score.batch_size=true", "recipes.lora.save_every_steps=true", "media.fps=false",
+     "recipes.lora.early_stop_after=true", "recipes.lora.seed=true", "segmentation.clip_s=.inf",
+     "recipes.lora.learning_rate=.nan"],
+)  # fmt: skip
+def test_what_is_no_number_is_refused_for_one(edited, override):
+    error = error_of(edited(override))
+    assert override.partition("=")[0].rpartition(".")[2] in error.where
+    load_config(edited("recipes.lora.gradient_checkpointing=true"), "run")
+    load_config(edited("recipes.lora.extra_args={use_dora: true}"), "run")
+
+
 @pytest.mark.parametrize("name", ["ensemble", "prior"])
 def test_members_do_not_take_the_names_of_reports(edited, name):
     error = error_of(edited(f"members.{name}={{recipe: lora, prompt: short}}"))
