@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from ah_ray.config import MediaConfig
 from ah_ray.media.frames import AUDIO_HZ, AUDIO_JUMP_S, DEINTERLACE, fit_size
 from ah_ray.media.packets import REORDER, Clock, Gap
-from ah_ray.media.probe import shown_size, start_of, states_times
+from ah_ray.media.probe import orientation, shown_size, start_of, states_times
 
 _SOUND_S = 0.25  # of sound are resampled and handed on at a time
 # Sound of which nothing can be decoded for so long is not waited for.
@@ -43,12 +43,14 @@ class Picture:
     @cached_property
     def pixels(self) -> npt.NDArray[np.uint8]:
         """The frame as it is shown, at ``size`` (width, height)."""
-        turns = self.frame.rotation // 90
+        turns, mirrored = orientation(self.frame)
         width, height = self.size[::-1] if turns % 2 else self.size
         scaled = self.scaler.reformat(
             self.frame, width=width, height=height, format="rgb24", interpolation="BICUBIC"
         )
         pixels = scaled.to_ndarray()
+        if mirrored:
+            pixels = pixels[:, ::-1]
         return np.rot90(pixels, turns) if turns else pixels
 
 
