@@ -197,10 +197,17 @@ def test_damage_is_counted_in_the_clips_that_have_it(tmp_path):
     assert f"{damage[1]} decoding errors" in finding["message"]
 
 
-def test_a_file_that_changed_since_the_catalog_was_read_is_left_out_for_now(tmp_path, sounding):
+@pytest.mark.parametrize("what", [manifest(), manifest(clips="virtual"), manifest(SCORING)])
+@pytest.mark.parametrize("became", ["another", "broken"])
+def test_a_file_that_changed_since_the_catalog_was_read_is_left_out_for_now(
+    tmp_path, sounding, what, became
+):
+    other = tmp_path / "other.mp4"
+    whole = sounding.read_bytes()
+    other.write_bytes(whole if became == "another" else whole[:1000])
     same = video(sounding) | {"content": content_hash(str(sounding))}
-    other = same | {"video_id": "other", "content": "0" * 32}
-    done = Prepared(tmp_path, manifest(), [same, other])
+    changed = video(other) | {"video_id": "other", "content": "0" * 32}
+    done = Prepared(tmp_path / "run", what, [same, changed])
     assert done.kinds == ["changed"]
     assert {row["video_id"] for row in done.clips} == {same["video_id"]}
 
