@@ -35,7 +35,7 @@ from ah_ray.progress import StageProgress, console
 Row = dict[str, Any]
 
 # Faults of the moment: the next run tries these videos again.
-PASSING = frozenset({"storage_error", "changed"})
+PASSING = frozenset({"missing", "storage_error", "changed"})
 # A video that a worker did not survive so often is left out; all but the first time it was alone.
 _MAX_TRIES = 3
 

@@ -250,14 +250,15 @@ def test_a_second_time_writes_the_same(tmp_path, sounding, silent):
 
 def test_what_failed_for_the_moment_is_tried_again(tmp_path):
     run = RunDirectory.at(str(tmp_path))
-    videos = [video(name) | {"video_id": name} for name in "ab"]
+    videos = [video(name) | {"video_id": name} for name in "abc"]
     storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     what = manifest(SCORING)
     run.remember({"manifests": {SCORING: what.facts(())}})
     batch = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
-    found = [Outcome([], [note("a", "unreadable", "a")]), Outcome([], [note("b", "changed", "b")])]
+    kinds = {"a": "unreadable", "b": "changed", "c": "missing"}
+    found = [Outcome([], [note(name, kind, name)]) for name, kind in kinds.items()]
     make_write(run, what, ())(batch, found)
-    assert prepared_videos(run, SCORING) == {"a", "b"}
+    assert prepared_videos(run, SCORING) == {"a", "b", "c"}
     assert drop_stale(run, SCORING) == 0
     assert prepared_videos(run, SCORING) == {"a"}
     assert {row["item_id"] for row in run.findings().to_pylist()} == {"a"}
