@@ -107,6 +107,21 @@ def test_a_turned_source_is_the_same_in_files(rotated, tmp_path, degrees):
         assert numbers_of(stored) == numbers_of(clip)
 
 
+def test_a_sound_that_is_not_used_moves_no_clip(tmp_path):
+    """Where it starts before what is used, ffmpeg's clock of MPEG-TS starts later than the file."""
+    early, path = tmp_path / "early.ts", tmp_path / "v.ts"
+    write_video(early, steady(6, 10), tone(6), sound_codec="aac")
+    late = ["-itsoffset", "2.2", "-i", str(early), "-i", str(early)]
+    sounds = ["-c:a", "mp2", "-b:a:0", "256k", "-b:a:1", "64k"]
+    run_ffmpeg(*late, "-map", "0", "-map", "1:a", "-c:v", "copy", *sounds, str(path))
+    assert probe(str(path)).audio_stream == 1
+    spans = [Span(3.0, 5.5), Span(5.25, 7.75)]
+    virtual = clips_of(path, spans)
+    for span, clip, file in zip(spans, virtual, files_of(path, spans, tmp_path), strict=True):
+        (stored,) = clips_of(file, [Span(0.0, span.duration_s)])
+        assert numbers_of(stored) == numbers_of(clip)
+
+
 MIRRORED = {
     "left to right": ["-display_hflip"],
     "upside down": ["-display_vflip"],
