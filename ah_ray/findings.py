@@ -96,7 +96,7 @@ KINDS: dict[str, Kind] = {
     "one_class_training": _catalog("error", "nothing: a model would learn to say one word"),
     "one_class_scored": _catalog("warning", "scored: no metric can tell the classes apart"),
     # Prepare: a video that cannot be used.
-    "missing": _prepare("error", "left out: there is no such file", True),
+    "missing": _prepare("error", "left out until there is such a file", True),
     "unreadable": _prepare("error", "left out: it is no video file, or broken", True),
     "no_video": _prepare("error", "left out: the file has no picture", True),
     "no_duration": _prepare("error", "left out: the file has no length that can be measured", True),

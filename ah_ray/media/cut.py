@@ -190,19 +190,25 @@ class _Times(NamedTuple):
         keys: of those that decoding can start with and ffmpeg can seek to, sorted.
         late_s: by how much ffmpeg shows all pictures too late: where a file states no times (AVI),
             it counts from when the decoder hands out the first.
+        early_s: by how much ffmpeg takes everything too early: its clock of MPEG-TS and MPEG-PS
+            starts with the streams that it is asked for, ours with the file.
     """
 
     shown: list[float]
     keys: list[float]
     late_s: float = 0.0
+    early_s: float = 0.0
 
 
 def _picture_times(path: Path, limits: LimitsConfig, left: Callable[[], float]) -> _Times:
     """Read from the packets; nothing is decoded for that."""
     shown, keys, late_s = [], [], 0.0
     with open_media(str(path), limits) as container:
-        video, _ = pick_streams(container, str(path), limits)
-        start, stated = start_of(container), states_times(container)
+        used = [stream for stream in pick_streams(container, str(path), limits) if stream]
+        video, start, stated = used[0], start_of(container), states_times(container)
+        starts = [float(s.start_time * s.time_base) for s in used if s.start_time is not None]
+        counts_from_used = starts and container.format.name in ("mpegts", "mpeg")
+        early_s = min(starts) - start if counts_from_used else 0.0
         for packet in demux(container, video):
             left()
             moment = packet.pts if stated else packet.dts
@@ -213,7 +219,7 @@ def _picture_times(path: Path, limits: LimitsConfig, left: Callable[[], float]) 
         held = video.codec_context.reorder_depth
         if not stated and 0 < held < len(shown):
             late_s = shown[held] - shown[0]
-    return _Times(sorted(shown), sorted(keys), late_s)
+    return _Times(sorted(shown), sorted(keys), late_s, early_s)
 
 
 def _runs(spans: Mapping[str, Span], info: MediaInfo) -> Iterator[dict[str, Span]]:
@@ -237,8 +243,9 @@ def _command(
     # Not every container finds the key picture by itself.
     index = bisect_right(times.keys, min(firsts.values()))
     begin_s = times.keys[index - 1] - _BEFORE_S if index else 0.0
-    seek = {"ss": f"{begin_s:.6f}"} if begin_s > _SEEK_FROM_S else {}
-    offset_s = begin_s if seek else 0.0
+    sought = begin_s > _SEEK_FROM_S
+    offset_s = begin_s if sought else 0.0
+    seek = {"ss": f"{begin_s:.6f}"} if sought else {"itsoffset": f"{times.early_s:.6f}"}
     bounds = {"max_pixels": limits.max_pixels}  # of later pictures too
     picture = ffmpeg.input(str(source), **SAFE_OPTIONS, **_ONE_THREAD, **bounds, **seek)
     sound = picture[str(info.audio_stream)]

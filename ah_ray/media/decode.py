@@ -80,7 +80,7 @@ def decode(
             if "audio" not in media.kinds:
                 audio = None
             if upcoming and spans[upcoming[0]].start_s > SEEK_FROM_S:
-                seek(container, video, spans[upcoming[0]].start_s)
+                seek(container, video, audio, spans[upcoming[0]].start_s)
             seen = heard = -1.0  # how far each stream has been read, in seconds
             times = sorted(moment for span in spans for moment in frame_times(span, media))
             needed = None if every_picture else times

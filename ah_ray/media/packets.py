@@ -60,11 +60,12 @@ class Clock:
         return self(packet.dts)
 
 
-def seek(container: Any, video: Any, first_s: float) -> None:
-    """Move to where the picture that is shown at ``first_s`` can be decoded from.
+def seek(container: Any, video: Any, audio: Any, first_s: float) -> None:
+    """Move to where picture and sound of ``first_s`` can be decoded from.
 
-    A container without an index of key pictures may land where none follows in time; it is tried
-    from further back, and at last from the start.
+    A container without an index of key pictures may land where none follows in time, and where the
+    picture pauses, sound of the pause may be stored before; it is tried from further back, and at
+    last from the start.
     """
     start = start_of(container)
     for run_up_s in (*_RUN_UPS_S, first_s):
@@ -72,10 +73,26 @@ def seek(container: Any, video: Any, first_s: float) -> None:
         with contextlib.suppress(av.FFmpegError, IndexError):
             container.seek(position)
             first = next(container.decode(video), None)
-            if first is not None and first.time is not None and first.time - start <= first_s:
-                container.seek(position)
-                return
+            if first is None or first.time is None or first.time - start > first_s:
+                continue
+            container.seek(position)
+            if audio is not None and not _hears(container, video, audio, start, first_s):
+                continue
+            container.seek(position)
+            return
     rewind(container)
+
+
+def _hears(container: Any, video: Any, audio: Any, start: float, first_s: float) -> bool:
+    """Whether no sound from ``first_s`` on is stored before where a container is."""
+    clocks = {stream.index: Clock(stream, start) for stream in (video, audio)}
+    for packet in demux(container, video, audio):
+        moment = clocks[packet.stream_index].order(packet)
+        if moment is not None and packet.stream is audio:
+            return moment <= first_s
+        if moment is not None and moment > first_s + _LAG_S:
+            break
+    return True  # it has ended or lags: what there is comes later in the file
 
 
 def packets(
@@ -186,8 +203,7 @@ def _sounds(
     stream = container.streams[index]
     stream.codec_context.thread_count = 1
     if (from_s := heard_s - _SOUND_RUN_UP_S) > 0:
-        with contextlib.suppress(av.FFmpegError):
-            container.seek(round((from_s + clock.start) * av.time_base))
+        _seek_sound(container, stream, clock, from_s)
     last_s = from_s
     for packet in demux(container, stream):
         moment = clock.order(packet)
@@ -197,3 +213,20 @@ def _sounds(
         yield last_s, packet
     yield last_s, Gap("sound", float("inf"))
     yield float("inf"), None
+
+
+def _seek_sound(container: Any, stream: Any, clock: Clock, from_s: float) -> None:
+    """Move to where all sound from ``from_s`` on is still to come, or else to the start.
+
+    It is sought by the sound itself: by key pictures one lands behind the sound of a pause of the
+    picture.
+    """
+    position = int((from_s + clock.start) / stream.time_base)
+    with contextlib.suppress(av.FFmpegError, IndexError):
+        container.seek(position, stream=stream)
+        moments = (clock.order(packet) for packet in demux(container, stream))
+        first_s = next((moment for moment in moments if moment is not None), None)
+        if first_s is not None and first_s <= from_s:
+            container.seek(position, stream=stream)
+            return
+    rewind(container)

@@ -12,6 +12,8 @@ from typing import Any
 import av
 import av.container
 import av.logging
+import numpy as np
+from av.sidedata.sidedata import Type
 
 from ah_ray import storage
 from ah_ray.config import LimitsConfig
@@ -179,13 +181,28 @@ def states_times(container: Any) -> bool:
     return bool(container.format.name != "avi")
 
 
+def orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """How a frame is shown: quarter turns to the left, and whether it is mirrored before them.
+
+    Phones turn their pictures, and mirror those of a front camera, by a matrix beside them.
+    """
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = (int(number) for number in np.frombuffer(matrix, np.int32)[:5])
+    mirrored = a * d < b * c
+    turns = round(frame.rotation / 90) + (2 if mirrored else 0)
+    return turns % 4, mirrored
+
+
 def shown_size(frame: av.VideoFrame, stream: Any) -> tuple[int, int]:
-    """Width and height of a frame as a player shows it: square pixels, rotated."""
+    """Width and height of a frame as a player shows it: square pixels, turned."""
     ratio = stream.sample_aspect_ratio
     width, height = frame.width, frame.height
     if ratio:
         width = round(width * float(ratio))
-    return (height, width) if frame.rotation % 180 else (width, height)
+    turns, _ = orientation(frame)
+    return (height, width) if turns % 2 else (width, height)
 
 
 def _matroska_duration(stream: Any) -> float | None:

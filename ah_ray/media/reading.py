@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from ah_ray.config import MediaConfig
 from ah_ray.media.frames import AUDIO_HZ, AUDIO_JUMP_S, DEINTERLACE, fit_size
 from ah_ray.media.packets import REORDER, Clock, Gap
-from ah_ray.media.probe import shown_size, start_of, states_times
+from ah_ray.media.probe import orientation, shown_size, start_of, states_times
 
 _SOUND_S = 0.25  # of sound are resampled and handed on at a time
 # Sound of which nothing can be decoded for so long is not waited for.
@@ -33,6 +33,7 @@ class Picture:
     time_s: float
     frame: av.VideoFrame
     size: tuple[int, int]
+    orientation: tuple[int, bool]
     scaler: Any  # one for all pictures of a source, for setting one up is not free
 
     @property
@@ -43,12 +44,14 @@ class Picture:
     @cached_property
     def pixels(self) -> npt.NDArray[np.uint8]:
         """The frame as it is shown, at ``size`` (width, height)."""
-        turns = self.frame.rotation // 90
+        turns, mirrored = self.orientation
         width, height = self.size[::-1] if turns % 2 else self.size
         scaled = self.scaler.reformat(
             self.frame, width=width, height=height, format="rgb24", interpolation="BICUBIC"
         )
         pixels = scaled.to_ndarray()
+        if mirrored:
+            pixels = pixels[:, ::-1]
         return np.rot90(pixels, turns) if turns else pixels
 
 
@@ -123,6 +126,9 @@ class _Pictures:
         self.video, self.media, self.start = video, media, start
         self.size: tuple[int, int] | None = None
         self.scaler = VideoReformatter()
+        # By the rotation that libav speaks of. A frame of which the matrix was asked for is kept
+        # until Python looks for cycles, so not all are.
+        self.orientations: dict[int, tuple[int, bool]] = {}
         self.filter: av.filter.Graph | None = None  # from the first interlaced picture on
         self.kind: tuple[str, int, int] | None = None  # of picture that the filter was made for
         self.stated = states_times(container)
@@ -155,10 +161,17 @@ class _Pictures:
         if self.filter is None and frame.interlaced_frame:
             self.filter, self.kind = _deinterlacer(frame), kind
         if self.filter is None:
-            yield Picture(frame.time - self.start, frame, self.size, self.scaler)
+            yield self._picture(frame)
         else:
             self.filter.push(frame)
             yield from self._filtered()
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
+        assert self.size is not None
+        if frame.rotation not in self.orientations:
+            self.orientations[frame.rotation] = orientation(frame)
+        turned = self.orientations[frame.rotation]
+        return Picture(frame.time - self.start, frame, self.size, turned, self.scaler)
 
     def _place(self) -> int | None:
         """The place of the next frame: as many packets back as the decoder holds pictures."""
@@ -177,11 +190,10 @@ class _Pictures:
 
     def _filtered(self) -> Iterator[Picture]:
         assert self.filter is not None
-        assert self.size is not None
         with contextlib.suppress(av.BlockingIOError, av.EOFError):  # wants more, or had its last
             while True:
                 frame = self.filter.pull()
-                yield Picture(frame.time - self.start, frame, self.size, self.scaler)
+                yield self._picture(frame)
 
 
 def _deinterlacer(first: av.VideoFrame) -> av.filter.Graph:

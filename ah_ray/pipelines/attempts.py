@@ -45,16 +45,23 @@ class Attempts:
     def trying(self, keys: Sequence[str], timeout_s: float) -> Iterator[None]:
         """A try at ``keys``; ends the process when it takes longer than ``timeout_s`` seconds.
 
-        The try has come back when the block is left, whether or not by an exception.
+        The try has come back when the block is left, whether or not by an exception; but not by one
+        that ends the process (``sys.exit``).
         """
         ray.get(self._counter.start.remote(keys))
         # A thread of C: it works while the block holds the interpreter, and leaves a traceback.
         faulthandler.dump_traceback_later(timeout_s, exit=True, file=2)
+        came_back = False
         try:
             yield
+            came_back = True
+        except Exception:
+            came_back = True
+            raise
         finally:
             faulthandler.cancel_dump_traceback_later()
-            ray.get(self._counter.finish.remote(keys))
+            if came_back:
+                ray.get(self._counter.finish.remote(keys))
 
     @contextmanager
     def telling(self) -> Iterator[None]:

@@ -35,7 +35,7 @@ from ah_ray.progress import StageProgress, console
 Row = dict[str, Any]
 
 # Faults of the moment: the next run tries these videos again.
-PASSING = frozenset({"storage_error", "changed"})
+PASSING = frozenset({"missing", "storage_error", "changed"})
 # A video that a worker did not survive so often is left out; all but the first time it was alone.
 _MAX_TRIES = 3
 
@@ -290,15 +290,20 @@ def make_prepare_videos(
     write = make_write(run, manifest, lengths)
 
     def outcome(video: Row) -> Outcome:
+        clips: list[Row] = []
         findings: list[Row] = []
         try:
-            return Outcome(_prepare_video(run, manifest, lengths, video, findings), findings)
+            clips = _prepare_video(run, manifest, lengths, video, findings)
         except ItemError as error:
             findings.append(note(video["video_id"], error.kind, error.message))
         except Exception as error:  # of ours; one video more or less does not end a job
             message = f"{video['uri']}: {type(error).__name__}: {error}"
             findings.append(note(video["video_id"], "unexpected", message))
-        return Outcome([], findings)
+        try:  # of another file neither clips nor faults hold
+            require_content(video["uri"], video["content"])
+        except ItemError as error:
+            return Outcome([], [note(video["video_id"], error.kind, error.message)])
+        return Outcome(clips, findings)
 
     return lambda batch: write(batch, [outcome(video) for video in batch.to_pylist()])
 
@@ -365,7 +370,6 @@ def _prepare_video(
         raise ItemError("no_clip", f"{video['uri']}: nothing is as long as segmentation wants")
     if manifest.writes_files:
         rows = _cut(run, manifest, video, info, rows, findings)
-        require_content(video["uri"], video["content"])
     return rows
 
 

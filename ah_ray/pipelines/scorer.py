@@ -159,7 +159,10 @@ class Scorer:
     ) -> Sequence[Sequence[Answer | ItemError]]:
         """Answers of the engine; a clip on which it fails gets the error, the others do not."""
         try:
-            answers = self.engine.answer(members, clips)
+            answers = [
+                [checked(answer) for answer in of_member]
+                for of_member in self.engine.answer(members, clips)
+            ]
             shape = [len(of_member) for of_member in answers]
             if shape != [len(clips)] * len(members):
                 raise ValueError(f"{shape} answers to {len(clips)} clips by {len(members)} members")
@@ -171,6 +174,20 @@ class Scorer:
             if len(members) > 1:
                 return [self._answer([member], clips)[0] for member in members]
             return [[ItemError("engine_failed", f"{type(error).__name__}: {error}")]]
+
+
+def checked(answer: Any) -> Answer:
+    """What an engine handed over, if it is an answer; an engine of one's own may do anything.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: its text or its numbers are none.
+    """
+    if not (isinstance(answer, Answer) and isinstance(answer.text, str)):
+        raise TypeError(f"{answer!r} is no answer with a text")
+    answer.text.encode()  # what has no UTF-8 cannot be written
+    p_yes, mass = (None if number is None else float(number) for number in answer[1:])
+    return Answer(answer.text, p_yes, mass)
 
 
 def packed(rows: Sequence[Row]) -> pa.Table:

@@ -122,6 +122,28 @@ def test_of_sound_that_ends_or_pauses_for_long_no_sample_is_lost(paused, tmp_pat
         assert last == pytest.approx(7.0, abs=0.003)
 
 
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
+def test_of_the_sound_while_a_picture_stands_for_long_nothing_is_lost(tmp_path, kind):
+    times = [*steady(4, 10), *(44 + time for time in steady(4, 10))]
+    whole = write_video(tmp_path / "whole.mkv", times, rustling(48))
+    path = tmp_path / f"v.{kind}"
+    run_ffmpeg("-i", str(whole), "-c:v", "copy", "-c:a", "aac", str(path))
+    reference = as_ffmpeg_hears_it(path, 48)
+    spans = [Span(4.0 * index, 4.0 * index + 4) for index in range(12)]
+    together = decoded(path, spans)
+    for span, clip in zip(spans, together, strict=True):
+        start = round(span.start_s * AUDIO_HZ)
+        (alone,) = decoded(path, [span])
+        for sound in (clip.audio, alone.audio):
+            shifts = range(-16, 17)  # the millisecond to which Matroska rounds
+            apart = [
+                np.abs(np.roll(sound, shift) - reference[start : start + len(sound)]).mean()
+                for shift in shifts
+            ]
+            assert min(apart) < 0.02
+    assert np.abs(reference[20 * AUDIO_HZ : 24 * AUDIO_HZ]).mean() > 0.05
+
+
 @pytest.mark.parametrize("hole_s", [0.03, 0.075, 0.2])
 def test_files_and_decoding_agree_about_small_holes(tmp_path, hole_s):
     raw, path = tmp_path / "raw.mkv", tmp_path / "hole.mkv"

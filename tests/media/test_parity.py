@@ -107,6 +107,43 @@ def test_a_turned_source_is_the_same_in_files(rotated, tmp_path, degrees):
         assert numbers_of(stored) == numbers_of(clip)
 
 
+def test_a_sound_that_is_not_used_moves_no_clip(tmp_path):
+    """Where it starts before what is used, ffmpeg's clock of MPEG-TS starts later than the file."""
+    early, path = tmp_path / "early.ts", tmp_path / "v.ts"
+    write_video(early, steady(6, 10), tone(6), sound_codec="aac")
+    late = ["-itsoffset", "2.2", "-i", str(early), "-i", str(early)]
+    sounds = ["-c:a", "mp2", "-b:a:0", "256k", "-b:a:1", "64k"]
+    run_ffmpeg(*late, "-map", "0", "-map", "1:a", "-c:v", "copy", *sounds, str(path))
+    assert probe(str(path)).audio_stream == 1
+    spans = [Span(3.0, 5.5), Span(5.25, 7.75)]
+    virtual = clips_of(path, spans)
+    for span, clip, file in zip(spans, virtual, files_of(path, spans, tmp_path), strict=True):
+        (stored,) = clips_of(file, [Span(0.0, span.duration_s)])
+        assert numbers_of(stored) == numbers_of(clip)
+
+
+MIRRORED = {
+    "left to right": ["-display_hflip"],
+    "upside down": ["-display_vflip"],
+    "turned left": ["-display_rotation", "90", "-display_hflip"],
+    "turned right": ["-display_rotation", "270", "-display_hflip"],
+}
+
+
+@pytest.mark.parametrize("how", MIRRORED)
+def test_a_mirrored_source_is_the_same_in_files(tmp_path, how):
+    stored, path, span = tmp_path / "stored.mp4", tmp_path / "v.mp4", Span(0.0, 2.5)
+    write_video(stored, steady(2.5, 10), draw=lambda number: picture(number + 64))
+    run_ffmpeg(*MIRRORED[how], "-i", str(stored), "-c", "copy", str(path))
+    (virtual,), (file,) = clips_of(path, [span]), files_of(path, [span], tmp_path)
+    (clip,) = clips_of(file, [span])
+    assert clip.frames.shape == virtual.frames.shape
+    assert np.abs(clip.frames.astype(int) - virtual.frames).mean() < 5
+    if how == "left to right":
+        mirrored = [number_of(frame[:, ::-1]) - 64 for frame in virtual.frames]
+        assert mirrored == [shown_at(steady(2.5, 10), time) for time in frame_times(span, DENSE)]
+
+
 def test_sound_that_goes_on_after_the_picture_is_not_used(tmp_path):
     path = write_video(tmp_path / "v.mov", steady(5, 10), ramp(9))
     info = probe(str(path))

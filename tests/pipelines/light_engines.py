@@ -3,8 +3,10 @@
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from ah_ray.config import ScoreConfig
 from ah_ray.engines import Answer, Clip
@@ -38,6 +40,26 @@ class FatalEngine(LightEngine):
         if any(length < 2.3 for length in seconds):
             time.sleep(1_000_000)
         return super().answer(members, clips)
+
+
+class QuittingEngine(LightEngine):
+    """Ends its process, as some libraries do, for clips of less than 2 s."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+        if any(len(clip.audio) < 2 * 16_000 for clip in clips):
+            sys.exit("out of memory")
+        return super().answer(members, clips)
+
+
+class MumblingEngine(LightEngine):
+    """Has something that is no answer for clips of less than 2 s."""
+
+    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> Any:
+        for of_member in super().answer(members, clips):
+            yield [
+                "Yes" if len(clip.audio) < 2 * 16_000 else answer
+                for answer, clip in zip(of_member, clips, strict=True)
+            ]
 
 
 class NervousEngine(LightEngine):

@@ -197,10 +197,17 @@ def test_damage_is_counted_in_the_clips_that_have_it(tmp_path):
     assert f"{damage[1]} decoding errors" in finding["message"]
 
 
-def test_a_file_that_changed_since_the_catalog_was_read_is_left_out_for_now(tmp_path, sounding):
+@pytest.mark.parametrize("what", [manifest(), manifest(clips="virtual"), manifest(SCORING)])
+@pytest.mark.parametrize("became", ["another", "broken"])
+def test_a_file_that_changed_since_the_catalog_was_read_is_left_out_for_now(
+    tmp_path, sounding, what, became
+):
+    other = tmp_path / "other.mp4"
+    whole = sounding.read_bytes()
+    other.write_bytes(whole if became == "another" else whole[:1000])
     same = video(sounding) | {"content": content_hash(str(sounding))}
-    other = same | {"video_id": "other", "content": "0" * 32}
-    done = Prepared(tmp_path, manifest(), [same, other])
+    changed = video(other) | {"video_id": "other", "content": "0" * 32}
+    done = Prepared(tmp_path / "run", what, [same, changed])
     assert done.kinds == ["changed"]
     assert {row["video_id"] for row in done.clips} == {same["video_id"]}
 
@@ -243,14 +250,15 @@ def test_a_second_time_writes_the_same(tmp_path, sounding, silent):
 
 def test_what_failed_for_the_moment_is_tried_again(tmp_path):
     run = RunDirectory.at(str(tmp_path))
-    videos = [video(name) | {"video_id": name} for name in "ab"]
+    videos = [video(name) | {"video_id": name} for name in "abc"]
     storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     what = manifest(SCORING)
     run.remember({"manifests": {SCORING: what.facts(())}})
     batch = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
-    found = [Outcome([], [note("a", "unreadable", "a")]), Outcome([], [note("b", "changed", "b")])]
+    kinds = {"a": "unreadable", "b": "changed", "c": "missing"}
+    found = [Outcome([], [note(name, kind, name)]) for name, kind in kinds.items()]
     make_write(run, what, ())(batch, found)
-    assert prepared_videos(run, SCORING) == {"a", "b"}
+    assert prepared_videos(run, SCORING) == {"a", "b", "c"}
     assert drop_stale(run, SCORING) == 0
     assert prepared_videos(run, SCORING) == {"a"}
     assert {row["item_id"] for row in run.findings().to_pylist()} == {"a"}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
@@ -21,11 +22,13 @@ from hypothesis import strategies as st
 from ah_ray import schemas, storage
 from ah_ray.cluster import connect
 from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
+from ah_ray.engines import Answer
 from ah_ray.engines.prior import write_prior
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.members import Member, MemberCard
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import clip_ids, plan_batches, score
+from ah_ray.pipelines.scorer import checked
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
@@ -180,6 +183,28 @@ def test_a_clip_on_which_the_engine_fails_costs_only_itself(
     failed = [row for row in predictions(run) if row["status"] != "ok"]
     assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", "engine_failed")]
     assert "too short" in failed[0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind"), [("MumblingEngine", "engine_failed"), ("QuittingEngine", "engine_died")]
+)
+def test_an_engine_that_gives_no_answer_or_quits_costs_one_clip(
+    local_ray: None, tmp_path: Path, member: Member, videos: list[Path], engine: str, kind: str
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, ["deadly"])
+    score(run, [member], settings(engine))
+    failed = [row for row in predictions(run) if row["status"] != "ok"]
+    assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", kind)]
+
+
+@pytest.mark.parametrize(
+    "said", [None, "Yes", Answer(None, 0.5), Answer("Yes", "high"), Answer("\ud800", 0.5)]
+)
+def test_what_is_no_answer_is_not_taken_for_one(said: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        checked(said)
+    assert checked(Answer("Yes", np.float32(0.5))) == Answer("Yes", 0.5)
 
 
 def test_a_clip_without_a_finite_chance_is_an_error_and_no_answer(
