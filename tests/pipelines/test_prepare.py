@@ -61,6 +61,8 @@ class Prepared:
     def __init__(self, folder: Path, what: Manifest, videos: list[dict], lengths=()) -> None:
         self.run = RunDirectory.at(str(folder))
         table = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
+        self.run.write_videos(table)
+        self.run.remember({"manifests": {what.segmentation: what.facts(lengths)}})
         self.told = make_prepare_videos(self.run, what, lengths)(table)
         path = self.run.clips_path(what.segmentation)
         self.clips = self.run.resolved(storage.read_table(path, schemas.CLIPS)).to_pylist()
