@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from ah_ray import storage
 from ah_ray.config import ScoreConfig
 from ah_ray.engines.engine import Answer, Clip, likelier_answer
+from ah_ray.errors import ConfigError
 from ah_ray.members import MEMBER_FILE, EngineGroup, Member, MemberCard, read_member, write_card
 
 OVERALL = "overall"
@@ -28,15 +29,7 @@ class PriorEngine:
 
     def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
         self.task = group.members[0].card.task
-        self.chances = {
-            member.name: dict(
-                zip(
-                    *pq.read_table(storage.localize(_path(member))).to_pydict().values(),
-                    strict=True,
-                )
-            )
-            for member in group.members
-        }
+        self.chances = {member.name: chances_of(member) for member in group.members}
 
     def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
         """The likelier answer and its chance; see ``Engine``."""
@@ -90,6 +83,31 @@ def write_prior(
     storage.write_rows(rows, _SCHEMA, storage.join(uri, _FILE))
     storage.write_bytes(storage.join(uri, MEMBER_FILE), write_card(card, uri, root))
     return read_member(uri)
+
+
+def chances_of(member: Member) -> dict[str, float]:
+    """P(positive) by video_id, as ``write_prior`` has written it."""
+    columns = pq.read_table(storage.localize(_path(member))).to_pydict().values()
+    return dict(zip(*columns, strict=True))
+
+
+def require_current_prior(member: Member, chances: Mapping[str, float]) -> None:
+    """Fail when a prior was made from other labels, or of another attribute, than there are now.
+
+    Args:
+        member: it.
+        chances: what it would say now of the videos that count (``base_rates``).
+
+    Raises:
+        ConfigError: it would say something else.
+    """
+    if not chances.items() <= chances_of(member).items():
+        raise ConfigError(
+            member.uri,
+            f"is not what score.prior and the training videos are now: it is the rate of "
+            f"{member.card.trained.get('rate_of')}, from the labels when the run was scored",
+            "run `ah-ray score` again",
+        )
 
 
 def _path(member: Member) -> str:

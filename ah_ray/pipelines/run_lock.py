@@ -95,7 +95,7 @@ def _wait_until_free(run: RunDirectory, uri: str, dead_s: float) -> None:
     """
     first, said = _holder(uri), False
     deadline = time.monotonic() + dead_s
-    while now := _holder(uri):
+    while (now := _read(uri)) is not None:
         gone = _is_gone(now)
         # A lock that could not be read was being written when we looked.
         if gone is False or (first.get("id") and now != first):
@@ -105,20 +105,51 @@ def _wait_until_free(run: RunDirectory, uri: str, dead_s: float) -> None:
                 "wait until it ends, or give another --run",
             )
         if gone or time.monotonic() > deadline:
-            storage.remove(uri)
+            _take_away(uri, now, dead_s)
             return
         if not said:
-            console.print(f"  waiting to see whether {now.get('machine')} still works on the run")
+            console.print(
+                f"  waiting to see whether {now.get('machine', 'somebody')} still works on the run"
+            )
             said = True
         first = first or now
         time.sleep(_LOOK_S)
 
 
+def _take_away(uri: str, dead: dict[str, Any], dead_s: float) -> None:
+    """Remove a lock that is nobody's, unless another one stands in its place by now.
+
+    Of several who found the same lock one removes it: the others might remove the lock of the
+    one who was faster.
+    """
+    claim = f"{uri}.{dead.get('id', 'unreadable')}"
+    deadline = time.monotonic() + dead_s
+    while not storage.create_bytes(claim, b""):
+        if _holder(uri).get("id") != dead.get("id"):
+            return
+        if time.monotonic() > deadline:  # who claimed it was killed in between
+            storage.remove(claim)
+        time.sleep(_LOOK_S / 10)
+    try:
+        if _holder(uri).get("id") == dead.get("id"):
+            storage.remove(uri)
+    finally:
+        storage.remove(claim)
+
+
 def _holder(uri: str) -> dict[str, Any]:
-    """What a lock says; empty when there is none, or it is being written."""
-    with suppress(FileNotFoundError, ValueError):
+    """What a lock says; empty when there is none, or it cannot be read."""
+    return _read(uri) or {}
+
+
+def _read(uri: str) -> dict[str, Any] | None:
+    """What a lock says; empty when it cannot be read, None when there is none."""
+    try:
         return dict(json.loads(storage.read_bytes(uri)))
-    return {}
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError):
+        return {}
 
 
 def _is_gone(holder: dict[str, Any]) -> bool | None:

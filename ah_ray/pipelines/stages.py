@@ -10,7 +10,7 @@ from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines import plan_passes
-from ah_ray.engines.prior import base_rates, write_prior
+from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine
 from ah_ray.errors import ConfigError
 from ah_ray.members import (
@@ -145,6 +145,9 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
             problem = f"{config.score.prior} was not asked for when the run was scored"
             raise ConfigError("score.prior", problem, "run `ah-ray score` with it, or leave it out")
         prior = read_member(run.path("baselines", PRIOR))
+        rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
+        counted = verdicts["video_id"].to_pylist()
+        require_current_prior(prior, {video: rates[video] for video in counted})
         baseline = current_verdicts(run, [prior], task, config.reduce)
     report = evaluate(run, config.score.splits, baseline)
     print_metrics(report)

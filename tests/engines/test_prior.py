@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ah_ray.config import ScoreConfig
 from ah_ray.engines import load_engine
-from ah_ray.engines.prior import base_rates, write_prior
+from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
+from ah_ray.errors import ConfigError
 from ah_ray.members import EngineGroup, engine_groups
 from tests.engines.tiny_models import member, random_clips
 
@@ -62,3 +63,12 @@ def test_the_prior_answers_by_video_and_needs_no_model(omni: Path, tmp_path: Pat
     ((no, yes),) = engine.answer([prior], clips)
     assert (no.p_yes, yes.p_yes) == (0.25, 0.75)
     assert (no.text, yes.text) == ("<answer>No</answer>", "<answer>Yes</answer>")
+
+
+def test_a_prior_of_other_labels_is_told(omni: Path, tmp_path: Path) -> None:
+    card = member(omni, "omni").card.model_copy(update={"name": "prior", "weights": "prior"})
+    prior = write_prior(str(tmp_path / "prior"), card, {"0": 0.25, "1": 0.1 + 0.2})
+    require_current_prior(prior, {"1": 0.1 + 0.2})
+    for now in ({"0": 0.25, "new": 0.25}, {"0": 0.25, "1": 0.5}):
+        with pytest.raises(ConfigError, match="run `ah-ray score` again"):
+            require_current_prior(prior, now)

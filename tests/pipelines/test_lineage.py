@@ -36,10 +36,11 @@ from ah_ray.pipelines.prepare import (
     prepared_videos,
     require_prepared,
 )
-from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory, answers_made_from
 from ah_ray.pipelines.score import decode_source
 from ah_ray.pipelines.score import drop_stale as drop_stale_answers
 from ah_ray.pipelines.seen import changed_since
+from ah_ray.pipelines.status import status
 from tests.media.coded_video import steady, tone, write_video
 
 VIDEOS = [
@@ -258,6 +259,23 @@ def test_answers_of_other_weights_or_of_another_file_are_dropped(run):
     assert set(run.answers({"v1": "w1"}, left)["video_id"].to_pylist()) == {"a", "c"}
     assert drop_stale_answers(run, "v1", ("w1", {"engine": "y"}), left) == 2
     assert storage.list_files(run.predictions_path("v1")) == []
+
+
+def test_a_clip_that_was_answered_after_an_error_is_not_lost(run, tmp_path):
+    """Another batch size puts the second try into another part."""
+    member, clips, asked = make_member(tmp_path / "v1"), run.clips(SCORING), {"engine": "x"}
+    run.remember({"asked": asked, "ensemble": str(tmp_path), "voters": ["v1"]})
+    made_from = answers_made_from(member_fingerprint(member), asked, clips)
+    for part, ends in (("old", ["error", "error"]), ("new", ["ok"])):
+        rows = [
+            {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": end,
+             "made_from": made_from[clip["video_id"]]}
+            for clip, end in zip(clips.to_pylist(), ends, strict=False)
+        ]  # fmt: skip
+        path = storage.join(run.predictions_path("v1"), f"part-{part}.parquet")
+        storage.write_rows(rows, schemas.PREDICTIONS, path)
+    (line,) = (line for line in status(run) if line.stage == "score v1")
+    assert (line.done, line.stale, line.to_do, line.lost) == (1, 0, 1, 1)
 
 
 # What members have seen

@@ -13,7 +13,7 @@ import pytest
 from ah_ray import storage
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.run_lock import LOCK_FILE, holding
+from ah_ray.pipelines.run_lock import LOCK_FILE, _process_space, holding
 from tests.s3 import new_bucket, s3_server
 
 
@@ -62,7 +62,7 @@ def test_of_many_at_once_one_gets_it(run):
             with holding(run, "ah-ray score"):
                 inside.append(1)
                 most.append(len(inside))
-                time.sleep(1.5)
+                time.sleep(1.0)
                 inside.pop()
         except ConfigError as error:
             refused.append(error)
@@ -73,6 +73,21 @@ def test_of_many_at_once_one_gets_it(run):
     for thread in threads:
         thread.join()
     assert (most, len(refused)) == ([1], 7)
+
+
+def test_of_many_who_find_a_dead_lock_one_gets_it(run):
+    """The slower ones must not remove the lock of the fastest in place of the dead one."""
+    for trial in range(3):
+        left_behind(run, id=f"dead{trial}", space=_process_space(), started="never")
+        test_of_many_at_once_one_gets_it(run)
+        assert storage.list_files(run.uri) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[1"])
+def test_a_lock_that_cannot_be_read_is_nobodys(run, content):
+    storage.write_bytes(run.path(LOCK_FILE), content)
+    with holding(run, "ah-ray score", dead_s=1.0):
+        assert b"score" in storage.read_bytes(run.path(LOCK_FILE))
 
 
 def test_who_was_killed_here_leaves_no_lock_that_counts(run):
