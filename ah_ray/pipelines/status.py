@@ -84,7 +84,7 @@ def status(run: RunDirectory) -> Iterator[Line]:
         yield _prepared(run, segmentation, manifest["splits"])
     for name in noted.get("members", ()):
         yield _trained(run, name)
-    members = [_member(run, name) for name in noted.get("voters", ())]
+    members = [_standing(run, name) for name in noted.get("voters", ())]
     for name, member in zip(noted.get("voters", ()), members, strict=True):
         yield _scored(run, name, member)
     if storage.exists(run.path("verdicts")) and all(members):
@@ -99,6 +99,17 @@ def _member(run: RunDirectory, name: str) -> Member | None:
     ensemble = run.outside(run.settings()["ensemble"])
     uri = storage.join(ensemble, name)
     return read_member(uri) if is_complete(uri) else None
+
+
+def _standing(run: RunDirectory, name: str) -> Member | None:
+    """A member that can be asked: it is there, on the base that its adapter was trained on."""
+    member = _member(run, name)
+    try:
+        if member is not None:
+            member_fingerprint(member)
+    except ConfigError:
+        return None
+    return member
 
 
 def _prepared(run: RunDirectory, segmentation: str, splits: list[str]) -> Line:
@@ -131,7 +142,8 @@ def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
     clips, stage = run.clips(SCORING), f"score {name}"
     rows = storage.read_table(run.predictions_path(name), schemas.PREDICTIONS)
     if member is None:
-        return Line(stage, "clips", 0, len(rows), len(clips), 0, "the member is not there any more")
+        note = "the member, or the base of its adapter, is not there any more"
+        return Line(stage, "clips", 0, len(rows), len(clips), 0, note)
     answers = run.answers({name: member_fingerprint(member)}, clips)
     mine = answers.filter(pc.is_in(answers["clip_id"], clips["clip_id"]))
     done = pc.count_distinct(mine["clip_id"]).as_py()

@@ -278,6 +278,18 @@ def test_a_clip_that_was_answered_after_an_error_is_not_lost(run, tmp_path):
     assert (line.done, line.stale, line.to_do, line.lost) == (1, 0, 1, 1)
 
 
+def test_status_reports_on_an_adapter_whose_base_has_changed(run, tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(b"other")
+    model = ModelConfig(path=str(base))
+    make_member(tmp_path / "v1", weights="adapter", model=model, trained={"base": "before"})
+    run.remember({"ensemble": str(tmp_path), "voters": ["v1"]})
+    (line,) = (line for line in status(run) if line.stage == "score v1")
+    assert (line.done, line.to_do) == (0, 3)
+    assert "base" in line.note
+
+
 # What members have seen
 
 
