@@ -187,6 +187,7 @@ def member_fingerprint(member: Member) -> str:
         card.wording.model_dump(),
         card.model.model_dump(exclude={"path", "attention"}),
         card.media.model_dump(),
+        card.trained,  # another training is another member, however few of its weights it changed
     )
 
 

@@ -97,14 +97,9 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
             by, or the cluster can never grant the resources.
         StorageError: the manifest cannot be written; the next run goes on where this one stopped.
     """
-    settings = manifest.settings.model_dump(include={"clips", "no_audio"})
-    claimed = {"segmentation": manifest.rule.model_dump(), "media": manifest.media.model_dump()}
-    run.claim(claimed | {"prepare": settings})
     lengths = positive_lengths(run.videos(), manifest)
-    manifests = run.settings().get("manifests", {}) | {
-        manifest.segmentation: manifest.facts(lengths)
-    }
-    run.remember({"limit": limit, "manifests": manifests})
+    claim(run, manifest, lengths)
+    run.remember({"limit": limit})
     stale = drop_stale(run, manifest.segmentation)
     videos = in_scope(run, manifest.splits, unlabelled=manifest.segmentation == SCORING)
     done = pa.array(prepared_videos(run, manifest.segmentation), pa.string())
@@ -135,6 +130,19 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
             for part in parts.iter_batches(batch_size=None):
                 kinds = " ".join(part["kinds"]).split()
                 progress.advance(int(part["videos"].sum()), int(part["errors"].sum()), kinds)
+
+
+def claim(run: RunDirectory, manifest: Manifest, lengths: Sequence[float]) -> None:
+    """Bind a run to the settings of a manifest, and note by what rule its rows hold.
+
+    Raises:
+        ConfigError: the run was made with other settings.
+    """
+    settings = manifest.settings.model_dump(include={"clips", "no_audio"})
+    claimed = {"segmentation": manifest.rule.model_dump(), "media": manifest.media.model_dump()}
+    run.claim(claimed | {"prepare": settings})
+    noted = {manifest.segmentation: manifest.facts(lengths)}
+    run.remember({"manifests": run.settings().get("manifests", {}) | noted})
 
 
 def _part_size(videos: int, writes_files: bool) -> int:

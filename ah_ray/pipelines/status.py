@@ -157,8 +157,10 @@ def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
 def stale_verdicts(run: RunDirectory) -> int:
     """How many verdicts of a run are missing, or not made from the answers that there are now."""
     members = [_member(run, name) for name in run.settings().get("voters", ())]
-    if not members or not all(members):
+    if not members:
         return 0  # nobody to compare with
+    if not all(members):
+        return len(run.verdicts())  # somebody who voted is gone
     line = _reduced(run, [member for member in members if member])
     return line.stale + line.to_do
 

@@ -197,7 +197,7 @@ def make_member(folder, data: bytes = b"w1", name="v1", **changes):
 def test_a_fingerprint_is_of_all_that_answers_depend_on(tmp_path):
     first = member_fingerprint(make_member(tmp_path / "a" / "v1"))
     assert member_fingerprint(make_member(tmp_path / "b" / "v1")) == first
-    member = make_member(tmp_path / "a" / "v1", trained={"seconds": 3})
+    member = make_member(tmp_path / "a" / "v1")
     (tmp_path / "a" / "v1" / SEEN_FILE).write_bytes(b"PAR1")
     assert member_fingerprint(member) == first
     base = ModelConfig(path="base")
@@ -205,9 +205,10 @@ def test_a_fingerprint_is_of_all_that_answers_depend_on(tmp_path):
         make_member(tmp_path / "c" / "v1", b"w2"),
         make_member(tmp_path / "d" / "v1", prompt="detailed"),
         make_member(tmp_path / "e" / "v1", media=MediaConfig(fps=1)),
+        make_member(tmp_path / "h" / "v1", trained={"seconds": 3}),
         make_member(tmp_path / "f" / "v1", model=base.model_copy(update={"dtype": "float32"})),
     ]
-    assert len({first, *map(member_fingerprint, others)}) == 5
+    assert len({first, *map(member_fingerprint, others)}) == 6
     sdpa = base.model_copy(update={"attention": "eager"})
     assert member_fingerprint(make_member(tmp_path / "g" / "v1", model=sdpa)) == first
 

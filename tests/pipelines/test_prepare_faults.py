@@ -18,7 +18,7 @@ from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ItemError
 from ah_ray.media.probe import probe
 from ah_ray.pipelines.catalog import read_into
-from ah_ray.pipelines.prepare import Manifest, in_scope, make_prepare_videos
+from ah_ray.pipelines.prepare import Manifest, claim, in_scope, make_prepare_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.stages import prepare_stage
 from tests.e2e.helpers import ROOT, ah_ray
@@ -115,7 +115,9 @@ class Job:
         config = self.config
         for name, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
             videos = in_scope(self.run, splits, unlabelled=name == SCORING)
-            make_prepare_videos(self.run, Manifest.of(config, name, splits), ())(videos)
+            manifest = Manifest.of(config, name, splits)
+            claim(self.run, manifest, ())
+            make_prepare_videos(self.run, manifest, ())(videos)
 
     def clips(self) -> list[dict[str, Any]]:
         """The rows of both manifests, files named relative to the run."""

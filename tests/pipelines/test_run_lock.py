@@ -27,7 +27,7 @@ def bucket():
 def run(request, tmp_path):
     if request.param == "disk":
         return RunDirectory.at(str(tmp_path / "run"))
-    return RunDirectory.at(f"{request.getfixturevalue('bucket')}/run")
+    return RunDirectory.at(f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
 
 
 def left_behind(run, **changes):
