@@ -18,7 +18,7 @@ def content_hash(uri: str) -> str:
 
     Copies of a file always agree, wherever they lie. Of a file over 4 MiB its two ends and 14
     pieces between them are read, so that an archive in object storage is told apart for a few
-    requests a file: any other recording, encoding or training differs in all of them.
+    requests a file: any other recording or encoding differs in all of them.
 
     Raises:
         FileNotFoundError: nothing is there.

@@ -304,6 +304,8 @@ def make_prepare_videos(
             clips = _prepare_video(run, manifest, lengths, video, findings)
         except ItemError as error:
             findings.append(note(video["video_id"], error.kind, error.message))
+            if error.kind in PASSING:
+                return Outcome([], findings)
         except Exception as error:  # of ours; one video more or less does not end a job
             message = f"{video['uri']}: {type(error).__name__}: {error}"
             findings.append(note(video["video_id"], "unexpected", message))
