@@ -62,7 +62,9 @@ def test_of_many_at_once_one_gets_it(run):
             with holding(run, "ah-ray score"):
                 inside.append(1)
                 most.append(len(inside))
-                time.sleep(1.0)
+                deadline = time.monotonic() + 60
+                while len(refused) < 7 and time.monotonic() < deadline:
+                    time.sleep(0.05)
                 inside.pop()
         except ConfigError as error:
             refused.append(error)
