@@ -36,7 +36,7 @@ def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Membe
 
 
 def print_doubts(run: RunDirectory, config: RunConfig, members: Sequence[Member]) -> None:
-    """Print which members may look better than they are.
+    """Print which members may be better or worse than they look.
 
     Nobody who was trained on is judged (``require_unseen``); these are weaker doubts.
     """
@@ -44,10 +44,16 @@ def print_doubts(run: RunDirectory, config: RunConfig, members: Sequence[Member]
     for name, table in ((member.name, read_seen(member)) for member in members):
         if table is None:
             console.print(f"  [yellow]warning[/] member {name} does not state what it has seen")
-        elif chosen := rules.known_videos(table, judged, rules.VALIDATION):
+            continue
+        if chosen := rules.known_videos(table, judged, rules.VALIDATION):
             console.print(
                 f"  [yellow]warning[/] member {name} was chosen by {len(chosen)} of these "
                 f"{len(judged)} videos, or by people in them: it may look better than it is"
+            )
+        if changed := changed_since(run, table, config.train.splits):
+            console.print(
+                f"  [yellow]warning[/] member {name} was trained when {len(changed)} videos had "
+                "other labels, intervals or files: `ah-ray train` says which"
             )
 
 
