@@ -18,21 +18,21 @@ def open_run(uri: str) -> RunDirectory:
     """The run directory that ``--run`` names; nothing is written.
 
     Raises:
-        ConfigError: it names nothing, cannot be reached, or would be thrown away.
+        ConfigError: it names nothing, cannot be reached, would be thrown away, or is of a version
+            that writes other tables.
     """
     run, where = RunDirectory.at(place(uri, "--run")), f"--run {uri}"
     path = storage.local_path(run.uri)
-    if path is None:
-        return run
-    if _in_a_job_s_copy(path):
+    if path is not None and _in_a_job_s_copy(path):
         raise ConfigError(
             where,
             f"lies in {Path.cwd()}, this job's copy of its working directory, which Ray throws "
             "away",
             "give the absolute path of a folder that all nodes reach, or a URI such as s3://b/run",
         )
-    if path.exists() and not path.is_dir():
+    if path is not None and path.exists() and not path.is_dir():
         raise ConfigError(where, "is a file", "name a folder")
+    run.settings()  # refuses what it cannot read
     return run
 
 

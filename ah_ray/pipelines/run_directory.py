@@ -22,6 +22,10 @@ from ah_ray.yaml_objects import differences
 
 TRAINING, SCORING = "training", "scoring"
 
+#: Of a run's tables and of ``run.yaml``; a run that states none is of format 1. Who changes what
+#: a table means counts it up, so that a run is read as it was meant or refused.
+FORMAT = 1
+
 _WHOLE = r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)"  # a URI that is not relative
 
 
@@ -222,13 +226,24 @@ class RunDirectory:
         """Note settings, in place of what was noted before."""
         known = self.settings()
         if not settings.items() <= known.items():
-            text = yaml.safe_dump({**known, **settings}, sort_keys=True, allow_unicode=True)
+            noted = {"format": FORMAT, **known, **settings}
+            text = yaml.safe_dump(noted, sort_keys=True, allow_unicode=True)
             storage.write_bytes(self.path("run.yaml"), text.encode())
 
     def settings(self) -> dict[str, Any]:
-        """What was claimed and noted."""
+        """What was claimed and noted.
+
+        Raises:
+            ConfigError: a version of this software that writes other tables has made the run.
+        """
         path = self.path("run.yaml")
         known = yaml.safe_load(storage.read_bytes(path)) if storage.exists(path) else {}
+        if (stated := known.get("format", 1)) != FORMAT:
+            raise ConfigError(
+                f"{path}: format",
+                f"is {stated!r}, and this version of ah_ray reads and writes format {FORMAT}",
+                "use the version that made the run, or give a new --run",
+            )
         return dict(known)
 
 

@@ -1,0 +1,48 @@
+"""The run directory: the format of its tables."""
+
+import pytest
+import yaml
+
+from ah_ray.errors import ConfigError
+from ah_ray.pipelines.opening import open_run
+from ah_ray.pipelines.run_directory import FORMAT, RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDirectory.at(str(tmp_path / "run"))
+
+
+def write(run, **noted):
+    path = run.path("run.yaml")
+    with open(path, "w") as file:
+        yaml.safe_dump(noted, file)
+
+
+def test_a_run_states_its_format_with_the_first_note(run):
+    assert run.settings() == {}
+    run.remember({"archive": "a"})
+    assert run.settings() == {"archive": "a", "format": FORMAT}
+
+
+def test_a_run_without_a_format_is_of_the_first_one(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    write(run, archive="a")
+    assert open_run(run.uri).settings() == {"archive": "a"}
+    run.remember({"limit": 3})
+    assert run.settings() == {"archive": "a", "limit": 3, "format": FORMAT}
+
+
+@pytest.mark.parametrize("format", [0, FORMAT + 1, "2", None])
+def test_a_run_of_another_format_is_refused_before_anything_is_read_or_written(
+    run, tmp_path, format
+):
+    (tmp_path / "run").mkdir()
+    write(run, archive="a", format=format)
+    before = (tmp_path / "run" / "run.yaml").read_bytes()
+    for use in (lambda: open_run(run.uri), lambda: run.remember({"limit": 3}), run.settings):
+        with pytest.raises(ConfigError, match=f"format {FORMAT}") as caught:
+            use()
+        assert caught.value.where == f"{run.path('run.yaml')}: format"
+        assert repr(format) in str(caught.value)
+    assert (tmp_path / "run" / "run.yaml").read_bytes() == before
