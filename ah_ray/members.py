@@ -19,7 +19,14 @@ from pydantic import Field, field_validator, model_validator
 
 from ah_ray import lineage, schemas, storage
 from ah_ray.checkpoints import is_hub_id
-from ah_ray.config import MediaConfig, ModelConfig, Name, RunConfig, SegmentationConfig
+from ah_ray.config import (
+    RESERVED,
+    MediaConfig,
+    ModelConfig,
+    Name,
+    RunConfig,
+    SegmentationConfig,
+)
 from ah_ray.contents import contents_of, remembered_hash
 from ah_ray.errors import ConfigError
 from ah_ray.places import place
@@ -245,7 +252,8 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
         names: the members that must be there; by default all that are.
 
     Raises:
-        ConfigError: there is none, a named one is missing, or they do not go together.
+        ConfigError: there is none, a named one is missing or has a name that reports use, or they
+            do not go together.
     """
     uri = storage.absolute(uri)
     complete = _members_in(uri)
@@ -259,7 +267,14 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
         elif complete:
             fix = f"one of {', '.join(complete)}; or {fix}"
         raise ConfigError(uri, what, fix)
-    members = [read_member(storage.join(uri, name)) for name in sorted(set(names or complete))]
+    chosen = sorted(set(names or complete))
+    if taken := sorted(RESERVED & set(chosen)):
+        raise ConfigError(
+            f"{uri}/{taken[0]}",
+            f"a member cannot be called {taken[0]}: reports use that name",
+            f"rename the folder, and `name` in its {MEMBER_FILE}",
+        )
+    members = [read_member(storage.join(uri, name)) for name in chosen]
     first = members[0]
     for other in members[1:]:
         theirs = _shared_by_voters(other.card)

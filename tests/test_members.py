@@ -106,6 +106,15 @@ def test_unfinished_members_do_not_count(ensemble, tmp_path):
         read_ensemble(uri, ["v1", "v2"])
 
 
+@pytest.mark.parametrize("name", ["ensemble", "prior"])
+def test_no_member_has_the_name_of_what_stands_beside_it_in_reports(ensemble, name):
+    uri = ensemble(card("v1"), card(name))
+    with pytest.raises(ConfigError, match=f"cannot be called {name}") as caught:
+        read_ensemble(uri)
+    assert caught.value.where == storage.join(uri, name)
+    assert [m.name for m in read_ensemble(uri, ["v1"])] == ["v1"]
+
+
 def test_an_empty_folder_is_no_ensemble(tmp_path):
     for uri in (str(tmp_path), str(tmp_path / "none")):
         with pytest.raises(ConfigError, match="holds no finished member") as caught:

@@ -54,7 +54,7 @@ __all__ = [
     "score_stage",
 ]
 
-PRIOR = "prior"  # the name under which base rates predict
+BASELINE = "prior"  # the name under which base rates predict
 
 Stage = Callable[[RunDirectory, RunConfig], None]
 
@@ -92,7 +92,11 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
         rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
         first = members[0].card
         card = first.model_copy(
-            update={"name": PRIOR, "weights": "prior", "trained": {"rate_of": config.score.prior}}
+            update={
+                "name": BASELINE,
+                "weights": "prior",
+                "trained": {"rate_of": config.score.prior},
+            }
         )
         prior = run.path("baselines", card.name)
         members.append(write_prior(prior, card, rates, run.root))
@@ -141,10 +145,10 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     require_current(run, members, task, config.reduce)
     baseline = None
     if config.score.prior is not None:
-        if not is_complete(run.path("baselines", PRIOR)):
+        if not is_complete(run.path("baselines", BASELINE)):
             problem = f"{config.score.prior} was not asked for when the run was scored"
             raise ConfigError("score.prior", problem, "run `ah-ray score` with it, or leave it out")
-        prior = read_member(run.path("baselines", PRIOR))
+        prior = read_member(run.path("baselines", BASELINE))
         rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
         counted = verdicts["video_id"].to_pylist()
         require_current_prior(prior, {video: rates[video] for video in counted})
