@@ -184,7 +184,7 @@ def test_a_job_without_a_working_directory_may_write_where_it_stands(ah_ray, mon
         ("{run}", ["--members", "v9"], "one of v1, v2, v3"),
         ("{run}", ["--members", ", "], "names nobody"),
         ("", [], "names nothing"),
-        ("{run}", ["--set", "score.engine=none"], "there is no engine"),
+        ("{run}", ["--set", "score.engine=none"], "score.engine: there is no"),
         ("{run}", ["--videos", " "], "names nothing"),
     ],
 )

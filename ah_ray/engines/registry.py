@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ah_ray.config import ScoreConfig
 from ah_ray.engines.engine import Engine
 from ah_ray.engines.vllm_engine import serves_adapters
-from ah_ray.errors import ConfigError
 from ah_ray.members import EngineGroup, Member, engine_groups
+from ah_ray.names import find
 
 
 @dataclass(frozen=True)
@@ -19,43 +18,34 @@ class EngineKind:
     """What must be known of an engine before it is loaded.
 
     Attributes:
-        module: where its class is.
-        name: of the class, ``(group, settings) -> Engine``.
+        path: its class, ``(group, settings) -> Engine``, as ``module:Class``.
         needs_model: whether it needs a checkpoint and the media of the clips.
         serves_adapters: whether it answers for several adapters of one checkpoint; else each
             gets a pass of its own.
     """
 
-    module: str
-    name: str
+    path: str
     needs_model: bool = True
     serves_adapters: Callable[[EngineGroup, ScoreConfig], bool] = lambda group, settings: True
 
 
 ENGINES = {
-    "transformers": EngineKind("ah_ray.engines.transformers_engine", "TransformersEngine"),
-    "vllm": EngineKind("ah_ray.engines.vllm_engine", "VllmEngine", True, serves_adapters),
+    "transformers": EngineKind("ah_ray.engines.transformers_engine:TransformersEngine"),
+    "vllm": EngineKind("ah_ray.engines.vllm_engine:VllmEngine", True, serves_adapters),
 }
-PRIOR = EngineKind("ah_ray.engines.prior", "PriorEngine", needs_model=False)
+PRIOR = EngineKind("ah_ray.engines.prior:PriorEngine", needs_model=False)
 
 
 def find_engine(name: str) -> EngineKind:
-    """The engine ``name``, or the one of your own at ``module:Class``; nothing is loaded.
+    """The engine ``name``, or one of your own at ``module:Class`` or ``module:EngineKind``.
+
+    No engine of ours is imported; the module of your own is.
 
     Raises:
         ConfigError: there is no such engine.
     """
-    if name in ENGINES:
-        return ENGINES[name]
-    module, _, attribute = name.partition(":")
-    try:
-        found = attribute and importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
-        fix = f"one of {sorted(ENGINES)}, or module:Class of your own"
-        raise ConfigError("score.engine", f"there is no engine {name!r}", fix)
-    return EngineKind(module, attribute)
+    found = find(name, ENGINES, "score.engine")
+    return found if isinstance(found, EngineKind) else EngineKind(name)
 
 
 def engine_of(group: EngineGroup, settings: ScoreConfig) -> EngineKind:
@@ -92,5 +82,5 @@ def load_engine(group: EngineGroup, settings: ScoreConfig) -> Engine:
         ConfigError: there is no such engine.
     """
     kind = engine_of(group, settings)
-    engine: Engine = getattr(importlib.import_module(kind.module), kind.name)(group, settings)
+    engine: Engine = pkgutil.resolve_name(kind.path)(group, settings)
     return engine

@@ -1,0 +1,44 @@
+import collections
+
+import pytest
+
+from ah_ray.errors import ConfigError
+from ah_ray.names import find
+
+TABLE = {"one": 1, "two": 2}
+
+
+def test_a_name_of_the_table_or_of_a_module():
+    assert find("two", TABLE, "k") == 2
+    assert find("collections:OrderedDict", TABLE, "k") is collections.OrderedDict
+    assert find("collections:OrderedDict.fromkeys", TABLE, "k")("a") == {"a": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("three", "there is no 'three'"),
+        ("collections", "there is no 'collections'"),  # a module is no thing that is named
+        ("collections:", "there is no"),
+        (":x", "there is no"),
+        ("", "there is no"),
+        ("none_such:x", "No module named 'none_such'"),
+        ("collections.none:x", "No module named 'collections.none'"),
+        ("collections:none", "no attribute 'none'"),
+        ("not a name:x", "cannot be loaded"),
+        ("collections:a-b", "cannot be loaded"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_is(name, named):
+    with pytest.raises(ConfigError) as caught:
+        find(name, TABLE, "score.engine")
+    assert caught.value.where == "score.engine"
+    assert named in caught.value.problem
+    assert "one of ['one', 'two'], or module:attribute" in caught.value.fix
+
+
+def test_a_module_that_does_not_load_says_why(tmp_path, monkeypatch):
+    (tmp_path / "needs_more.py").write_text("import not_installed_here\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="not_installed_here"):
+        find("needs_more:Engine", TABLE, "k")
