@@ -17,7 +17,7 @@ import pyarrow as pa
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.checkpoints import is_hub_id
 from ah_ray.config import (
     RESERVED,
@@ -220,7 +220,7 @@ def read_seen(member: Member) -> pa.Table | None:
     path = storage.join(member.uri, SEEN_FILE)
     if not storage.exists(path):
         return None
-    return storage.read_table(path, schemas.SEEN)
+    return tables.read_table(path, schemas.SEEN)
 
 
 def _members_in(uri: str) -> list[str]:

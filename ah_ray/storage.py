@@ -1,7 +1,6 @@
-"""Files and tables on any fsspec URI: list, read, write atomically, bring to local disk.
+"""Files on any fsspec URI: list, read, write atomically, bring to local disk.
 
-A run directory is one URI. A table is a folder of Parquet files in it, or a folder of
-``key=value`` partitions; ``read_table`` reads either.
+A run directory is one URI; its tables are in ``tables``.
 
 A URI names one file or folder and nothing else: what has no protocol is a path on this machine
 whatever characters it holds, and fsspec's chains (``simplecache::s3://``, ``zip://a::b``) are
@@ -24,16 +23,12 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.archive import AbstractArchiveFileSystem
@@ -140,7 +135,7 @@ def _failed(uri: str, reason: Exception) -> StorageError:
     return error
 
 
-def _asks(function: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+def asks(function: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
     """``function`` of a URI, with the errors of ``_asking``."""
 
     @wraps(function)
@@ -165,7 +160,7 @@ def protocol(uri: str) -> str:
     return "file" if match is None or match[1] == "local" else match[1]
 
 
-@_asks
+@asks
 def filesystem_of(uri: str) -> tuple[AbstractFileSystem, str]:
     """The filesystem of ``uri`` and its path there; unlike fsspec's ``url_to_fs``, never a chain.
 
@@ -188,7 +183,7 @@ def _filesystem_class(uri: str) -> type[AbstractFileSystem]:
     return kind
 
 
-def _fresh(uri: str) -> tuple[Any, str]:
+def fresh(uri: str) -> tuple[Any, str]:
     """The filesystem and path of ``uri``, without a listing that others have outdated."""
     filesystem, path = filesystem_of(uri)
     filesystem.invalidate_cache()
@@ -230,24 +225,24 @@ def local_path(uri: str) -> Path | None:
     return Path.cwd() / path
 
 
-@_asks
+@asks
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     return bool(filesystem.exists(path))
 
 
-@_asks
+@asks
 def is_glob(uri: str) -> bool:
     """Whether ``uri`` is a pattern: has a wildcard, and is not itself a file or folder."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     return glob.has_magic(path) and not filesystem.exists(path)
 
 
-@_asks
+@asks
 def list_files(uri: str) -> list[str]:
     """Every file below the folder ``uri``, or matched by it when it is a glob; sorted full URIs."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     if is_glob(uri):
         listed = filesystem.glob(path, detail=True).items()
         found = [p for p, info in listed if info.get("type") != "directory"]
@@ -260,10 +255,10 @@ def list_files(uri: str) -> list[str]:
     return sorted(_full_uri(filesystem, p) for p in visible)
 
 
-@_asks
+@asks
 def open_read(uri: str) -> BinaryIO:
     """A seekable binary file, whose methods too raise ``StorageError``."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     return cast(BinaryIO, _File(uri, filesystem.open(path, "rb")))
 
 
@@ -302,33 +297,33 @@ class _File(io.RawIOBase):
         super().close()
 
 
-@_asks
+@asks
 def read_bytes(uri: str) -> bytes:
     """The whole file, as it was at one moment."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     data: bytes = filesystem.cat_file(path)
     return data
 
 
-@_asks
+@asks
 def version(uri: str) -> str | None:
     """A name for the state of a remote file, its ETag; None where the storage has no such name."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     info = filesystem.info(path)
     return f"{info['size']} {info['ETag']}" if "ETag" in info else None
 
 
-@_asks
+@asks
 def size(uri: str) -> int:
     """The size of a file in bytes."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     return int(filesystem.size(path))
 
 
-@_asks
+@asks
 def read_ranges(uri: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
     """Some pieces of a file, each from its first byte to before its last; nothing else is read."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     starts, ends = ([edge[index] for edge in ranges] for index in (0, 1))
     pieces = list(filesystem.cat_ranges([path] * len(ranges), starts, ends))
     for piece in pieces:  # fsspec's asynchronous storages return errors, whatever they are asked
@@ -337,14 +332,14 @@ def read_ranges(uri: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
     return pieces
 
 
-@_asks
+@asks
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file so that readers see either nothing or all of it.
 
     On a local disk a temporary file is renamed into place; in an object store the file is one
     PUT, which is atomic there.
     """
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     if not isinstance(filesystem, LocalFileSystem):
         filesystem.pipe_file(path, data)
         return
@@ -354,14 +349,14 @@ def write_bytes(uri: str, data: bytes) -> None:
         os.replace(temporary, target)
 
 
-@_asks
+@asks
 def create_bytes(uri: str, data: bytes) -> bool:
     """Write a file, as ``write_bytes`` does, unless it is there; whether it was not.
 
     Of several who try at the same time one succeeds, on a local disk and in stores that know
     conditional writes, as S3 does.
     """
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     if not isinstance(filesystem, LocalFileSystem):
         try:
             filesystem.pipe_file(path, data, mode="create")
@@ -378,78 +373,10 @@ def create_bytes(uri: str, data: bytes) -> bool:
     return True
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """The content of a Parquet file with ``table``."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
-
-
-def write_table(table: pa.Table, uri: str) -> None:
-    """Write one Parquet file atomically."""
-    write_bytes(uri, parquet_bytes(table))
-
-
-def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, uri: str) -> None:
-    """Write plain rows as one Parquet file of ``schema``, atomically."""
-    write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), uri)
-
-
-@_asks
-def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.Table:
-    """All rows of a table with the columns of ``schema``; no rows when nothing is written yet.
-
-    Args:
-        uri: the table's folder.
-        schema: its columns.
-        partition: read the ``partition=value`` folders below ``uri`` and add that string column.
-    """
-    if partition is not None:
-        schema = schema.append(pa.field(partition, pa.string()))
-    if not exists(uri):
-        return schema.empty_table()
-    filesystem, path = _fresh(uri)
-    hive = partition and ds.partitioning(pa.schema([(partition, pa.string())]), flavor="hive")
-    table = ds.dataset(
-        path, schema=schema, format="parquet", filesystem=filesystem, partitioning=hive or None
-    )
-    return table.to_table()
-
-
-def drop_rows(uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array]) -> pa.Table:
-    """Drop rows of a table, part by part; parts that lose none are left alone.
-
-    Args:
-        uri: the table's folder.
-        schema: its columns.
-        holds: which of some rows stay, as one boolean for each.
-
-    Returns:
-        The rows that were dropped.
-    """
-    dropped = [schema.empty_table()]
-    if not pc.all(holds(read_table(uri, schema)), min_count=0).as_py():
-        for part in list_files(uri):
-            table = read_table(part, schema)
-            stay = holds(table)
-            dropped.append(table.filter(pc.invert(stay)))
-            if not pc.any(stay, min_count=0).as_py():
-                remove(part)
-            elif len(dropped[-1]):
-                write_table(table.filter(stay), part)
-    return pa.concat_tables(dropped)
-
-
-def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
-    """The distinct values of one string column of a table."""
-    return set(pc.unique(read_table(uri, pa.schema([schema.field(column)]))[column]).to_pylist())
-
-
-@_asks
+@asks
 def remove(uri: str) -> None:
     """Delete a file or folder if it is there."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     if not filesystem.exists(path):
         return
     if glob.has_magic(path) and not isinstance(filesystem, LocalFileSystem):
@@ -463,7 +390,7 @@ def upload_folder(local: Path, uri: str, last: str) -> None:
     """Copy a folder to ``uri``; the file ``last``, which marks it as complete, goes last."""
     remove(uri)
     names = sorted(str(p.relative_to(local)) for p in local.rglob("*") if p.is_file())
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     for name in sorted(names, key=lambda name: (name == last, name)):
         target = f"{path.rstrip('/')}/{name}"
         with _asking(uri):
@@ -471,7 +398,7 @@ def upload_folder(local: Path, uri: str, last: str) -> None:
             filesystem.put_file(str(local / name), target)
 
 
-@_asks
+@asks
 def localize(uri: str) -> Path:
     """A local path with the content of ``uri`` (a file or a folder).
 
@@ -486,7 +413,7 @@ def localize(uri: str) -> Path:
         if not path.exists():
             raise FileNotFoundError(f"{uri} does not exist")
         return path
-    filesystem, remote = _fresh(uri)
+    filesystem, remote = fresh(uri)
     listing = filesystem.find(remote, detail=True)
     if not listing:
         raise FileNotFoundError(f"{uri} does not exist")
@@ -499,23 +426,23 @@ def localize(uri: str) -> Path:
     return cached_folder(stable_id(uri, *state), fetch) / name
 
 
-@_asks
+@asks
 def get(uri: str, target: Path) -> None:
     """Copy a file or a folder to a local path."""
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     files = filesystem.find(path)
     # Both as lists, for a single name would be taken for a pattern.
     filesystem.get(files, [f"{target}{file.removeprefix(path)}" for file in files])
 
 
-@_asks
+@asks
 def download(uri: str, target: Path) -> None:
     """Copy one file to a local path, for as long as the caller keeps it.
 
     Raises:
         FileNotFoundError: it is not there.
     """
-    filesystem, path = _fresh(uri)
+    filesystem, path = fresh(uri)
     filesystem.get_file(path, str(target))
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from rich.table import Table
 
-from ah_ray import storage
+from ah_ray import storage, tables
 from ah_ray.config import RunConfig, load_config
 from ah_ray.evaluation.metrics import Metrics
 from ah_ray.pipelines.evaluate import ENSEMBLE, video_level
@@ -48,7 +48,7 @@ def shuffled_run(source: RunDirectory, folder: Path, seed: int) -> RunDirectory:
     labels = clips["label"].take(pa.array(order))
     clips = clips.set_column(clips.schema.get_field_index("label"), "label", labels)
     storage.remove(run.clips_path(TRAINING))
-    storage.write_table(clips, storage.join(run.clips_path(TRAINING), "part-0.parquet"))
+    tables.write_table(clips, storage.join(run.clips_path(TRAINING), "part-0.parquet"))
     return run
 
 
@@ -68,7 +68,7 @@ def altered_run(
     with ThreadPoolExecutor() as pool:
         list(pool.map(copy, videos["uri"].to_pylist(), copies))
     videos = videos.set_column(videos.schema.get_field_index("uri"), "uri", pa.array(copies))
-    storage.write_table(videos, run.path("videos", "part-0.parquet"))
+    tables.write_table(videos, run.path("videos", "part-0.parquet"))
     return run
 
 

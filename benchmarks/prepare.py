@@ -40,7 +40,7 @@ import imageio_ffmpeg
 import ray
 from rich.table import Column, Table
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, tables
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig, load_config
 from ah_ray.media import cut as cutting
@@ -296,7 +296,7 @@ def _prepare(source: Source, config: RunConfig, workers: int, clips: str) -> flo
     ]
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory.at(folder)
-        storage.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+        tables.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
         start = time.perf_counter()
         prepare(run, Manifest(TRAINING, ["train"], *how))
         seconds = time.perf_counter() - start

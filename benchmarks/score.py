@@ -33,7 +33,7 @@ import pyarrow as pa
 import ray
 from rich.table import Table
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.cluster import connect
 from ah_ray.config import ScoreConfig
 from ah_ray.engines import load_engine
@@ -55,7 +55,7 @@ SETTINGS = ScoreConfig(batch_size=64, cpus_per_actor=1, cpus_per_decoder=0.5)
 def new_run(folder: Path, clips: pa.Table) -> RunDirectory:
     """A run directory with a manifest."""
     run = RunDirectory.at(str(folder))
-    storage.write_table(clips, storage.join(run.clips_path(SCORING), "part-0.parquet"))
+    tables.write_table(clips, storage.join(run.clips_path(SCORING), "part-0.parquet"))
     return run
 
 

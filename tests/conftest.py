@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import fsspec
 import hypothesis
 import pytest
 import ray
@@ -36,3 +37,38 @@ def real_media() -> Path:
     if not folder.is_dir():
         pytest.skip("the real videos (../shared/media) are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="module")
+def server():
+    from tests.s3 import s3_server  # slow to import; most tests need none
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(server, monkeypatch, tmp_path):
+    """An empty bucket, and a client that is not ours."""
+    import boto3
+
+    from tests.s3 import BUCKET
+
+    monkeypatch.setenv("AH_RAY_CACHE", str(tmp_path / "cache"))
+    client = boto3.client("s3", endpoint_url=server.url)
+    client.create_bucket(Bucket=BUCKET)
+    fsspec.filesystem("s3").invalidate_cache()
+    yield client
+    for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        client.delete_object(Bucket=BUCKET, Key=item["Key"])
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def home(request, tmp_path):
+    """A folder that is not there yet, on each kind of storage."""
+    if request.param == "local":
+        return str(tmp_path / "home")
+    if request.param == "memory":
+        return f"memory:///{tmp_path.name}"
+    request.getfixturevalue("bucket")
+    return "s3://bucket/home"

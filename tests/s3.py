@@ -20,6 +20,7 @@ import pytest
 from fsspec.core import url_to_fs
 from moto.server import ThreadedMotoServer
 
+BUCKET = "bucket"
 BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 PIECES = 8  # of a body that dribbles
 

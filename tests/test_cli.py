@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.cli import main
 from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
 from ah_ray.errors import ConfigError, Terminated, terminate
@@ -127,7 +127,7 @@ def run(tmp_path) -> RunDirectory:
         (findings, schemas.FINDINGS, run.findings_path("prepare_scoring")),
         (findings, schemas.FINDINGS, run.findings_path("score")),
     ):
-        storage.write_rows(rows, schema, storage.join(folder, "part-0.parquet"))
+        tables.write_rows(rows, schema, storage.join(folder, "part-0.parquet"))
     return run
 
 
@@ -241,7 +241,7 @@ def test_evaluate_says_which_stages_have_not_seen_new_videos(refused, run):
         row["split"] = "test"
     new = dict(videos[0], video_id="new", uri="/archive/new.mp4", content=None)
     path = run.path("videos", "part-0.parquet")
-    storage.write_rows([*videos, new], schemas.VIDEOS, path)
+    tables.write_rows([*videos, new], schemas.VIDEOS, path)
     options = ["--config", "jobs/demo.yaml", "--run", run.uri, "--set", "score.prior=null"]
     options += [f"--set={key}={value}" for key, value in code_of.items()]
     options.append("--set=train.splits=[]")
@@ -384,7 +384,7 @@ def test_files_are_named_within_an_archive_that_lies_in_the_run(ah_ray, run):
         row | {"uri": f"archive/{row['video_id']}.mp4"} for row in run.verdicts().to_pylist()
     ]
     path = run.path("verdicts", "part-0.parquet")
-    storage.write_rows(verdicts, schemas.VERDICTS, path)
+    tables.write_rows(verdicts, schemas.VERDICTS, path)
     _, text = ah_ray("results", "--run", run.uri)
     assert "0.900 yes       c.mp4 00:00" in text
 

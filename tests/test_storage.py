@@ -3,21 +3,17 @@ import re
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
-import boto3
 import fsspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ah_ray import storage
-from tests.s3 import Fault, healthy, s3_server
+from ah_ray import storage, tables
+from tests.s3 import BUCKET, Fault, healthy, s3_server
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32())])
-BUCKET = "bucket"
 FAILING = "s3://failing"
 
 
@@ -27,35 +23,6 @@ def rows(*ids: str) -> pa.Table:
 
 def contents(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-
-
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as server:
-        yield server
-
-
-@pytest.fixture
-def bucket(server, monkeypatch, tmp_path):
-    """An empty bucket, and a client that is not ours."""
-    monkeypatch.setenv("AH_RAY_CACHE", str(tmp_path / "cache"))
-    client = boto3.client("s3", endpoint_url=server.url)
-    client.create_bucket(Bucket=BUCKET)
-    fsspec.filesystem("s3").invalidate_cache()
-    yield client
-    for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        client.delete_object(Bucket=BUCKET, Key=item["Key"])
-
-
-@pytest.fixture(params=["local", "memory", "s3"])
-def home(request, tmp_path):
-    """A folder that is not there yet, on each kind of storage."""
-    if request.param == "local":
-        return str(tmp_path / "home")
-    if request.param == "memory":
-        return f"memory:///{tmp_path.name}"
-    request.getfixturevalue("bucket")
-    return f"s3://{BUCKET}/home"
 
 
 # Any storage
@@ -100,68 +67,13 @@ def test_files_are_listed_whole_and_sorted(home):
     assert all(storage.read_bytes(uri) == b"x" for uri in storage.list_files(home))
 
 
-def test_a_table_comes_back_as_it_was_written(home):
-    storage.write_table(rows("a", "b"), storage.join(home, "t/part-0.parquet"))
-    storage.write_rows([{"id": "c", "n": 2}], SCHEMA, storage.join(home, "t/part-1.parquet"))
-    table = storage.read_table(storage.join(home, "t"), SCHEMA)
-    assert table.schema == SCHEMA
-    found = sorted((row["id"], row["n"]) for row in table.to_pylist())
-    assert found == [("a", 0), ("b", 1), ("c", 2)]
-    assert storage.ids_in(storage.join(home, "t"), SCHEMA, "id") == {"a", "b", "c"}
-
-
-def test_a_table_that_is_not_there_is_empty(home):
-    uri = storage.join(home, "t")
-    assert storage.read_table(uri, SCHEMA).equals(SCHEMA.empty_table())
-    assert storage.read_table(uri, SCHEMA, "member").column_names == ["id", "n", "member"]
-    assert storage.ids_in(uri, SCHEMA, "id") == set()
-
-
-def test_rows_are_dropped_part_by_part(home):
-    uri = storage.join(home, "t")
-    for name, ids in (("kept", "ab"), ("mixed", "ac"), ("gone", "cc")):
-        storage.write_table(rows(*ids), storage.join(uri, f"{name}.parquet"))
-    before = storage.read_bytes(storage.join(uri, "kept.parquet"))
-    stays = partial(pc.is_in, value_set=pa.array(["a", "b"]))
-    for dropped in (["c", "c", "c"], []):
-        found = storage.drop_rows(uri, SCHEMA, lambda table: stays(table["id"]))
-        assert found["id"].to_pylist() == dropped
-        assert sorted(storage.read_table(uri, SCHEMA)["id"].to_pylist()) == ["a", "a", "b"]
-    assert storage.read_bytes(storage.join(uri, "kept.parquet")) == before
-    assert {file.rsplit("/", 1)[-1] for file in storage.list_files(uri)} == {
-        "kept.parquet", "mixed.parquet"}  # fmt: skip
-    assert len(storage.drop_rows(storage.join(home, "none"), SCHEMA, lambda t: stays(t["id"]))) == 0
-
-
-def test_partitions_become_a_column(home):
-    storage.write_table(rows("a"), storage.join(home, "t/member=v1/part-0.parquet"))
-    storage.write_table(rows("a", "b"), storage.join(home, "t/member=v2/part-0.parquet"))
-    table = storage.read_table(storage.join(home, "t"), SCHEMA, "member")
-    found = {(row["member"], row["id"]) for row in table.to_pylist()}
-    assert found == {("v1", "a"), ("v2", "a"), ("v2", "b")}
-    assert table.schema.field("member").type == pa.string()
-    one = storage.read_table(storage.join(home, "t", "member=v2"), SCHEMA)
-    assert one["id"].to_pylist() == ["a", "b"]
-
-
-def test_a_number_as_partition_stays_text(home):
-    storage.write_table(rows("a"), storage.join(home, "t/member=007/part-0.parquet"))
-    table = storage.read_table(storage.join(home, "t"), SCHEMA, "member")
-    assert table["member"].to_pylist() == ["007"]
-
-
-def test_a_table_with_fewer_columns_has_nulls_for_the_others(home):
-    storage.write_table(rows("a").select(["id"]), storage.join(home, "t/part-0.parquet"))
-    assert storage.read_table(storage.join(home, "t"), SCHEMA)["n"].to_pylist() == [None]
-
-
 def test_what_is_written_later_is_read_too(home):
     """The newest state counts, whatever was asked before."""
     uri = storage.join(home, "t")
     for number in range(3):
-        assert len(storage.read_table(uri, SCHEMA)) == number
+        assert len(tables.read_table(uri, SCHEMA)) == number
         assert len(storage.list_files(home)) == number
-        storage.write_table(rows("a"), storage.join(uri, f"part-{number}.parquet"))
+        tables.write_table(rows("a"), storage.join(uri, f"part-{number}.parquet"))
 
 
 def test_removing_what_is_there_and_what_is_not(home):
@@ -264,13 +176,13 @@ def test_a_killed_writer_leaves_nothing_that_readers_see(tmp_path):
         "storage.write_bytes(sys.argv[1], b'half')\n"
     )
     folder = tmp_path / "t"
-    storage.write_table(rows("a"), str(folder / "part-0.parquet"))
+    tables.write_table(rows("a"), str(folder / "part-0.parquet"))
     done = subprocess.run([sys.executable, "-c", script, str(folder / "part-1.parquet")])
     assert done.returncode == -9
     assert len(contents(folder)) == 2  # what is left of the killed one
     assert storage.list_files(str(folder)) == [str(folder / "part-0.parquet")]
     assert storage.list_files(f"{folder}/*") == [str(folder / "part-0.parquet")]
-    assert storage.read_table(str(folder), SCHEMA)["id"].to_pylist() == ["a"]
+    assert tables.read_table(str(folder), SCHEMA)["id"].to_pylist() == ["a"]
 
 
 def test_a_local_path_is_not_copied(tmp_path):
@@ -329,7 +241,7 @@ def seen_before(bucket):
     assert storage.list_files(run) == [f"{run}/a.txt"]
     assert not storage.exists(f"{run}/b.txt")
     assert not storage.exists(f"{run}/t")
-    assert len(storage.read_table(f"{run}/t", SCHEMA)) == 0
+    assert len(tables.read_table(f"{run}/t", SCHEMA)) == 0
     part = pa.BufferOutputStream()
     pq.write_table(rows("a"), part)
     part = part.getvalue().to_pybytes()
@@ -353,7 +265,7 @@ def test_files_that_others_wrote_are_listed(seen_before):
 
 
 def test_a_table_that_others_wrote_is_read(seen_before):
-    assert storage.read_table(f"{seen_before}/t", SCHEMA)["id"].to_pylist() == ["a"]
+    assert tables.read_table(f"{seen_before}/t", SCHEMA)["id"].to_pylist() == ["a"]
 
 
 def test_a_file_that_others_changed_is_read_anew(seen_before):
@@ -468,7 +380,7 @@ def failing(monkeypatch):
         monkeypatch.setitem(fsspec.config.conf, "s3", settings)
         filesystem = fsspec.core.url_to_fs(FAILING)[0]
         filesystem.makedirs(FAILING.removeprefix("s3://"), exist_ok=True)
-        storage.write_table(rows("a"), f"{FAILING}/t/part-0.parquet")
+        tables.write_table(rows("a"), f"{FAILING}/t/part-0.parquet")
         yield s3
         s3.plan = healthy
         storage.remove(f"{FAILING}/t")
@@ -501,7 +413,7 @@ def test_a_body_that_never_ends_well_is_given_up(failing, fault, tmp_path):
         storage.read_bytes(part)
     assert failing.requests["GET", "/failing/t/part-0.parquet"] == 5
     with pytest.raises(storage.StorageError, match=f"{FAILING}/t"):
-        storage.read_table(f"{FAILING}/t", SCHEMA)
+        tables.read_table(f"{FAILING}/t", SCHEMA)
     with pytest.raises(storage.StorageError, match=re.escape(part)):
         storage.download(part, tmp_path / "part")
 

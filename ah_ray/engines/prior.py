@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ah_ray import storage
+from ah_ray import storage, tables
 from ah_ray.config import ScoreConfig
 from ah_ray.engines.engine import Answer, Clip, likelier_answer
 from ah_ray.errors import ConfigError
@@ -80,7 +80,7 @@ def write_prior(
         root: what moves together with it (see ``write_card``).
     """
     rows = [{"video_id": video, "p_yes": chance} for video, chance in sorted(chances.items())]
-    storage.write_rows(rows, _SCHEMA, storage.join(uri, _FILE))
+    tables.write_rows(rows, _SCHEMA, storage.join(uri, _FILE))
     storage.write_bytes(storage.join(uri, MEMBER_FILE), write_card(card, uri, root))
     return read_member(uri)
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.catalog import Catalog, CatalogEntry, compare_with_published, parse_entry, read_catalog
 from ah_ray.catalog.against_config import against_config
 from ah_ray.config import RunConfig
@@ -66,7 +66,7 @@ def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
     facts = yaml.safe_dump(entry.model_dump(exclude_defaults=True), allow_unicode=True)
     storage.write_bytes(run.path(_ENTRY), facts.encode())
     findings = storage.join(run.findings_path("catalog"), "part-0.parquet")
-    storage.write_rows(found.findings, schemas.FINDINGS, findings)
+    tables.write_rows(found.findings, schemas.FINDINGS, findings)
     run.write_videos(pa.Table.from_pylist(found.videos, schema=schemas.VIDEOS))
     storage.remove(run.findings_path(_AGAINST_CONFIG))  # they were about an earlier reading
     return found
@@ -79,7 +79,7 @@ def read_and_look(run: RunDirectory, entry: CatalogEntry, config: RunConfig) -> 
     findings += seen_by_members(run, config)
     if findings:
         path = storage.join(run.findings_path(_AGAINST_CONFIG), "part-0.parquet")
-        storage.write_rows(findings, schemas.FINDINGS, path)
+        tables.write_rows(findings, schemas.FINDINGS, path)
     look_for_copies(run, config.limits)
 
 

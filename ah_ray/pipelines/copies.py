@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import ray
 import ray.exceptions
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.cluster import connect
 from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
@@ -60,7 +60,7 @@ def compare_known(run: RunDirectory) -> None:
     """Write the findings about the videos that were looked at, in place of earlier ones."""
     storage.remove(run.findings_path(STAGE))
     videos = _of_splits(run.videos())
-    known = storage.read_table(run.path(FOLDER), SCHEMA)
+    known = tables.read_table(run.path(FOLDER), SCHEMA)
     known = known.filter(pc.is_in(known["content"], videos["content"]))
     if not len(known):
         return
@@ -81,7 +81,7 @@ def compare_known(run: RunDirectory) -> None:
             findings.append(note(row["video_id"], "not_compared", message))
     if findings:
         path = storage.join(run.findings_path(STAGE), "part-0.parquet")
-        storage.write_rows(findings, schemas.FINDINGS, path)
+        tables.write_rows(findings, schemas.FINDINGS, path)
 
 
 def _past_the_end(video: Row, duration_s: float) -> list[Row]:
@@ -119,7 +119,7 @@ def _message(copy: Copy, rows: Sequence[Row]) -> str:
 
 def _look(run: RunDirectory, videos: pa.Table, limits: LimitsConfig) -> None:
     """Store what the videos look and sound like, in parts, so that a crash costs little."""
-    known = storage.ids_in(run.path(FOLDER), SCHEMA, "content")
+    known = tables.ids_in(run.path(FOLDER), SCHEMA, "content")
     uris = dict(zip(videos["content"].to_pylist(), videos["uri"].to_pylist(), strict=True))
     todo = [(content, uri) for content, uri in sorted(uris.items()) if content not in known]
     before = len(uris) - len(todo)
@@ -183,7 +183,7 @@ def _fingerprint(uri: str, limits: LimitsConfig) -> Fingerprint | None:
 def _store(run: RunDirectory, rows: Sequence[Row]) -> None:
     if rows:
         part = f"part-{schemas.stable_id(*(row['content'] for row in rows))}.parquet"
-        storage.write_rows(rows, SCHEMA, run.path(FOLDER, part))
+        tables.write_rows(rows, SCHEMA, run.path(FOLDER, part))
 
 
 def _unpacked(row: Row) -> Fingerprint:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.findings import note
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
@@ -31,13 +31,13 @@ def note_mass(run: RunDirectory, members: Sequence[str]) -> None:
     columns = pa.schema([schemas.PREDICTIONS.field("mass")])
     rows = []
     for member in members:
-        masses = storage.read_table(run.predictions_path(member), columns)["mass"].drop_null()
+        masses = tables.read_table(run.predictions_path(member), columns)["mass"].drop_null()
         if message := low_mass(masses):
             rows.append(note(member, "low_mass", f"{member}: {message}"))
             console.print(f"  [yellow]warning[/] {member}: {message}")
     path = storage.join(run.findings_path("score"), "part-mass.parquet")
     if rows:
-        storage.write_rows(rows, schemas.FINDINGS, path)
+        tables.write_rows(rows, schemas.FINDINGS, path)
     else:
         storage.remove(path)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.cluster import connect
 from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, RunConfig, SegmentationConfig
 from ah_ray.contents import require_content
@@ -220,7 +220,7 @@ def drop_stale(run: RunDirectory, segmentation: str) -> int:
     current = run.made_from(segmentation) or {}
     clips = set(current.values())
     left_out = {lineage.left_out_made_from(made, limits) for made in clips}
-    stale = storage.drop_rows(
+    stale = tables.drop_rows(
         run.clips_path(segmentation), schemas.CLIPS, lambda table: lineage.holds(table, clips)
     )
     changed = set(stale["video_id"].to_pylist())
@@ -228,7 +228,7 @@ def drop_stale(run: RunDirectory, segmentation: str) -> int:
         for video_id in changed:
             storage.remove(run.path("media", video_id))
     path = run.findings_path(f"prepare_{segmentation}")
-    dropped = storage.drop_rows(
+    dropped = tables.drop_rows(
         path,
         schemas.FINDINGS,
         lambda table: pc.and_(
@@ -338,14 +338,14 @@ def make_write(
                 for row in found.findings
             ]
         part = f"part-{schemas.stable_id(*sorted(made))}.parquet"
-        tables = (  # findings first: a video counts as done by its clips or by being left out
+        written = (  # findings first: a video counts as done by its clips or by being left out
             (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
             (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
         )
-        for rows, schema, folder in tables:
+        for rows, schema, folder in written:
             if rows:
                 table = run.stored(pa.Table.from_pylist(rows, schema=schema))
-                storage.write_table(table, storage.join(folder, part))
+                tables.write_table(table, storage.join(folder, part))
         kinds = [row["kind"] for row in findings if row["severity"] == "error"]
         words = "".join(f"{kind} " for kind in kinds)
         return {"videos": [len(batch)], "errors": [len(kinds)], "kinds": [words]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, tables
 from ah_ray.config import ReduceConfig
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, member_fingerprint
@@ -35,7 +35,7 @@ def reduce(
     told = run.path("verdicts")
     with StageProgress("reduce", len(verdicts), "videos", table=told) as progress:
         table = run.stored(verdicts)
-        storage.write_table(table, run.path("verdicts", "part-0.parquet"))
+        tables.write_table(table, run.path("verdicts", "part-0.parquet"))
         undecided = sum(status == "undecided" for status in verdicts["status"].to_pylist())
         progress.advance(len(verdicts), undecided, ["undecided"] * undecided)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.yaml_objects import differences
@@ -91,11 +91,11 @@ class RunDirectory:
 
     def _stored_videos(self) -> pa.Table:
         self.require("videos", "ah-ray catalog")
-        return storage.read_table(self.path("videos"), schemas.VIDEOS)
+        return tables.read_table(self.path("videos"), schemas.VIDEOS)
 
     def write_videos(self, videos: pa.Table) -> None:
         """Write the catalog's videos in place of those of an earlier reading."""
-        storage.write_table(self.stored(videos), self.path("videos", "part-0.parquet"))
+        tables.write_table(self.stored(videos), self.path("videos", "part-0.parquet"))
 
     def clips_path(self, segmentation: str) -> str:
         """The folder of one manifest."""
@@ -110,7 +110,7 @@ class RunDirectory:
         Raises:
             ConfigError: what ``prepare`` noted about the manifest is lost.
         """
-        table = storage.read_table(self.clips_path(segmentation), schemas.CLIPS)
+        table = tables.read_table(self.clips_path(segmentation), schemas.CLIPS)
         if (current := self.made_from(segmentation)) is not None:
             table = table.filter(lineage.holds(table, set(current.values())))
         elif len(table) > table["made_from"].null_count:
@@ -138,7 +138,7 @@ class RunDirectory:
     def left_out(self, segmentation: str) -> set[str]:
         """The videos that were left out of a manifest, each with a finding that says why."""
         path = self.findings_path(f"prepare_{segmentation}")
-        findings = storage.read_table(path, schemas.FINDINGS)
+        findings = tables.read_table(path, schemas.FINDINGS)
         if (current := self.made_from(segmentation)) is not None:
             limits = self.settings()["manifests"][segmentation]["limits"]
             made = {lineage.left_out_made_from(clips, limits) for clips in current.values()}
@@ -152,7 +152,7 @@ class RunDirectory:
 
     def predictions(self) -> pa.Table:
         """Every member's predictions, with a column ``member``; also those that hold no more."""
-        return storage.read_table(self.path("predictions"), schemas.PREDICTIONS, "member")
+        return tables.read_table(self.path("predictions"), schemas.PREDICTIONS, "member")
 
     def answers(self, members: Mapping[str, str], clips: pa.Table, how: Any = None) -> pa.Table:
         """The predictions of some members that hold, with a column ``member``.
@@ -165,7 +165,7 @@ class RunDirectory:
         how = how or self.settings().get("asked")
         parts = []
         for name, member in sorted(members.items()):
-            table = storage.read_table(self.predictions_path(name), schemas.PREDICTIONS)
+            table = tables.read_table(self.predictions_path(name), schemas.PREDICTIONS)
             made = set(answers_made_from(member, how, clips).values())
             table = table.filter(lineage.holds(table, made))
             parts.append(table.append_column("member", pa.array([name] * len(table), pa.string())))
@@ -178,7 +178,7 @@ class RunDirectory:
             ConfigError: the reduce stage has not run.
         """
         self.require("verdicts", "ah-ray reduce")
-        return self.resolved(storage.read_table(self.path("verdicts"), schemas.VERDICTS))
+        return self.resolved(tables.read_table(self.path("verdicts"), schemas.VERDICTS))
 
     def findings_path(self, stage: str) -> str:
         """The folder of one stage's findings."""
@@ -186,7 +186,7 @@ class RunDirectory:
 
     def findings(self) -> pa.Table:
         """Every stage's findings, each once, with a column ``stage``."""
-        table = storage.read_table(self.path("findings"), schemas.FINDINGS, "stage")
+        table = tables.read_table(self.path("findings"), schemas.FINDINGS, "stage")
         return table.group_by(table.column_names).aggregate([])
 
     def require(self, part: str, command: str) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect, turn
 from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
@@ -135,7 +135,7 @@ def drop_stale(run: RunDirectory, member: str, made_from: tuple[str, Any], clips
     """
     now = set(answers_made_from(*made_from, clips).values())
     path = run.predictions_path(member)
-    return len(storage.drop_rows(path, schemas.PREDICTIONS, lambda rows: lineage.holds(rows, now)))
+    return len(tables.drop_rows(path, schemas.PREDICTIONS, lambda rows: lineage.holds(rows, now)))
 
 
 def _run_pass(
@@ -193,7 +193,7 @@ def _run_pass(
 def note_damage(run: RunDirectory, clips: pa.Table) -> None:
     """Write a finding for each clip inside which a decoder met errors, and no others."""
     columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("clip_id", "damage")])
-    found = storage.read_table(run.path("predictions"), columns, "member")
+    found = tables.read_table(run.path("predictions"), columns, "member")
     found = found.filter(pc.greater(found["damage"], 0))
     damage = dict(zip(found["clip_id"].to_pylist(), found["damage"].to_pylist(), strict=True))
     damaged = clips.filter(pc.is_in(clips["clip_id"], pa.array(list(damage), pa.string())))
@@ -208,7 +208,7 @@ def note_damage(run: RunDirectory, clips: pa.Table) -> None:
     ]
     path = storage.join(run.findings_path("score"), "part-0.parquet")
     if rows or storage.exists(path):
-        storage.write_rows(rows, schemas.FINDINGS, path)
+        tables.write_rows(rows, schemas.FINDINGS, path)
 
 
 def missing_batches(

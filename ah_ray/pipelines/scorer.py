@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.config import ScoreConfig
 from ah_ray.engines import Answer, Clip, load_engine
 from ah_ray.errors import ItemError, StageError
@@ -126,7 +126,7 @@ class Scorer:
                       for row in predictions if row["status"] != "ok"]  # fmt: skip
             path = storage.join(self.run.predictions_path(member.name), part)
             with self.attempts.telling():
-                storage.write_rows(predictions, schemas.PREDICTIONS, path)
+                tables.write_rows(predictions, schemas.PREDICTIONS, path)
         redone = sum(tries > 0 for tries in tried.values())
         return {
             "clips": [len(rows)],

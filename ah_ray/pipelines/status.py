@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.config import ReduceConfig
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
@@ -116,7 +116,7 @@ def _prepared(run: RunDirectory, segmentation: str, splits: list[str]) -> Line:
     expected = set(in_scope(run, splits, segmentation == SCORING)["video_id"].to_pylist())
     done = set(run.clips(segmentation)["video_id"].to_pylist()) & expected
     lost = (run.left_out(segmentation) & expected) - done
-    written = storage.ids_in(run.clips_path(segmentation), schemas.CLIPS, "video_id")
+    written = tables.ids_in(run.clips_path(segmentation), schemas.CLIPS, "video_id")
     stale = (written & expected) - done - lost
     to_do = expected - done - lost - stale
     trial = run.settings().get("limit")
@@ -140,7 +140,7 @@ def _trained(run: RunDirectory, name: str) -> Line:
 
 def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
     clips, stage = run.clips(SCORING), f"score {name}"
-    rows = storage.read_table(run.predictions_path(name), schemas.PREDICTIONS)
+    rows = tables.read_table(run.predictions_path(name), schemas.PREDICTIONS)
     if member is None:
         note = "the member, or the base of its adapter, is not there any more"
         return Line(stage, "clips", 0, len(rows), len(clips), 0, note)

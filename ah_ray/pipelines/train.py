@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import ray
 from rich.table import Table
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import is_hub_id, require_checkpoint
 from ah_ray.cluster import connect
@@ -259,7 +259,7 @@ def _write_findings(run: RunDirectory, findings: list[Row]) -> None:
     path = storage.join(run.findings_path("train"), "part-0.parquet")
     storage.remove(path)
     if findings:
-        storage.write_rows(findings, schemas.FINDINGS, path)
+        tables.write_rows(findings, schemas.FINDINGS, path)
         console.print(f"  {len(findings)} clips cannot be trained on: see {path}", markup=False)
 
 
@@ -412,7 +412,7 @@ def _train_member(
     )
     uri = run.path("members", job.name)
     files = {
-        SEEN_FILE: storage.parquet_bytes(has),
+        SEEN_FILE: tables.parquet_bytes(has),
         MEMBER_FILE: write_card(card, uri, run.root),
     }
     if card.weights == "adapter":  # PEFT names the base by where it lay on the node

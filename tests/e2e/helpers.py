@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def kill_when(
 
 def rows(path: Path, schema: pa.Schema, partition: str | None = None) -> list[dict[str, Any]]:
     """A table's rows in an order that does not depend on files."""
-    table = storage.read_table(str(path), schema, partition)
+    table = tables.read_table(str(path), schema, partition)
     return sorted(table.to_pylist(), key=lambda row: json.dumps(row, sort_keys=True, default=str))
 
 

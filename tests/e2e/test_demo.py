@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, tables
 from tests.e2e.helpers import ah_ray, kill_when, result_rows, rows
 
 
@@ -29,10 +29,10 @@ def test_ensemble_learns_and_counts_add_up(demo: Path) -> None:
 
 
 def test_every_member_answers_every_clip_once_and_blind(demo: Path) -> None:
-    clips = storage.read_table(str(demo / "clips" / "segmentation=scoring"), schemas.CLIPS)
+    clips = tables.read_table(str(demo / "clips" / "segmentation=scoring"), schemas.CLIPS)
     assert clips["label"].null_count == len(clips)
     assert set(clips["split"].to_pylist()) == {"test"}
-    predictions = storage.read_table(str(demo / "predictions"), schemas.PREDICTIONS, "member")
+    predictions = tables.read_table(str(demo / "predictions"), schemas.PREDICTIONS, "member")
     expected = sorted(clips["clip_id"].to_pylist())
     for member in ("v1", "v2", "v3"):
         given = predictions.filter(pc.equal(predictions["member"], member))
@@ -40,8 +40,8 @@ def test_every_member_answers_every_clip_once_and_blind(demo: Path) -> None:
 
 
 def test_training_and_test_people_are_disjoint(demo: Path) -> None:
-    training = storage.read_table(str(demo / "clips" / "segmentation=training"), schemas.CLIPS)
-    scoring = storage.read_table(str(demo / "clips" / "segmentation=scoring"), schemas.CLIPS)
+    training = tables.read_table(str(demo / "clips" / "segmentation=training"), schemas.CLIPS)
+    scoring = tables.read_table(str(demo / "clips" / "segmentation=scoring"), schemas.CLIPS)
     assert set(training["split"].to_pylist()) == {"train"}
     assert not set(training["participant_id"].to_pylist()) & set(
         scoring["participant_id"].to_pylist()
@@ -64,7 +64,7 @@ def test_killed_while_scoring_continues_to_the_same_tables(copy_of_demo: Path) -
     shutil.rmtree(copy_of_demo / "verdicts")
     command = [sys.executable, "-m", "ah_ray.cli", "demo", "--run", str(copy_of_demo)]
     kill_when(command, lambda: any(predictions.glob("part-*")))
-    left = storage.ids_in(str(predictions), schemas.PREDICTIONS, "clip_id")
+    left = tables.ids_in(str(predictions), schemas.PREDICTIONS, "clip_id")
     assert 0 < len(left) < len(undisturbed["predictions"]) / 4  # three members and the prior
     done = ah_ray("demo", "--run", str(copy_of_demo))
     assert f"{len(left)} were done before" in done.stdout
@@ -104,11 +104,11 @@ def test_settings_of_a_run_cannot_change(copy_of_demo: Path) -> None:
 
 
 def test_leak_fails_the_run(copy_of_demo: Path) -> None:
-    videos = storage.read_table(str(copy_of_demo / "videos"), schemas.VIDEOS).to_pylist()
+    videos = tables.read_table(str(copy_of_demo / "videos"), schemas.VIDEOS).to_pylist()
     trained = next(row for row in videos if row["split"] == "train")
     tested = next(row for row in videos if row["split"] == "test")
     tested["participant_id"] = trained["participant_id"]
-    storage.write_rows(videos, schemas.VIDEOS, str(copy_of_demo / "videos" / "part-0.parquet"))
+    tables.write_rows(videos, schemas.VIDEOS, str(copy_of_demo / "videos" / "part-0.parquet"))
     done = ah_ray("evaluate", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo), check=False)
     assert done.returncode == 1
     assert trained["participant_id"] in done.stdout

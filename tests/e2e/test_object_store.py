@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from s3fs import S3FileSystem
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.config import load_config
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.stages import catalog_stage
@@ -33,7 +33,7 @@ def test_an_archive_in_a_bucket_is_scored_into_the_bucket(bucket: str, demo: Pat
     arguments = ["score", "--videos", f"{bucket}/videos", "--ensemble", f"{bucket}/members"]
     done = ah_ray(*arguments, "--run", f"{bucket}/run", env=dict(os.environ))
     assert "videos in: 3 = 2 verdicts + 1 in findings" in done.stdout
-    verdicts = storage.read_table(f"{bucket}/run/verdicts", schemas.VERDICTS)
+    verdicts = tables.read_table(f"{bucket}/run/verdicts", schemas.VERDICTS)
     assert set(verdicts["uri"].to_pylist()) == {
         f"{bucket}/videos/{number}/video.mp4" for number in range(2)
     }

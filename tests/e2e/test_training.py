@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, tables
 from ah_ray.tasks import load_task
 from ah_ray.toy.archive import ArchiveSpec
 from tests.e2e.helpers import ah_ray
@@ -33,13 +33,13 @@ def test_a_member_states_how_it_came_about(demo: Path) -> None:
 
 def test_validation_participants_are_nobody_else(demo: Path) -> None:
     splits = {"train": set(), "val": set(), "test": set()}
-    for video in storage.read_table(str(demo / "videos"), schemas.VIDEOS).to_pylist():
+    for video in tables.read_table(str(demo / "videos"), schemas.VIDEOS).to_pylist():
         splits[video["split"]].add(video["participant_id"])
-    clips = storage.read_table(
+    clips = tables.read_table(
         str(demo / "validation" / "clips"), schemas.CLIPS, "segmentation"
     ).to_pylist()
     assert {clip["participant_id"] for clip in clips} == splits["val"]
-    scored = storage.read_table(
+    scored = tables.read_table(
         str(demo / "validation" / "predictions"), schemas.PREDICTIONS, "member"
     ).to_pylist()
     blind = {clip["clip_id"] for clip in clips if clip["segmentation"] == "scoring"}

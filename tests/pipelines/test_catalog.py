@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.cli import main
 from ah_ray.findings import note
 from ah_ray.pipelines.catalog import findings_table
@@ -61,7 +61,7 @@ def ah_ray(tmp_path, capsys):
 
 def add_finding(tmp_path, stage, *findings):
     path = storage.join(RunDirectory.at(str(tmp_path / "run")).findings_path(stage), "part-0")
-    storage.write_rows(list(findings), schemas.FINDINGS, f"{path}.parquet")
+    tables.write_rows(list(findings), schemas.FINDINGS, f"{path}.parquet")
 
 
 def test_an_archive_without_errors_passes(archive, ah_ray):
@@ -167,7 +167,7 @@ def test_a_file_that_is_not_there_is_a_finding_and_a_changed_one_another_content
     videos = tmp_path / "run" / "videos"
 
     def contents():
-        rows = storage.read_table(str(videos), schemas.VIDEOS).to_pylist()
+        rows = tables.read_table(str(videos), schemas.VIDEOS).to_pylist()
         return {Path(row["uri"]).name: row["content"] for row in rows}
 
     options = archive(*GOOD)
@@ -209,9 +209,9 @@ def test_the_job_passes_check_through(tmp_path):
 
 def test_the_worst_comes_first_and_the_example_depends_on_no_order():
     rows = [note(str(n), kind, f"example {n}") for n, kind in enumerate(KINDS_OF_EACH_SEVERITY * 2)]
-    tables = [findings_table("catalog", some) for some in (rows, rows[::-1])]
+    found = [findings_table("catalog", some) for some in (rows, rows[::-1])]
     shown = []
-    for table in tables:
+    for table in found:
         with console.capture() as capture:
             console.print(table)
         shown.append(capture.get())

@@ -8,7 +8,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from ah_ray import storage
+from ah_ray import storage, tables
 from ah_ray.cli import main
 from ah_ray.pipelines.copies import FOLDER, SCHEMA
 from ah_ray.pipelines.run_directory import RunDirectory
@@ -104,7 +104,7 @@ def test_each_content_is_looked_at_once_whatever_its_name(archive, checked, caps
     _, run, arguments = checked
     before = found(run, "similar_in_two_splits")
     stored = storage.list_files(run.path(FOLDER))
-    rows = storage.read_table(run.path(FOLDER), SCHEMA).to_pylist()
+    rows = tables.read_table(run.path(FOLDER), SCHEMA).to_pylist()
     assert len(rows) == len({row["content"] for row in rows}) == 18
     assert [row["duration_s"] > 0 for row in rows].count(False) == 1
     (message,) = found(run, "not_compared")

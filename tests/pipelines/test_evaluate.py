@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.evaluate import counts, evaluate, print_metrics, video_level
@@ -61,8 +61,8 @@ def run(tmp_path):
     """A run with the verdicts above, a video that could not be prepared and a training video."""
     run = RunDirectory.at(str(tmp_path / "run"))
     table = pa.concat_tables([videos(**LABELS, lost=1), videos("train", t=1)])
-    storage.write_table(table, run.path("videos", "part-0.parquet"))
-    storage.write_table(verdicts(**ANSWERS), run.path("verdicts", "part-0.parquet"))
+    tables.write_table(table, run.path("videos", "part-0.parquet"))
+    tables.write_table(verdicts(**ANSWERS), run.path("verdicts", "part-0.parquet"))
     manifest = [
         {"clip_id": f"{v}{n}", "video_id": v, "start_s": n} for v in ANSWERS for n in (0, 1)
     ]
@@ -71,13 +71,13 @@ def run(tmp_path):
         (TRAINING, [{"clip_id": "t0", "video_id": "t"}]),
     ):
         path = storage.join(run.clips_path(segmentation), "part-0.parquet")
-        storage.write_rows(rows, schemas.CLIPS, path)
+        tables.write_rows(rows, schemas.CLIPS, path)
     findings = [
         schemas.finding("lost", "error", "unreadable", "m", "left out"),
         schemas.finding("a", "warning", "odd", "m", "kept"),
     ]
     path = storage.join(run.findings_path(f"prepare_{SCORING}"), "part-0.parquet")
-    storage.write_rows(findings, schemas.FINDINGS, path)
+    tables.write_rows(findings, schemas.FINDINGS, path)
     return run
 
 
@@ -130,39 +130,39 @@ def test_every_video_is_a_verdict_or_a_finding(run):
 
 
 def test_a_video_that_is_in_neither_stops_the_run(run):
-    storage.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
     with pytest.raises(ConfigError, match=r"1 videos have neither .*vanished"):
         counts(run, ("test",))
 
 
 def test_a_warning_alone_does_not_account_for_a_video(run):
-    storage.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
     path = storage.join(run.findings_path(f"prepare_{SCORING}"), "part-1.parquet")
     odd = schemas.finding("vanished", "warning", "odd", "m", "kept")
-    storage.write_rows([odd], schemas.FINDINGS, path)
+    tables.write_rows([odd], schemas.FINDINGS, path)
     with pytest.raises(ConfigError, match="vanished"):
         counts(run, ("test",))
 
 
 def test_a_clip_in_the_manifest_does_not_account_for_a_video_without_verdict(run):
-    storage.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
     path = storage.join(run.clips_path(SCORING), "part-1.parquet")
-    storage.write_rows([{"clip_id": "x", "video_id": "vanished"}], schemas.CLIPS, path)
+    tables.write_rows([{"clip_id": "x", "video_id": "vanished"}], schemas.CLIPS, path)
     with pytest.raises(ConfigError, match="vanished"):
         counts(run, ("test",))
 
 
 def test_repeated_findings_count_once(run):
-    findings = storage.read_table(run.findings_path(f"prepare_{SCORING}"), schemas.FINDINGS)
+    findings = tables.read_table(run.findings_path(f"prepare_{SCORING}"), schemas.FINDINGS)
     path = storage.join(run.findings_path(f"prepare_{SCORING}"), "part-again.parquet")
-    storage.write_table(findings, path)
+    tables.write_table(findings, path)
     assert counts(run, ("test",))["findings"] == {"prepare_scoring": {"error": 1, "warning": 1}}
 
 
 def test_other_splits_are_not_expected_but_videos_without_one_are(run):
-    storage.write_table(videos("val", v=1), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos("val", v=1), run.path("videos", "part-1.parquet"))
     assert counts(run, ("test",))["videos"] == 7
-    storage.write_table(videos(None, u=1), run.path("videos", "part-2.parquet"))
+    tables.write_table(videos(None, u=1), run.path("videos", "part-2.parquet"))
     with pytest.raises(ConfigError, match=r"finding: u\b"):
         counts(run, ("test",))
 
@@ -200,7 +200,7 @@ def test_what_ranks_is_printed_with_its_coverage(run, capsys):
 def test_what_one_class_does_not_define_is_printed_with_the_reason(run, capsys):
     only_positives = videos(**{name: label and 1 for name, label in LABELS.items() if label != 0})
     table = pa.concat_tables([only_positives, videos(lost=1)])
-    storage.write_table(table, run.path("videos", "part-0.parquet"))
+    tables.write_table(table, run.path("videos", "part-0.parquet"))
     report = evaluate(run, ("test",))
     written = json.loads(storage.read_bytes(run.path("metrics.json")))["video_level"]["v1"]
     assert written["macro_f1"] is None
@@ -218,7 +218,7 @@ def test_without_a_labelled_video_there_is_nothing_to_evaluate(run):
     with pytest.raises(ConfigError, match="no video in split val has a label"):
         evaluate(run, ("val",))
     unlabelled = videos(**dict.fromkeys([*LABELS, "lost"]))
-    storage.write_table(unlabelled, run.path("videos", "part-0.parquet"))
+    tables.write_table(unlabelled, run.path("videos", "part-0.parquet"))
     with pytest.raises(ConfigError, match="no video in split test has a label"):
         evaluate(run, ("test",))
     assert not storage.exists(run.path("metrics.json"))
@@ -226,7 +226,7 @@ def test_without_a_labelled_video_there_is_nothing_to_evaluate(run):
 
 @pytest.mark.parametrize("answers", [{}, dict.fromkeys(ANSWERS, (None, None, None))])
 def test_without_any_answer_there_is_nothing_to_evaluate(run, answers):
-    storage.write_table(verdicts(**answers), run.path("verdicts", "part-0.parquet"))
+    tables.write_table(verdicts(**answers), run.path("verdicts", "part-0.parquet"))
     with pytest.raises(StageError, match="none of 6 labelled videos has an answer"):
         evaluate(run, ("test",))
     assert not storage.exists(run.path("metrics.json"))
@@ -241,7 +241,7 @@ def test_a_trial_is_covered_by_its_own_videos(run):
 
 def test_a_leak_stops_the_evaluation(run):
     leaky = videos("train", a=1)
-    storage.write_table(leaky, run.path("videos", "part-1.parquet"))
+    tables.write_table(leaky, run.path("videos", "part-1.parquet"))
     with pytest.raises(LeakError, match="participant a"):
         evaluate(run, ("test",))
     assert not storage.exists(run.path("metrics.json"))
@@ -251,7 +251,7 @@ def test_evaluating_too_early_names_the_command(tmp_path):
     run = RunDirectory.at(str(tmp_path))
     with pytest.raises(ConfigError, match="ah-ray catalog"):
         evaluate(run, ("test",))
-    storage.write_table(videos(a=1), run.path("videos", "part-0.parquet"))
+    tables.write_table(videos(a=1), run.path("videos", "part-0.parquet"))
     with pytest.raises(ConfigError, match="ah-ray reduce"):
         evaluate(run, ("test",))
 
@@ -280,10 +280,10 @@ def test_each_clip_of_a_manifest_once_and_in_order(tmp_path):
         {"clip_id": f"{v}{n}", "video_id": v, "start_s": float(n)} for v in "ba" for n in (2, 0, 1)
     ]
     videos = [{"video_id": name} for name in "ab"]
-    storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    tables.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     for part in (0, 1):
         path = storage.join(run.clips_path(SCORING), f"part-{part}.parquet")
-        storage.write_rows(rows, schemas.CLIPS, path)
+        tables.write_rows(rows, schemas.CLIPS, path)
     assert run.clips(SCORING)["clip_id"].to_pylist() == ["a0", "a1", "a2", "b0", "b1", "b2"]
     assert len(run.clips(TRAINING)) == 0
 
@@ -292,7 +292,7 @@ def test_predictions_carry_their_member(tmp_path):
     run = RunDirectory.at(str(tmp_path))
     for member in ("v1", "v2"):
         path = storage.join(run.predictions_path(member), "part-0.parquet")
-        storage.write_rows([{"clip_id": "a0", "status": "ok"}], schemas.PREDICTIONS, path)
+        tables.write_rows([{"clip_id": "a0", "status": "ok"}], schemas.PREDICTIONS, path)
     assert sorted(run.predictions()["member"].to_pylist()) == ["v1", "v2"]
 
 

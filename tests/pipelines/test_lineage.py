@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray import lineage, schemas, storage
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.config import LimitsConfig, MediaConfig, ModelConfig, PrepareConfig, SegmentationConfig
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
@@ -116,7 +116,7 @@ def test_a_video_that_changed_is_prepared_again_and_no_other(run, facts, trainin
             with pytest.raises(ConfigError, match=r"1 of 3 videos .*\(a…\)"):
                 require_prepared(run, segmentation, MANY)
         assert drop_stale(run, segmentation) == (0 if holds else 1)
-        rows = storage.read_table(run.clips_path(segmentation), schemas.CLIPS)
+        rows = tables.read_table(run.clips_path(segmentation), schemas.CLIPS)
         assert ("a" in rows["video_id"].to_pylist()) == holds
         notes = run.findings().to_pylist()
         mine = [n for n in notes if n["stage"] == f"prepare_{segmentation}"]
@@ -148,8 +148,8 @@ def test_a_manifest_of_somebody_else_is_taken_as_it_is(run):
     with pytest.raises(ConfigError, match="does not say any more"):
         run.clips(TRAINING)
     for part in storage.list_files(run.clips_path(TRAINING)):
-        rows = storage.read_table(part, schemas.CLIPS).to_pylist()
-        storage.write_rows([row | {"made_from": None} for row in rows], schemas.CLIPS, part)
+        rows = tables.read_table(part, schemas.CLIPS).to_pylist()
+        tables.write_rows([row | {"made_from": None} for row in rows], schemas.CLIPS, part)
     write_videos(run, changed("a", label=0))
     assert set(run.clips(TRAINING)["video_id"].to_pylist()) == {"a", "b"}
     require_prepared(run, TRAINING, MANY)
@@ -250,7 +250,7 @@ def test_answers_of_other_weights_or_of_another_file_are_dropped(run):
         for clip in clips.to_pylist()
     ]  # fmt: skip
     path = storage.join(run.predictions_path("v1"), "part-0.parquet")
-    storage.write_rows(rows, schemas.PREDICTIONS, path)
+    tables.write_rows(rows, schemas.PREDICTIONS, path)
     assert len(run.answers({"v1": "w1"}, clips)) == 3
     assert len(run.answers({"v1": "w2"}, clips)) == 0
     write_videos(run, changed("b", content="other"))
@@ -274,7 +274,7 @@ def test_a_clip_that_was_answered_after_an_error_is_not_lost(run, tmp_path):
             for clip, end in zip(clips.to_pylist(), ends, strict=False)
         ]  # fmt: skip
         path = storage.join(run.predictions_path("v1"), f"part-{part}.parquet")
-        storage.write_rows(rows, schemas.PREDICTIONS, path)
+        tables.write_rows(rows, schemas.PREDICTIONS, path)
     (line,) = (line for line in status(run) if line.stage == "score v1")
     assert (line.done, line.stale, line.to_do, line.lost) == (1, 0, 1, 1)
 

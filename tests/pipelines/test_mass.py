@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.pipelines.mass import low_mass, note_mass
 from ah_ray.pipelines.run_directory import RunDirectory
 
@@ -13,7 +13,7 @@ from ah_ray.pipelines.run_directory import RunDirectory
 def predicted(run: RunDirectory, member: str, masses: list[float | None]) -> None:
     rows = [{"clip_id": str(n), "mass": mass} for n, mass in enumerate(masses)]
     path = storage.join(run.predictions_path(member), "part-0.parquet")
-    storage.write_rows(rows, schemas.PREDICTIONS, path)
+    tables.write_rows(rows, schemas.PREDICTIONS, path)
 
 
 def test_a_member_that_would_say_something_else_is_a_finding(
@@ -25,7 +25,7 @@ def test_a_member_that_would_say_something_else_is_a_finding(
     predicted(run, "prior", [None, None])
     names = ["tuned", "raw", "prior", "unscored"]
     note_mass(run, names)
-    (row,) = storage.read_table(run.findings_path("score"), schemas.FINDINGS).to_pylist()
+    (row,) = tables.read_table(run.findings_path("score"), schemas.FINDINGS).to_pylist()
     assert (row["item_id"], row["severity"], row["kind"]) == ("raw", "warning", "low_mass")
     assert "in 2 of 3 answers" in row["message"]
     assert "warning raw: in 2 of 3 answers" in " ".join(capsys.readouterr().out.split())

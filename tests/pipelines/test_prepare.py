@@ -9,7 +9,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
@@ -65,9 +65,9 @@ class Prepared:
         self.run.remember({"manifests": {what.segmentation: what.facts(lengths)}})
         self.told = make_prepare_videos(self.run, what, lengths)(table)
         path = self.run.clips_path(what.segmentation)
-        self.clips = self.run.resolved(storage.read_table(path, schemas.CLIPS)).to_pylist()
+        self.clips = self.run.resolved(tables.read_table(path, schemas.CLIPS)).to_pylist()
         path = self.run.findings_path(f"prepare_{what.segmentation}")
-        self.findings = storage.read_table(path, schemas.FINDINGS).to_pylist()
+        self.findings = tables.read_table(path, schemas.FINDINGS).to_pylist()
 
     @property
     def kinds(self) -> list[str]:
@@ -253,7 +253,7 @@ def test_a_second_time_writes_the_same(tmp_path, sounding, silent):
 def test_what_failed_for_the_moment_is_tried_again(tmp_path):
     run = RunDirectory.at(str(tmp_path))
     videos = [video(name) | {"video_id": name} for name in "abc"]
-    storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    tables.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     what = manifest(SCORING)
     run.remember({"manifests": {SCORING: what.facts(())}})
     batch = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
@@ -275,7 +275,7 @@ def test_a_trial_takes_the_first_videos_whatever_their_order(tmp_path):
     scopes = []
     for name, shuffled in (("a", rows), ("b", rows[::-1])):
         run = RunDirectory.at(str(tmp_path / name))
-        storage.write_rows(shuffled, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+        tables.write_rows(shuffled, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
         assert len(in_scope(run, ["train"], unlabelled=False)) == 9
         run.remember({"limit": 4})
         scopes.append(in_scope(run, ["train"], unlabelled=False)["video_id"].to_pylist())
@@ -286,9 +286,9 @@ def test_a_trial_takes_the_first_videos_whatever_their_order(tmp_path):
 def test_clips_of_videos_that_the_catalog_no_longer_has_are_not_used(tmp_path, sounding):
     videos = [video(sounding) | {"video_id": name} for name in ("stays", "withdrawn")]
     done = Prepared(tmp_path, manifest(SCORING), videos)
-    storage.write_rows(videos, schemas.VIDEOS, done.run.path("videos", "part-0.parquet"))
+    tables.write_rows(videos, schemas.VIDEOS, done.run.path("videos", "part-0.parquet"))
     assert set(done.run.clips(SCORING)["video_id"].to_pylist()) == {"stays", "withdrawn"}
-    storage.write_rows(videos[:1], schemas.VIDEOS, done.run.path("videos", "part-0.parquet"))
+    tables.write_rows(videos[:1], schemas.VIDEOS, done.run.path("videos", "part-0.parquet"))
     assert set(done.run.clips(SCORING)["video_id"].to_pylist()) == {"stays"}
 
 
@@ -298,7 +298,7 @@ def test_a_video_that_takes_its_worker_down_is_left_out_and_the_others_are_not(t
     videos = [video(sounding) | {"video_id": f"good {n}"} for n in range(3)]
     videos.insert(1, video(deadly) | {"video_id": "deadly"})
     run = RunDirectory.at(str(tmp_path / "run"))
-    storage.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    tables.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     ended = threading.Event()
     killed = set()
 

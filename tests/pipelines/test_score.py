@@ -19,7 +19,7 @@ import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, storage, tables
 from ah_ray.cluster import connect
 from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
 from ah_ray.engines import Answer
@@ -102,7 +102,7 @@ def write_manifest(run: RunDirectory, videos: Sequence[Path | str], kinds: list[
                 }
             )  # fmt: skip
     path = storage.join(run.clips_path("scoring"), "part-0.parquet")
-    storage.write_rows(rows, schemas.CLIPS, path)
+    tables.write_rows(rows, schemas.CLIPS, path)
 
 
 def predictions(run: RunDirectory) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from ah_ray import preflight, schemas, storage
+from ah_ray import preflight, schemas, tables
 from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, write_card
@@ -98,7 +98,7 @@ def test_a_video_that_takes_more_than_a_node_is_refused(
 ) -> None:
     run = RunDirectory.at(str(tmp_path))
     rows = [{"video_id": "0", "uri": str(videos[0]), "intervals": [], "attributes": {}}]
-    storage.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    tables.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     how = (SegmentationConfig(), MediaConfig(), PrepareConfig(cpus_per_video=3), LimitsConfig())
     with pytest.raises(ConfigError, match=r"prepare\.cpus_per_video to at most 2"):
         prepare(run, Manifest("scoring", ["test"], *how))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ah_ray import schemas, storage
+from ah_ray import schemas, tables
 from ah_ray.config import load_config
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines import train
@@ -78,7 +78,7 @@ def test_defaults_are_wishes(tmp_path):
 def test_no_stage_begins_with_a_split_that_is_not_there(tmp_path, stage, key):
     run = RunDirectory.at(str(tmp_path / "run"))
     rows = [{"video_id": name, "uri": f"{name}.mp4", "split": name} for name in KNOWN if name]
-    storage.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    tables.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
     stages = STAGES | {"dry run": train.dry_run}
     with pytest.raises(ConfigError, match="did you mean test"):
         stages[stage](run, a_config(tmp_path, f"{key}=[tset]"))

@@ -1,0 +1,85 @@
+"""Parquet tables on any fsspec URI: read, write atomically, drop rows.
+
+A table is a folder of Parquet files, or a folder of ``key=value`` partitions; ``read_table`` reads
+either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from ah_ray import storage
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The content of a Parquet file with ``table``."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def write_table(table: pa.Table, uri: str) -> None:
+    """Write one Parquet file atomically."""
+    storage.write_bytes(uri, parquet_bytes(table))
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, uri: str) -> None:
+    """Write plain rows as one Parquet file of ``schema``, atomically."""
+    write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), uri)
+
+
+@storage.asks
+def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.Table:
+    """All rows of a table with the columns of ``schema``; no rows when nothing is written yet.
+
+    Args:
+        uri: the table's folder.
+        schema: its columns.
+        partition: read the ``partition=value`` folders below ``uri`` and add that string column.
+    """
+    if partition is not None:
+        schema = schema.append(pa.field(partition, pa.string()))
+    if not storage.exists(uri):
+        return schema.empty_table()
+    filesystem, path = storage.fresh(uri)
+    hive = partition and ds.partitioning(pa.schema([(partition, pa.string())]), flavor="hive")
+    table = ds.dataset(
+        path, schema=schema, format="parquet", filesystem=filesystem, partitioning=hive or None
+    )
+    return table.to_table()
+
+
+def drop_rows(uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array]) -> pa.Table:
+    """Drop rows of a table, part by part; parts that lose none are left alone.
+
+    Args:
+        uri: the table's folder.
+        schema: its columns.
+        holds: which of some rows stay, as one boolean for each.
+
+    Returns:
+        The rows that were dropped.
+    """
+    dropped = [schema.empty_table()]
+    if not pc.all(holds(read_table(uri, schema)), min_count=0).as_py():
+        for part in storage.list_files(uri):
+            table = read_table(part, schema)
+            stay = holds(table)
+            dropped.append(table.filter(pc.invert(stay)))
+            if not pc.any(stay, min_count=0).as_py():
+                storage.remove(part)
+            elif len(dropped[-1]):
+                write_table(table.filter(stay), part)
+    return pa.concat_tables(dropped)
+
+
+def ids_in(uri: str, schema: pa.Schema, column: str) -> set[str]:
+    """The distinct values of one string column of a table."""
+    return set(pc.unique(read_table(uri, pa.schema([schema.field(column)]))[column]).to_pylist())
