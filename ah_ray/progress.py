@@ -133,3 +133,12 @@ class _Metrics:
     def set(self, **values: float) -> None:
         for name, value in values.items():
             self._gauges[name].set(value, tags=self._tags)
+
+
+def printable(text: str) -> str:
+    r"""``text`` with every character escaped that a terminal could take for a command.
+
+    >>> printable("caf\u00e9\x1b[2J")
+    'café\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -25,7 +25,7 @@ from ah_ray.participants import person
 from ah_ray.pipelines.copies import compare_known, look_for_copies
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import seen_by_members
-from ah_ray.progress import console
+from ah_ray.progress import console, printable
 
 _AGAINST_CONFIG = "config"  # the stage of findings about the run config
 _ENTRY = "catalog.yaml"  # the entry that a run's catalog was read with, as in data_catalog/
@@ -165,15 +165,6 @@ def sizes_table(videos: Sequence[Mapping[str, Any]]) -> Table:
         sizes = (len(rows), labels[1], labels[0], labels[None], len(people))
         table.add_row(Text(printable(split or "no split")), *map(str, sizes))
     return table
-
-
-def printable(text: str) -> str:
-    r"""``text`` with every character escaped that a terminal could take for a command.
-
-    >>> printable("caf\u00e9\x1b[2J")
-    'café\\x1b[2J'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _print_differences(entry: CatalogEntry, videos: Sequence[dict[str, Any]]) -> None:

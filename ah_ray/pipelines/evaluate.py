@@ -15,7 +15,7 @@ from ah_ray import lineage, storage
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
-from ah_ray.pipelines.prepare import in_scope, in_splits
+from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import results as console
 

@@ -23,7 +23,7 @@ from ah_ray.members import (
     read_member,
     require_settings,
 )
-from ah_ray.pipelines.prepare import in_splits, prepared_videos
+from ah_ray.pipelines.ledger import in_splits, prepared_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import clip_ids, missing_batches, of_first_videos, plan_batches
 from ah_ray.places import place

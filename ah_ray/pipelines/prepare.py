@@ -28,6 +28,7 @@ from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split, training_spans
 from ah_ray.pipelines.attempts import Attempts
+from ah_ray.pipelines.ledger import in_scope, in_splits, prepared_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.preflight import prepare_wish, require, telling_waits
 from ah_ray.progress import StageProgress, console
@@ -154,18 +155,6 @@ def _part_size(videos: int, writes_files: bool) -> int:
     return 8 if writes_files else min(max(videos // 64, 8), 256)
 
 
-def in_splits(videos: pa.Table, splits: Sequence[str], unlabelled: bool) -> pa.Table:
-    """The videos of some splits, and with ``unlabelled`` those without any."""
-    chosen = pc.is_in(videos["split"], pa.array(list(splits), pa.string()))
-    return videos.filter(pc.or_(chosen, pc.is_null(videos["split"])) if unlabelled else chosen)
-
-
-def in_scope(run: RunDirectory, splits: Sequence[str], unlabelled: bool) -> pa.Table:
-    """The videos that the run prepares: ``in_splits``, of which a trial takes the first few."""
-    videos = in_splits(run.videos(), splits, unlabelled).sort_by("video_id")
-    return videos.slice(0, run.settings().get("limit"))
-
-
 def positive_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]:
     """How long the clips of annotated positives are, sorted; empty unless negatives need it.
 
@@ -185,29 +174,6 @@ def positive_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]:
             "annotate intervals, or set it to whole",
         )
     return tuple(lengths)
-
-
-def prepared_videos(run: RunDirectory, segmentation: str) -> set[str]:
-    """The videos that are in a manifest or were left out of it, as they are now."""
-    return set(run.clips(segmentation)["video_id"].to_pylist()) | run.left_out(segmentation)
-
-
-def require_prepared(run: RunDirectory, segmentation: str, splits: Sequence[str]) -> None:
-    """Fail when a manifest lacks videos: it was cut off, or the archive has changed since.
-
-    Raises:
-        ConfigError: naming some of the videos.
-    """
-    if run.made_from(segmentation) is None:
-        return  # somebody else's manifest
-    scope = in_scope(run, splits, unlabelled=segmentation == SCORING)["video_id"].to_pylist()
-    if missing := sorted(set(scope) - prepared_videos(run, segmentation)):
-        raise ConfigError(
-            run.clips_path(segmentation),
-            f"{len(missing)} of {len(scope)} videos are not in the manifest as they are now "
-            f"({', '.join(missing[:5])}…)",
-            "run `ah-ray prepare` first",
-        )
 
 
 def drop_stale(run: RunDirectory, segmentation: str) -> int:

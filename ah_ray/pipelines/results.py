@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import schemas
-from ah_ray.pipelines.catalog import printable
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
-from ah_ray.progress import results
+from ah_ray.progress import printable, results
 
 _WORDS = {1: "yes", 0: "no", None: "undecided"}
 

@@ -18,7 +18,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.evaluation import seen as rules
 from ah_ray.findings import note
 from ah_ray.members import Member, is_complete, read_member, read_seen
-from ah_ray.pipelines.prepare import in_scope, in_splits
+from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
 

@@ -19,7 +19,7 @@ from ah_ray.config import ReduceConfig
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
 from ah_ray.pipelines.evaluate import METRICS_FILE, metrics_made_from
-from ah_ray.pipelines.prepare import in_scope
+from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.reduce import current_verdicts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.run_lock import holder_of

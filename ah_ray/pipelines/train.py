@@ -43,7 +43,7 @@ from ah_ray.members import (
     require_settings,
     write_card,
 )
-from ah_ray.pipelines.prepare import require_prepared
+from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.splits import require_named_splits

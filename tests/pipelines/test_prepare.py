@@ -14,16 +14,15 @@ from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, Segmentation
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
 from ah_ray.findings import KINDS, note
+from ah_ray.pipelines.ledger import in_scope, prepared_videos
 from ah_ray.pipelines.prepare import (
     Manifest,
     Outcome,
     drop_stale,
-    in_scope,
     make_prepare_videos,
     make_write,
     positive_lengths,
     prepare,
-    prepared_videos,
 )
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from tests.media.coded_video import run_ffmpeg, steady, tone, write_video

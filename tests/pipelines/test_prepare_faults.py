@@ -18,7 +18,8 @@ from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ItemError
 from ah_ray.media.probe import probe
 from ah_ray.pipelines.catalog import read_into
-from ah_ray.pipelines.prepare import Manifest, claim, in_scope, make_prepare_videos
+from ah_ray.pipelines.ledger import in_scope
+from ah_ray.pipelines.prepare import Manifest, claim, make_prepare_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.stages import prepare_stage
 from tests.e2e.helpers import ROOT, ah_ray
