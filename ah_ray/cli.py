@@ -18,7 +18,7 @@ from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.run_lock import holding
 from ah_ray.progress import console, results
-from ah_ray.storage import StorageError, explained, fix_of
+from ah_ray.storage_errors import StorageError, explained, fix_of
 from ah_ray.yaml_objects import build, with_overrides
 
 app = typer.Typer(

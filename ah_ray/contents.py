@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from ah_ray import storage
+from ah_ray import local_files, storage
 from ah_ray.errors import ItemError
 from ah_ray.schemas import stable_id
+from ah_ray.storage_errors import StorageError
 
 _PIECE, _PIECES = 256 * 1024, 16  # bytes, and how many of a file that is larger than all of them
 
@@ -26,7 +27,7 @@ def content_hash(uri: str) -> str:
     """
     path = storage.local_path(uri)
     if path and path.exists() and not path.is_file():
-        raise storage.StorageError(f"{uri}: is no regular file")
+        raise StorageError(f"{uri}: is no regular file")
     size = storage.size(uri)
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     if size <= _PIECE * _PIECES:
@@ -69,7 +70,7 @@ def remembered_hash(uri: str) -> str:
     version = storage.version(uri)
     if version is None:
         return content_hash(uri)
-    known = storage.cache_folder() / "contents" / stable_id(uri, version)
+    known = local_files.cache_folder() / "contents" / stable_id(uri, version)
     if not known.exists():
         storage.write_bytes(str(known), content_hash(uri).encode())
     return known.read_text()

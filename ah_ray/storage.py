@@ -15,21 +15,14 @@ those of AWS's clients (``AWS_MAX_ATTEMPTS``, ...) change that.
 
 from __future__ import annotations
 
-import errno
 import glob
 import io
 import os
 import re
-import shutil
-import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache, wraps
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, BinaryIO, cast
 
-from filelock import FileLock, Timeout
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.archive import AbstractArchiveFileSystem
 from fsspec.config import conf as fsspec_settings
@@ -37,10 +30,10 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.reference import ReferenceFileSystem
 
+from ah_ray.local_files import TEMPORARY, cached_folder, temporary_sibling
 from ah_ray.schemas import stable_id
+from ah_ray.storage_errors import asks, calling
 
-_LOCK = ".lock"  # suffix of what a process holds while it makes something of the cache
-_TEMPORARY = ".ah_ray-tmp-"  # prefix of names that no reader may look at; no user's own
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ON_TOP = (AbstractArchiveFileSystem, ChainedFileSystem, ReferenceFileSystem)
 _CHAIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*(::|://.*::))+[A-Za-z][A-Za-z0-9+.-]*://", re.DOTALL)
@@ -48,102 +41,6 @@ _CHAIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*(::|://.*::))+[A-Za-z][A-Za-z0-9+.
 # Files are read in pieces of this many bytes: s3fs's own 50 MiB would fetch most of a video for
 # its headers. The least that S3 takes as a part of an upload.
 fsspec_settings.setdefault("s3", {}).setdefault("default_block_size", 5 * 2**20)
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class StorageError(OSError):
-    """A storage cannot be reached, or does not do what it is asked; the message names the URI.
-
-    Attributes:
-        fix: what the reader can do about it.
-    """
-
-    fix = "give the same command again later; it goes on where it stopped"
-
-
-_FIXES = {
-    errno.EROFS: "it is read-only: name another --run, or mount it for writing",
-    errno.EACCES: "ask for the permission, or give credentials that have it",
-    errno.ENOSPC: "free some space, then give the same command again; it goes on where it stopped",
-    errno.ENOTDIR: "a file stands where a folder should be: name another path",
-}
-_FIXES[errno.EPERM] = _FIXES[errno.EACCES]
-_FIXES[errno.EDQUOT] = _FIXES[errno.ENOSPC]
-_FIXES[errno.EEXIST] = _FIXES[errno.ENOTDIR]
-_CREDENTIALS = (
-    "give credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of "
-    "the machine"
-)
-
-
-def explained(error: OSError) -> bool:
-    """Whether ``error`` is of the disk or of rights, so that people know what to do about it."""
-    return error.errno in _FIXES
-
-
-def fix_of(reason: Exception) -> str:
-    """What helps against ``reason``; most often it passes."""
-    from botocore import exceptions as aws
-
-    if isinstance(reason, PermissionError):  # s3fs raises it without a number
-        return _FIXES[errno.EACCES]
-    missing = (
-        aws.NoCredentialsError,
-        aws.PartialCredentialsError,
-        aws.CredentialRetrievalError,
-        aws.ProfileNotFound,
-        aws.NoAuthTokenError,
-    )
-    if isinstance(reason, missing):
-        return _CREDENTIALS
-    return _FIXES.get(getattr(reason, "errno", None) or 0, StorageError.fix)
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What a storage raises when it cannot be reached or read, its own retries included."""
-    from aiohttp import ClientError  # these two are s3fs's; imported where they are asked for
-    from botocore.exceptions import BotoCoreError
-
-    return OSError, BotoCoreError, ClientError
-
-
-@contextmanager
-def _asking(uri: str) -> Iterator[None]:
-    """Give whatever a storage raises one type and the name of what was asked for.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        StorageError: the storage failed.
-    """
-    try:
-        yield
-    except (FileNotFoundError, StorageError):
-        raise
-    except _failures() as error:
-        raise _failed(uri, error) from error
-    except IndexError as error:  # s3fs stumbles over a read that timed out for good
-        if not isinstance(error.__context__, TimeoutError):
-            raise
-        raise _failed(uri, error.__context__) from error
-
-
-def _failed(uri: str, reason: Exception) -> StorageError:
-    error = StorageError(f"{uri}: {type(reason).__name__}: {reason}")
-    error.fix = fix_of(reason)
-    return error
-
-
-def asks(function: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
-    """``function`` of a URI, with the errors of ``_asking``."""
-
-    @wraps(function)
-    def asking(uri: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with _asking(uri):
-            return function(uri, *args, **kwargs)
-
-    return asking
 
 
 def protocol(uri: str) -> str:
@@ -251,7 +148,7 @@ def list_files(uri: str) -> list[str]:
             found = filesystem.find(path)
         except FileNotFoundError:
             found = []
-    visible = (p for p in found if not PurePosixPath(p).name.startswith(_TEMPORARY))
+    visible = (p for p in found if not PurePosixPath(p).name.startswith(TEMPORARY))
     return sorted(_full_uri(filesystem, p) for p in visible)
 
 
@@ -275,7 +172,7 @@ class _File(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        with _asking(self._uri):
+        with calling(self._uri):
             return self._file.read(size)
 
     def readall(self) -> bytes:
@@ -393,7 +290,7 @@ def upload_folder(local: Path, uri: str, last: str) -> None:
     filesystem, path = fresh(uri)
     for name in sorted(names, key=lambda name: (name == last, name)):
         target = f"{path.rstrip('/')}/{name}"
-        with _asking(uri):
+        with calling(uri):
             filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
             filesystem.put_file(str(local / name), target)
 
@@ -444,80 +341,6 @@ def download(uri: str, target: Path) -> None:
     """
     filesystem, path = fresh(uri)
     filesystem.get_file(path, str(target))
-
-
-def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder of the cache; whole, or not there.
-
-    One process of a machine makes it while the others wait. The lock goes with its process: one
-    that is killed leaves the work to the next.
-
-    Args:
-        name: of the folder; stands for its content.
-        make: writes it at the path that it is given, once per machine.
-    """
-    folder = cache_folder() / name
-    if folder.exists():
-        return folder
-    _clear_leftovers(folder.parent)
-    unfinished = folder.with_name(_TEMPORARY + name)
-    with _alone_with(unfinished):
-        if not folder.exists():
-            make(unfinished)
-            os.replace(unfinished, folder)
-    return folder
-
-
-@cache  # once per process; what is asked for again is cleared when it is made
-def _clear_leftovers(folder: Path) -> None:
-    """Delete what processes that were killed have left of other folders of the cache."""
-    for left in folder.glob(f"{_TEMPORARY}*"):
-        with suppress(Timeout), _alone_with(left.with_name(left.name.removesuffix(_LOCK)), 0):
-            pass
-
-
-@contextmanager
-def _alone_with(unfinished: Path, timeout_s: float = -1) -> Iterator[None]:
-    """Nobody else on this machine works on ``unfinished``, which is not there before or after.
-
-    Raises:
-        Timeout: somebody else does, for longer than ``timeout_s`` seconds (-1 waits for ever).
-    """
-    lock = unfinished.with_name(unfinished.name + _LOCK)
-    with FileLock(lock, timeout=timeout_s):
-        _delete(unfinished)
-        try:
-            yield
-        finally:
-            _delete(unfinished)
-            lock.unlink(missing_ok=True)  # who waits for it sees that, and takes a new one
-
-
-def _delete(path: Path) -> None:
-    """Delete a local file or folder if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """Where downloads of this machine are kept."""
-    default = Path(tempfile.gettempdir()) / "ah_ray_cache"
-    folder = Path(os.environ.get("AH_RAY_CACHE", default))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def temporary_sibling(path: Path) -> Iterator[Path]:
-    """An unused name beside ``path``, to be renamed to it; removed afterwards if it is not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}-{path.name}")
-    try:
-        yield temporary
-    finally:
-        _delete(temporary)
 
 
 def _full_uri(filesystem: Any, path: str) -> str:

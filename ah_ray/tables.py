@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from ah_ray import storage
+from ah_ray.storage_errors import asks
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -35,7 +36,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, uri: str) -
     write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), uri)
 
 
-@storage.asks
+@asks
 def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.Table:
     """All rows of a table with the columns of ``schema``; no rows when nothing is written yet.
 

@@ -20,6 +20,7 @@ from ah_ray.pipelines.results import evidence, opening_lines, span_text, stronge
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.score import asked_how
 from ah_ray.progress import console
+from ah_ray.storage_errors import StorageError, calling
 
 ROOT = Path(__file__).parents[1]
 
@@ -281,7 +282,7 @@ def test_other_settings_are_told_by_the_values_that_differ(refused, run, tmp_pat
 )
 def test_the_fix_fits_what_a_storage_said(ah_ray, monkeypatch, run, error, helps):
     def fail(*_: object, **__: object) -> None:
-        with storage._asking("there"):
+        with calling("there"):
             raise error
 
     monkeypatch.setattr("ah_ray.pipelines.results.print_found", fail)
@@ -305,7 +306,7 @@ def test_a_package_of_an_extra_that_is_missing_names_the_extra(refused, monkeypa
 def test_missing_credentials_are_asked_for(monkeypatch):
     from botocore.exceptions import NoCredentialsError
 
-    with pytest.raises(storage.StorageError) as caught, storage._asking("s3://b/x"):
+    with pytest.raises(StorageError) as caught, calling("s3://b/x"):
         raise NoCredentialsError
     assert "AWS_ACCESS_KEY_ID" in caught.value.fix
 

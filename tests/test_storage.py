@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ah_ray import storage, tables
+from ah_ray import local_files, storage, tables
+from ah_ray.storage_errors import StorageError
 from tests.s3 import BUCKET, Fault, healthy, s3_server
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32())])
@@ -219,13 +220,13 @@ def test_joining():
 
 
 def test_a_temporary_sibling_is_gone_unless_renamed(tmp_path):
-    with storage.temporary_sibling(tmp_path / "a" / "kept") as temporary:
+    with local_files.temporary_sibling(tmp_path / "a" / "kept") as temporary:
         temporary.mkdir()
         (temporary / "f").write_text("x")
         temporary.rename(tmp_path / "a" / "kept")
-    with storage.temporary_sibling(tmp_path / "a" / "lost") as temporary:
+    with local_files.temporary_sibling(tmp_path / "a" / "lost") as temporary:
         temporary.mkdir()
-    with storage.temporary_sibling(tmp_path / "a" / "lost") as temporary:
+    with local_files.temporary_sibling(tmp_path / "a" / "lost") as temporary:
         temporary.touch()
     assert contents(tmp_path) == {"a/kept/f"}
 
@@ -349,7 +350,7 @@ def test_a_killed_download_is_in_nobodys_way_and_is_cleared(bucket, server, tmp_
         process.stdout.close()
         server.plan, server.stall_s = healthy, 3.0
     assert contents(tmp_path / "cache")
-    storage._clear_leftovers.cache_clear()
+    local_files._clear_leftovers.cache_clear()
     assert storage.localize(f"s3://{BUCKET}/other").read_bytes() == b"two"
     left = {Path(name).name for name in contents(tmp_path / "cache")}
     assert left == {"other"}, "nothing of what nobody may ask for again"
@@ -362,11 +363,11 @@ def test_a_download_that_goes_on_is_no_leftover(bucket, tmp_path):
     def make(folder):
         folder.mkdir()
         (folder / "half").write_text("half")
-        storage._clear_leftovers.cache_clear()
+        local_files._clear_leftovers.cache_clear()
         assert storage.localize(f"s3://{BUCKET}/other").read_bytes() == b"two"
         (folder / "half").rename(folder / "whole")
 
-    assert contents(storage.cached_folder("mine", make)) == {"whole"}
+    assert contents(local_files.cached_folder("mine", make)) == {"whole"}
 
 
 # Object store: it fails
@@ -397,9 +398,9 @@ def test_a_storage_that_fails_is_no_empty_storage(failing, fault):
         f"{FAILING}/t/*.parquet": storage.list_files,
         part: storage.list_files,
     }.items():
-        with pytest.raises(storage.StorageError, match=re.escape(uri)):
+        with pytest.raises(StorageError, match=re.escape(uri)):
             ask(uri)
-    with pytest.raises(storage.StorageError, match=r"new\.bin"):
+    with pytest.raises(StorageError, match=r"new\.bin"):
         storage.write_bytes(f"{FAILING}/t/new.bin", b"x")
     failing.plan = healthy
     assert part in storage.list_files(FAILING)
@@ -409,12 +410,12 @@ def test_a_storage_that_fails_is_no_empty_storage(failing, fault):
 def test_a_body_that_never_ends_well_is_given_up(failing, fault, tmp_path):
     part = f"{FAILING}/t/part-0.parquet"
     failing.plan = lambda method, path, nth: fault if "part-0" in path and method == "GET" else None
-    with pytest.raises(storage.StorageError, match=re.escape(part)):
+    with pytest.raises(StorageError, match=re.escape(part)):
         storage.read_bytes(part)
     assert failing.requests["GET", "/failing/t/part-0.parquet"] == 5
-    with pytest.raises(storage.StorageError, match=f"{FAILING}/t"):
+    with pytest.raises(StorageError, match=f"{FAILING}/t"):
         tables.read_table(f"{FAILING}/t", SCHEMA)
-    with pytest.raises(storage.StorageError, match=re.escape(part)):
+    with pytest.raises(StorageError, match=re.escape(part)):
         storage.download(part, tmp_path / "part")
 
 

@@ -15,6 +15,7 @@ from ah_ray.catalog.entry import CatalogEntry, load_entry, parse_entry
 from ah_ray.catalog.published import compare_with_published
 from ah_ray.catalog.rows import Catalog
 from ah_ray.errors import ConfigError
+from ah_ray.storage_errors import StorageError
 
 __all__ = [
     "Catalog",
@@ -51,7 +52,7 @@ def read_catalog(entry: CatalogEntry, root: str) -> Catalog:
         ) from None
     try:
         catalog = READERS[entry.reader](entry, root)
-    except storage.StorageError as error:
+    except StorageError as error:
         raise ConfigError(
             f"catalog.root: {root}",
             f"cannot be read: {error}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ah_ray import storage
+from ah_ray import local_files, storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.members import Member
 from ah_ray.schemas import stable_id
@@ -30,4 +30,4 @@ def merged_checkpoint(member: Member) -> Path:
         model.merge_and_unload().save_pretrained(folder)
         load_processor(base).save_pretrained(folder)
 
-    return storage.cached_folder(f"merged-{stable_id(base, settings, content)}", merge)
+    return local_files.cached_folder(f"merged-{stable_id(base, settings, content)}", merge)

@@ -32,6 +32,7 @@ from ah_ray.media.probe import (
     time_left,
 )
 from ah_ray.media.segment import Span
+from ah_ray.storage_errors import StorageError
 
 _LIBC = ctypes.CDLL(None)  # here: a forked process must not load anything
 
@@ -170,7 +171,7 @@ def _download(uri: str, target: Path) -> Path:
         storage.download(uri, target)
     except FileNotFoundError as error:
         raise ItemError("missing", f"{uri}: there is no such file") from error
-    except storage.StorageError as error:
+    except StorageError as error:
         raise ItemError("storage_error", str(error)) from error
     return target
 
@@ -178,7 +179,7 @@ def _download(uri: str, target: Path) -> Path:
 def _publish(file: Path, folder: str) -> None:
     try:
         storage.write_bytes(storage.join(folder, file.name), file.read_bytes())
-    except storage.StorageError as error:
+    except StorageError as error:
         raise ItemError("storage_error", str(error)) from error
 
 

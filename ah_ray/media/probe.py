@@ -18,6 +18,7 @@ from av.sidedata.sidedata import Type
 from ah_ray import storage
 from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
+from ah_ray.storage_errors import StorageError
 
 av.logging.set_level(av.logging.PANIC)  # what libav calls errors is counted, but not printed
 
@@ -85,7 +86,7 @@ def open_media(
         raise ItemError("timeout", f"{uri}: not read within {limits.timeout_s:.0f} s") from error
     except (av.FFmpegError, ValueError) as error:
         raise ItemError("unreadable", f"{uri}: {_reason(error)}") from error
-    except storage.StorageError as error:
+    except StorageError as error:
         raise ItemError("storage_error", str(error)) from error
     except OSError as error:
         raise ItemError("unreadable", f"{uri}: {error.strerror or error}") from error

@@ -18,7 +18,7 @@ import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ah_ray.errors import ConfigError, StageError
-from ah_ray.storage import StorageError
+from ah_ray.storage_errors import StorageError
 
 
 class Attempts:

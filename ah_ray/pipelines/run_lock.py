@@ -23,6 +23,7 @@ from ah_ray import storage
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
+from ah_ray.storage_errors import StorageError
 
 LOCK_FILE = "lock.json"
 _BEAT_S = 10.0  # how often a holder says that it is there
@@ -179,7 +180,7 @@ def _beat(uri: str, mine: dict[str, Any], beat_s: float, ended: threading.Event)
     beats = 0
     while not ended.wait(beat_s):
         beats += 1
-        with suppress(storage.StorageError):  # the next beat may come through
+        with suppress(StorageError):  # the next beat may come through
             if _holder(uri).get("id") != mine["id"]:
                 return
             storage.write_bytes(uri, _text(mine, beats))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ah_ray import storage
+from ah_ray import local_files, storage
 
 MARKER = "complete.json"  # written last: what ``Checkpoint`` holds, but for the place
 
@@ -137,7 +137,7 @@ def publish(checkpoint: Checkpoint, uri: str, files: Mapping[str, bytes], marker
             filesystem.cp_file(f"{origin}/{marker}", f"{path}/{marker}")
         return
     # Beside the checkpoint and not beside the members: there, a folder is a member.
-    with storage.temporary_sibling(source) as staged:
+    with local_files.temporary_sibling(source) as staged:
         staged.mkdir(parents=True)
         mode = _mode_of_new_files(staged)
         for name in names:

@@ -29,6 +29,7 @@ from ah_ray.members import Member, MemberCard
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import clip_ids, plan_batches, score
 from ah_ray.pipelines.scorer import checked
+from ah_ray.storage_errors import StorageError
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
@@ -376,7 +377,7 @@ def test_writes_that_fail_end_the_stage_and_the_next_run_completes_it(
         return Fault.SLOW_DOWN if method == "PUT" and "/predictions/" in path else None
 
     s3.plan = refused
-    with pytest.raises(storage.StorageError, match="predictions"):
+    with pytest.raises(StorageError, match="predictions"):
         score(run, [member], settings())
     assert not storage.list_files(run.path("predictions"))
     # An engine of the stage that ended may still be about to write: it is refused once as well.
@@ -417,7 +418,7 @@ def test_a_full_disk_ends_the_stage_and_the_next_run_completes_it(
     write_manifest(run, videos, [])
     filler = small_disk / "filler"
     filler.write_bytes(bytes(shutil.disk_usage(small_disk).free))
-    with pytest.raises(storage.StorageError, match="No space left on device"):
+    with pytest.raises(StorageError, match="No space left on device"):
         score(run, [member], settings())
     assert not storage.exists(run.path("predictions")) or not predictions(run)
     filler.unlink()
