@@ -19,19 +19,14 @@ from pydantic import Field, field_validator, model_validator
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.checkpoints import is_hub_id
-from ah_ray.config import (
-    RESERVED,
-    MediaConfig,
-    ModelConfig,
-    Name,
-    RunConfig,
-    SegmentationConfig,
-)
+from ah_ray.config import RESERVED, RunConfig
 from ah_ray.contents import contents_of, remembered_hash
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import MediaConfig, SegmentationConfig
+from ah_ray.models.config import ModelConfig
 from ah_ray.places import place
 from ah_ray.tasks import Prompt, Task, load_task
-from ah_ray.yaml_objects import Frozen, build, parse_yaml
+from ah_ray.yaml_objects import Frozen, Name, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
 SEEN_FILE = "seen.parquet"  # ``schemas.SEEN``; a member that somebody wrote by hand has none

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import ray
 
-from ah_ray.config import PrepareConfig, RunConfig, ScoreConfig, TrainConfig
+from ah_ray.config import RunConfig
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import PrepareConfig
 from ah_ray.progress import console
+from ah_ray.training.config import TrainConfig
 
 Amounts = Mapping[str, float]  # by resource: CPU, GPU
 

@@ -35,9 +35,9 @@ from rich.table import Table
 
 from ah_ray import schemas, storage, tables
 from ah_ray.cluster import connect
-from ah_ray.config import ScoreConfig
-from ah_ray.engines import load_engine
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.prior import write_prior
+from ah_ray.engines.registry import load_engine
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,9 +8,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.config import MediaConfig, RecipeConfig, RunConfig, SegmentationConfig, load_config
+from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.tasks import load_task
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.yaml_objects import differences, load_yaml, with_overrides
 
 ROOT = Path(__file__).parents[1]
@@ -361,3 +365,28 @@ def test_load_yaml_reads_any_model(tmp_path):
     path = tmp_path / "media.yaml"
     path.write_text("fps: 3\n")
     assert load_yaml(path, MediaConfig) == MediaConfig(fps=3)
+
+
+SECTIONS = [
+    "ah_ray.catalog.config",
+    "ah_ray.engines.config",
+    "ah_ray.media.config",
+    "ah_ray.models.config",
+    "ah_ray.tasks.rules",
+    "ah_ray.training.config",
+    "ah_ray.training.recipe",
+]
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """What a process that imports these modules alone has loaded."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+
+
+def test_sections_stand_without_the_run_config_and_nothing_heavy():
+    assert not loaded_by(*SECTIONS) & {"ah_ray.config", "ah_ray.members", "av", "ray", "torch"}
+
+
+def test_the_run_config_loads_nothing_heavy():
+    assert not loaded_by("ah_ray.config") & {"ah_ray.members", "av", "ray", "torch"}

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from ah_ray import storage
-from ah_ray.config import MediaConfig, ModelConfig, RunConfig, SegmentationConfig
+from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import (
     MEMBER_FILE,
     Member,
@@ -20,6 +21,7 @@ from ah_ray.members import (
     require_settings,
     write_card,
 )
+from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import Prompt, load_task
 
 

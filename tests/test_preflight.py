@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray.config import PrepareConfig, ScoreConfig, TrainConfig, load_config
+from ah_ray.config import load_config
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.media.config import PrepareConfig
 from ah_ray.preflight import (
     Amounts,
     cluster_text,
@@ -15,6 +17,7 @@ from ah_ray.preflight import (
     waiting_text,
     wishes,
 )
+from ah_ray.training.config import TrainConfig
 
 PAPER = Path(__file__).parents[1] / "jobs" / "paper.yaml"
 LAPTOP = {"CPU": 2.0, "memory": 1e10}

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ah_ray.config import ScoreConfig, TrainConfig
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.findings import note, shown
+from ah_ray.training.config import TrainConfig
 
 Rows = list[dict[str, str]]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ah_ray.config import MediaConfig, SegmentationConfig
 from ah_ray.engines.wording import Wording
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import MOST_ELONGATED, audio_samples, frame_count
 from ah_ray.media.segment import TOLERANCE_S

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ah_ray import storage, tables
-from ah_ray.config import ScoreConfig
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Answer, Clip, likelier_answer
 from ah_ray.errors import ConfigError
 from ah_ray.members import MEMBER_FILE, EngineGroup, Member, MemberCard, read_member, write_card

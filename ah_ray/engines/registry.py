@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ah_ray.config import ScoreConfig
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Engine
 from ah_ray.engines.vllm_engine import serves_adapters
 from ah_ray.members import EngineGroup, Member, engine_groups

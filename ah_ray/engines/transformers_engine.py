@@ -15,12 +15,13 @@ import transformers
 from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
-from ah_ray.config import ModelConfig, ScoreConfig
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Answer, likelier_answer, written_answer
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, weigh, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
+from ah_ray.models.config import ModelConfig
 
 _log = logging.getLogger(__name__)
 

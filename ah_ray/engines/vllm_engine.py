@@ -10,7 +10,7 @@ from typing import Any
 
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint, local_config
-from ah_ray.config import ScoreConfig
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Answer, likelier_answer, written_answer
 from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, weigh, wording

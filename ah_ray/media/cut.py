@@ -17,8 +17,8 @@ import ffmpeg
 import imageio_ffmpeg
 
 from ah_ray import storage
-from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.frames import AUDIO_HZ, AUDIO_JUMP_S, DEINTERLACE
 from ah_ray.media.probe import (

@@ -12,8 +12,8 @@ import av.logging
 import numpy as np
 import numpy.typing as npt
 
-from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.frames import AUDIO_HZ, audio_samples, frame_times
 from ah_ray.media.packets import SEEK_FROM_S, Clock, Gap, packets, seek
 from ah_ray.media.probe import open_media, pick_streams, start_of, stated_end_s, time_left

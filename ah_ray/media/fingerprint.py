@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ah_ray.config import LimitsConfig, MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.decode import decode
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.media.probe import probe

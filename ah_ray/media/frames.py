@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from ah_ray.config import MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.segment import Span
 
 AUDIO_HZ = 16_000  # the rate of Qwen's audio encoder

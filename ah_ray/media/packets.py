@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import av
 
-from ah_ray.config import LimitsConfig
+from ah_ray.media.config import LimitsConfig
 from ah_ray.media.probe import demux, open_media, rewind, start_of, states_times
 
 _ROUNDING_S = 0.001

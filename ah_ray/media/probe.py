@@ -16,8 +16,8 @@ import numpy as np
 from av.sidedata.sidedata import Type
 
 from ah_ray import storage
-from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import LimitsConfig
 from ah_ray.storage_errors import StorageError
 
 av.logging.set_level(av.logging.PANIC)  # what libav calls errors is counted, but not printed

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from ah_ray.config import MediaConfig
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.frames import AUDIO_HZ, AUDIO_JUMP_S, DEINTERLACE, fit_size
 from ah_ray.media.packets import REORDER, Clock, Gap
 from ah_ray.media.probe import orientation, shown_size, start_of, states_times

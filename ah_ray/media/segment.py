@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ah_ray.config import SegmentationConfig
+from ah_ray.media.config import SegmentationConfig
 from ah_ray.schemas import stable_id
 
 # Containers round durations and 29.97 Hz frames do not divide seconds: a stretch that exceeds

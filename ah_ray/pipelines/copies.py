@@ -21,10 +21,10 @@ import ray.exceptions
 
 from ah_ray import schemas, storage, tables
 from ah_ray.cluster import connect
-from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
 from ah_ray.evaluation.copies import PICTURE_LIMIT, SOUND_LIMIT, Copy, find_copies
 from ah_ray.findings import note
+from ah_ray.media.config import LimitsConfig
 from ah_ray.media.fingerprint import NOTHING, PICTURE_BITS, Fingerprint, fingerprint
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import StageProgress

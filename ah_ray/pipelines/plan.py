@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 
 from ah_ray import storage
 from ah_ray.catalog.listing import is_video
-from ah_ray.config import ArchiveConfig, RecipeConfig, RunConfig, ScoreConfig
-from ah_ray.engines import engine_of, plan_passes
+from ah_ray.config import ArchiveConfig, RunConfig
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.registry import engine_of, plan_passes
 from ah_ray.errors import ConfigError
 from ah_ray.members import (
     EngineGroup,
@@ -29,6 +30,7 @@ from ah_ray.pipelines.score import clip_ids, missing_batches, of_first_videos, p
 from ah_ray.places import place
 from ah_ray.progress import results
 from ah_ray.tasks import load_task
+from ah_ray.training.recipe import RecipeConfig
 
 
 def print_scoring(

@@ -19,10 +19,11 @@ import ray.data
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.cluster import connect
-from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, RunConfig, SegmentationConfig
+from ah_ray.config import RunConfig
 from ah_ray.contents import require_content
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import LEFT_OUT, note
+from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from ah_ray import lineage, schemas, tables
-from ah_ray.config import ReduceConfig
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, member_fingerprint
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import StageProgress
 from ah_ray.tasks import Task
+from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES, ClipAnswer, unique_answers
 
 

@@ -24,11 +24,12 @@ import ray.data
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect, turn
-from ah_ray.config import LimitsConfig, MediaConfig, ScoreConfig
 from ah_ray.contents import require_content
-from ah_ray.engines import engine_of, plan_passes
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.registry import engine_of, plan_passes
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import note
+from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member, member_fingerprint

@@ -11,8 +11,9 @@ import pyarrow as pa
 import ray
 
 from ah_ray import lineage, schemas, storage, tables
-from ah_ray.config import ScoreConfig
-from ah_ray.engines import Answer, Clip, load_engine
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Answer, Clip
+from ah_ray.engines.registry import load_engine
 from ah_ray.errors import ItemError, StageError
 from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts

@@ -9,9 +9,8 @@ from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import ArchiveConfig, RunConfig
-from ah_ray.engines import plan_passes
 from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
-from ah_ray.engines.registry import find_engine
+from ah_ray.engines.registry import find_engine, plan_passes
 from ah_ray.errors import ConfigError
 from ah_ray.members import (
     Member,

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ah_ray import schemas, storage, tables
-from ah_ray.config import ReduceConfig
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
 from ah_ray.pipelines.evaluate import METRICS_FILE, metrics_made_from
@@ -25,6 +24,7 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.seen import changed_since
 from ah_ray.progress import results
+from ah_ray.tasks.policies import ReduceConfig
 
 
 class Line(NamedTuple):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from ah_ray.config import ReduceConfig
+from ah_ray.tasks.policies import ReduceConfig
 
 Status = Literal["ok", "unparseable", "error", "missing"]
 _BEST_FIRST = ("ok", "unparseable", "error", "missing")

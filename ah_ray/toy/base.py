@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from ah_ray.config import RecipeConfig
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.tasks import Prompt, swift_row
 from ah_ray.toy import cues
+from ah_ray.training.recipe import RecipeConfig
 
 SYSTEM_TEXT = "You watch a short clip and compare what is seen with what is heard."
 

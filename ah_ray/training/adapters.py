@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ah_ray import storage
 from ah_ray.checkpoints import is_hub_id
-from ah_ray.config import RecipeConfig
 from ah_ray.errors import ConfigError
+from ah_ray.training.recipe import RecipeConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 

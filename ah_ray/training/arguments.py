@@ -7,8 +7,8 @@ import dataclasses
 import difflib
 from typing import Any, Literal
 
-from ah_ray.config import RecipeConfig
 from ah_ray.errors import ConfigError
+from ah_ray.training.recipe import RecipeConfig
 
 
 def require_known(recipe: RecipeConfig, where: str) -> None:

@@ -25,12 +25,12 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
-from ah_ray.config import TrainConfig
 from ah_ray.media.fragment import split_times, with_times
 from ah_ray.preflight import alive_nodes, nodes_for, text, train_wish
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
+from ah_ray.training.config import TrainConfig
 from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
 from ah_ray.training.rows import RUN
 from ah_ray.training.swift import (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ah_ray.config import ModelConfig, RecipeConfig
+from ah_ray.models.config import ModelConfig
 from ah_ray.training.adapters import Shapes, adapter_parameters, weights_of
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import SwiftJob
 
 FEW_STEPS = 20

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ah_ray.config import MediaConfig, RecipeConfig
 from ah_ray.findings import note
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.fragment import with_times
 from ah_ray.media.segment import Span
 from ah_ray.tasks import Prompt, Task, swift_row
+from ah_ray.training.recipe import RecipeConfig
 
 Row = dict[str, Any]
 

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from ah_ray import storage
 from ah_ray.attention import attention_kernel
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import MemberCard
+from ah_ray.models.config import ModelConfig
 from ah_ray.training.adapters import lora_targets, weights_of
+from ah_ray.training.recipe import RecipeConfig
 
 # These run inside MS-Swift and must not be imported here: they load it, and Qwen's utilities.
 PLUGINS = tuple(

@@ -19,8 +19,8 @@ from qwen_omni_utils.v2_5 import vision_process
 from swift.template import vision_utils
 from swift.template.templates import qwen
 
-from ah_ray.config import MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.fragment import split_times
 from ah_ray.media.segment import Span

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ah_ray.config import ScoreConfig
-from ah_ray.engines import Answer, load_engine
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Answer
+from ah_ray.engines.registry import load_engine
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoProcessor
 
-from ah_ray.config import ScoreConfig
-from ah_ray.engines import Clip, load_engine
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Clip
+from ah_ray.engines.registry import load_engine
 from ah_ray.engines.transformers_engine import TransformersEngine, encode, to_model
 from ah_ray.engines.wording import Wording, part_replies, scores_of_reply, weigh, wording
 from ah_ray.members import EngineGroup, Member

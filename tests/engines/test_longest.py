@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ah_ray.config import MediaConfig, SegmentationConfig
 from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.transformers_engine import encode, load_processor
 from ah_ray.engines.wording import wording
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.media.frames import MOST_ELONGATED, audio_samples, fit_size, frame_count
 from ah_ray.media.segment import Span, split
 from tests.engines.tiny_models import member

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from ah_ray.config import MediaConfig, ScoreConfig
-from ah_ray.engines import Clip, load_engine
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Clip
+from ah_ray.engines.registry import load_engine
 from ah_ray.engines.transformers_engine import (
     encode,
     load_model,
@@ -16,6 +17,7 @@ from ah_ray.engines.transformers_engine import (
     to_model,
 )
 from ah_ray.engines.wording import Wording, wording
+from ah_ray.media.config import MediaConfig
 from ah_ray.members import EngineGroup
 from tests.engines.tiny_models import member, random_clips
 

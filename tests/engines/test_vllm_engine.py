@@ -13,9 +13,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from ah_ray.config import MediaConfig, ScoreConfig
-from ah_ray.engines import Answer, Clip, load_engine, plan_passes
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Answer, Clip
+from ah_ray.engines.registry import load_engine, plan_passes
 from ah_ray.engines.transformers_engine import load_model
+from ah_ray.media.config import MediaConfig
 from ah_ray.members import EngineGroup, Member
 from tests.engines.tiny_models import member, random_clips
 

@@ -16,9 +16,10 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from ah_ray.config import MediaConfig, ModelConfig, SegmentationConfig
-from ah_ray.engines import Clip
+from ah_ray.engines.engine import Clip
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import Member, MemberCard, write_card
+from ah_ray.models.config import ModelConfig
 
 
 def member(

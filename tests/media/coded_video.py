@@ -9,7 +9,7 @@ import av
 import imageio_ffmpeg
 import numpy as np
 
-from ah_ray.config import MediaConfig
+from ah_ray.media.config import MediaConfig
 
 WIDTH, HEIGHT, COLUMNS, ROWS = 160, 64, 5, 2  # ten black or white blocks
 TICKS = 90_000

@@ -7,8 +7,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from ah_ray.config import MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import decode
 from ah_ray.media.frames import AUDIO_HOP, AUDIO_HZ

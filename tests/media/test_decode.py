@@ -5,8 +5,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from ah_ray.config import MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.frames import AUDIO_HZ, audio_samples, fit_size, frame_count, frame_times
 from ah_ray.media.probe import probe

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ah_ray.config import MediaConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.frames import (
     AUDIO_HOP,
     AUDIO_HZ,

@@ -12,8 +12,8 @@ import av
 import psutil
 import pytest
 
-from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
+from ah_ray.media.config import LimitsConfig
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.probe import MediaInfo, probe

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray.config import LimitsConfig
 from ah_ray.errors import ItemError
 from ah_ray.findings import KINDS
+from ah_ray.media.config import LimitsConfig
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import decode
 from ah_ray.media.probe import MediaInfo, probe

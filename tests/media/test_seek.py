@@ -130,7 +130,7 @@ def test_clips_of_several_runs_are_those_of_one(long, tmp_path, monkeypatch):
 DECODE_ALL = """
 import json, re, sys
 from pathlib import Path
-from ah_ray.config import MediaConfig, SegmentationConfig
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import scoring_spans

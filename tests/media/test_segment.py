@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ah_ray.config import SegmentationConfig
+from ah_ray.media.config import SegmentationConfig
 from ah_ray.media.segment import (
     TOLERANCE_S,
     Balance,

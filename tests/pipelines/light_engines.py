@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ah_ray.config import ScoreConfig
-from ah_ray.engines import Answer, Clip
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Answer, Clip
 from ah_ray.errors import ConfigError
 from ah_ray.members import EngineGroup, Member
 

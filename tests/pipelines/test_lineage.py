@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ah_ray import lineage, schemas, storage, tables
-from ah_ray.config import LimitsConfig, MediaConfig, ModelConfig, PrepareConfig, SegmentationConfig
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.evaluation.seen import changed_videos, known_videos, require_unseen, seen_rows
 from ah_ray.findings import note
+from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.media.decode import DecodedClip
 from ah_ray.members import (
     MEMBER_FILE,
@@ -28,6 +28,7 @@ from ah_ray.members import (
     read_member,
     write_card,
 )
+from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.ledger import prepared_videos, require_prepared
 from ah_ray.pipelines.prepare import Manifest, Outcome, drop_stale, make_write
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory, answers_made_from

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from ah_ray import schemas, storage, tables
-from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
 from ah_ray.findings import KINDS, note
+from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.pipelines.ledger import in_scope, prepared_videos
 from ah_ray.pipelines.prepare import (
     Manifest,

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ah_ray import schemas
-from ah_ray.config import ReduceConfig
 from ah_ray.pipelines.reduce import make_verdicts
 from ah_ray.tasks import load_task
+from ah_ray.tasks.policies import ReduceConfig
 
 TASK = load_task("ambivalence_hesitancy")
 MEMBERS = ("v1", "v2", "v3")

@@ -21,11 +21,13 @@ from hypothesis import strategies as st
 
 from ah_ray import schemas, storage, tables
 from ah_ray.cluster import connect
-from ah_ray.config import MediaConfig, ModelConfig, ScoreConfig, SegmentationConfig
-from ah_ray.engines import Answer
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Answer
 from ah_ray.engines.prior import write_prior
 from ah_ray.errors import ConfigError, StageError
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import Member, MemberCard
+from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import clip_ids, plan_batches, score
 from ah_ray.pipelines.scorer import checked

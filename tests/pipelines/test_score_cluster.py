@@ -11,7 +11,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from ah_ray import storage
-from ah_ray.config import ScoreConfig
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.members import Member
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score

@@ -13,8 +13,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from ah_ray import preflight, schemas, tables
-from ah_ray.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.members import Member, write_card
 from ah_ray.pipelines.prepare import Manifest, prepare
 from ah_ray.pipelines.run_directory import RunDirectory

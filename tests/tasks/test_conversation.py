@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.config import MediaConfig
+from ah_ray.media.config import MediaConfig
 from ah_ray.tasks import Prompt, chat_messages, load_task, swift_row
 
 PROMPTS = st.builds(Prompt, system=st.text(), user=st.text().filter(lambda text: "<" not in text))

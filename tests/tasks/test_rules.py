@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.config import ReduceConfig
 from ah_ray.engines.engine import likelier_answer
 from ah_ray.tasks import load_task
+from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.tasks.rules import (
     ClipAnswer,
     MemberVerdict,

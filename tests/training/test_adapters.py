@@ -5,10 +5,11 @@ import pytest
 from safetensors.numpy import save
 
 from ah_ray import storage
-from ah_ray.config import ModelConfig, RecipeConfig
 from ah_ray.errors import ConfigError
+from ah_ray.models.config import ModelConfig
 from ah_ray.training.adapters import adapter_parameters, lora_targets, weights_of
 from ah_ray.training.outlook import trained_parameters
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.sizing import PUBLISHED, lora_parameters, parameters
 
 QKVO = [f"thinker.model.layers.{n}.self_attn.{p}_proj" for n in (0, 1) for p in "qkvo"]

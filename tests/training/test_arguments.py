@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray.config import RecipeConfig, load_config
+from ah_ray.config import load_config
 from ah_ray.errors import ConfigError
 from ah_ray.training.arguments import require_known, swift_parser
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import Node, Paths, SwiftJob, arguments
 from tests.training.test_swift import job
 

@@ -7,16 +7,19 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, ScoreConfig, SegmentationConfig
-from ah_ray.engines import load_engine
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.merge import merged_checkpoint
+from ah_ray.engines.registry import load_engine
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import EngineGroup, MemberCard, read_member, write_card
+from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.toy.base import write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.adapters import adapter_parameters, weights_of
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.process import STEP, SwiftError, run_swift
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.rows import optimizer_steps
 from ah_ray.training.swift import Node, Paths, SwiftJob, command, environment
 from tests.engines.tiny_models import random_clips

@@ -11,9 +11,12 @@ import ray
 import ray.train
 from ray.cluster_utils import Cluster
 
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, TrainConfig
+from ah_ray.media.config import MediaConfig
+from ah_ray.models.config import ModelConfig
 from ah_ray.preflight import alive_nodes, train_wish, verdict
+from ah_ray.training.config import TrainConfig
 from ah_ray.training.launch import make_trainer
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import SwiftJob
 
 

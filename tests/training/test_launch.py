@@ -7,11 +7,13 @@ from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from ah_ray import storage
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, TrainConfig
+from ah_ray.media.config import MediaConfig
 from ah_ray.media.fragment import with_times
 from ah_ray.media.segment import Span
+from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import Prompt, swift_row
 from ah_ray.training.checkpoints import Checkpoint, mark_complete
+from ah_ray.training.config import TrainConfig
 from ah_ray.training.launch import (
     failure_message,
     localize_rows,
@@ -21,6 +23,7 @@ from ah_ray.training.launch import (
     watched,
 )
 from ah_ray.training.process import STEP, SwiftError
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import SwiftJob
 
 PROMPT = Prompt(system="größer", user="?")

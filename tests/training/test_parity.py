@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, SegmentationConfig
 from ah_ray.engines.transformers_engine import encode, load_processor
 from ah_ray.engines.wording import wording
 from ah_ray.errors import ItemError
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import decode
 from ah_ray.media.fragment import split_times
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import Span, split
 from ah_ray.members import Member, MemberCard
+from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.rows import media_of
 from ah_ray.training.swift import PLUGINS, Node, Paths, SwiftJob, environment
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.config import MediaConfig, RecipeConfig
+from ah_ray.media.config import MediaConfig
 from ah_ray.tasks import load_task
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.reward import answer_reward
 from ah_ray.training.rows import (
     balanced,

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray.config import MediaConfig
 from ah_ray.engines.transformers_engine import load_processor
 from ah_ray.engines.wording import wording
+from ah_ray.media.config import MediaConfig
 from ah_ray.tasks import load_task
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.same_tokens import require_same_tokens

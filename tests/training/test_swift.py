@@ -9,10 +9,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from ah_ray.attention import attention_kernel
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, SegmentationConfig
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import MemberCard
+from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import (
     CALLBACK_VARIABLE,
     MEDIA_VARIABLE,

@@ -15,12 +15,15 @@ from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 
 from ah_ray import storage
-from ah_ray.config import MediaConfig, ModelConfig, RecipeConfig, TrainConfig
+from ah_ray.media.config import MediaConfig
+from ah_ray.models.config import ModelConfig
 from ah_ray.toy.base import cue_rows, write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.checkpoints import complete_checkpoints, publish
+from ah_ray.training.config import TrainConfig
 from ah_ray.training.launch import fit
 from ah_ray.training.process import STEP
+from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.rows import optimizer_steps
 from ah_ray.training.swift import SwiftJob
 from tests.s3 import new_bucket, s3_server

@@ -1,0 +1,1 @@
+"""Models: what is particular to a base model and its architecture."""
