@@ -8,31 +8,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from ah_ray.catalog.config import CatalogConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.metrics import measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.models.config import ModelConfig
 from ah_ray.shipped import find_file
-from ah_ray.tasks import load_task
+from ah_ray.tasks import Question, load_task
+from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.training.config import TrainConfig
 from ah_ray.training.recipe import RecipeConfig
-from ah_ray.yaml_objects import Frozen, Name, build, read_yaml, with_overrides
+from ah_ray.yaml_objects import Count, Frozen, Name, build, read_yaml, with_overrides
 
 RESERVED = frozenset({"ensemble", "prior"})  # what stands beside the members in reports
 
 
-class MemberConfig(Frozen):
-    """One member of the ensemble: a recipe, a prompt, and what it changes of the recipe."""
+Decoding = Literal["answer", "generate"]
+MAX_NEW_TOKENS = 32  # the default, for replies of one word
 
-    recipe: str
+
+class MemberConfig(Frozen):
+    """One member of the ensemble.
+
+    Attributes:
+        recipe: how it is tuned; null for the base model as it is.
+        prompt: which wording of its task.
+        overrides: what it changes of the recipe.
+        task: what it is asked, if that is not the ``task`` of the run.
+        model: one of ``models``; by default ``model``.
+        media: what it changes of ``media``.
+        decoding: see ``members.MemberCard``.
+        max_new_tokens: the same.
+        reads: the members whose texts stand in its prompt, in the place of ``{NAME}``.
+    """
+
+    recipe: str | None = None
     prompt: str
     overrides: dict[str, Any] = Field(default_factory=dict)
+    task: str | None = None
+    model: Name | None = None
+    media: dict[str, Any] = Field(default_factory=dict)
+    decoding: Decoding = "answer"
+    max_new_tokens: Count = MAX_NEW_TOKENS
+    reads: tuple[Name, ...] = ()
 
 
 class ArchiveConfig(Frozen):
@@ -50,9 +74,10 @@ class RunConfig(ArchiveConfig):
     catalog: CatalogConfig
     task: str
     model: ModelConfig
+    models: dict[Name, ModelConfig] = Field(default_factory=dict)
     media: MediaConfig = MediaConfig()
     segmentation: SegmentationConfig = SegmentationConfig()
-    recipes: dict[Name, RecipeConfig]
+    recipes: dict[Name, RecipeConfig] = Field(default_factory=dict)
     members: dict[Name, MemberConfig] = Field(min_length=1)
     train: TrainConfig = TrainConfig()
 
@@ -63,14 +88,72 @@ class RunConfig(ArchiveConfig):
             raise ValueError(f"a member cannot be called {taken[0]}: reports use that name")
         return value
 
-    def recipe(self, member: str) -> RecipeConfig:
-        """The recipe of a member with its overrides applied.
+    def judgement(self) -> Judgement:
+        """How the answers of the members are judged.
+
+        Raises:
+            ConfigError: a rule, a metric or a policy does not go with the task.
+        """
+        judgement = load_task(self.task).judged(self.reduce)
+        measured([], judgement.metrics, judgement.answer)
+        return judgement
+
+    def question(self, member: str) -> Question:
+        """What a member is asked.
+
+        Raises:
+            ConfigError: there is no such task or wording, or it does not go with ``reads``.
+        """
+        settings, where = self.members[member], f"members.{member}.prompt"
+        question = load_task(settings.task or self.task).question(settings.prompt, where)
+        for name in settings.reads:
+            if name not in self.members:
+                known = f"one of {sorted(self.members.keys() - {member})}"
+                raise ConfigError(f"members.{member}.reads", f"there is no member {name}", known)
+            if f"{{{name}}}" not in question.prompt.user:
+                problem = f"{member} reads {name}, but its prompt has no {{{name}}}"
+                raise ConfigError(where, problem, "write it where the text shall stand")
+        return question
+
+    def model_of(self, member: str) -> ModelConfig:
+        """The base model of a member.
+
+        Raises:
+            ConfigError: there is no such model.
+        """
+        name = self.members[member].model
+        if name is None:
+            return self.model
+        if name not in self.models:
+            known = f"one of {sorted(self.models)}, or add it under models"
+            raise ConfigError(f"members.{member}.model", f"there is no model {name!r}", known)
+        return self.models[name]
+
+    def media_of(self, member: str) -> MediaConfig:
+        """What a member gets of a clip.
+
+        Raises:
+            ConfigError: a setting is wrong.
+        """
+        values = self.media.model_dump() | self.members[member].media
+        return build(MediaConfig, values, f"members.{member}.media")
+
+    def recipe(self, member: str) -> RecipeConfig | None:
+        """The recipe of a member with its overrides applied; None for a base model as it is.
 
         Raises:
             ConfigError: the recipe does not exist, an override is wrong, or the processes of
                 ``train`` cannot make its optimizer steps.
         """
         settings = self.members[member]
+        if settings.recipe is None:
+            if settings.overrides:
+                problem = "there is no recipe that they change"
+                raise ConfigError(f"members.{member}.overrides", problem, "name a recipe")
+            return None
+        if settings.reads:
+            problem = "a member that reads others is not trained: their texts are not known then"
+            raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
         if settings.recipe not in self.recipes:
             raise ConfigError(
                 f"members.{member}.recipe",
@@ -80,6 +163,14 @@ class RunConfig(ArchiveConfig):
         base = self.recipes[settings.recipe].model_dump()
         recipe = build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
+        metrics = load_task(self.task)
+        known = measured([], metrics.metrics, metrics.answer).keys() - {"undefined", "confusion"}
+        if recipe.best_by not in {"loss", *known}:
+            raise ConfigError(
+                f"recipes.{settings.recipe}.best_by (member {member})",
+                f"there is no metric {recipe.best_by!r}",
+                f"loss, or one of {sorted(known)}",
+            )
         return recipe
 
 
@@ -94,7 +185,7 @@ def load_config(
     Args:
         path: the YAML file; ``find_file`` says where it is looked for, and that the catalog entry
             in it, and a task of your own, may stand relative to it.
-        run: the run directory; replaces ``{run}`` in ``catalog.root`` and ``model.path``.
+        run: the run directory; replaces ``{run}`` in ``catalog.root`` and the paths of models.
         overrides: ``key.subkey=value`` settings that win over the file, values in YAML syntax.
         members: keep only these of its members.
 
@@ -106,9 +197,13 @@ def load_config(
         raise ConfigError("--config", "names nothing", "name a file such as jobs/demo.yaml")
     path = find_file(path) or path
     values = with_overrides(read_yaml(path), overrides)
-    for section, key in (("catalog", "root"), ("model", "path")):
-        if isinstance(values.get(section), dict) and isinstance(values[section].get(key), str):
-            values[section][key] = values[section][key].replace("{run}", run.rstrip("/"))
+    models = values.get("models")
+    sections = [values.get("catalog"), values.get("model"),
+                *(models.values() if isinstance(models, dict) else ())]  # fmt: skip
+    for section in sections:
+        for key in ("root", "path"):
+            if isinstance(section, dict) and isinstance(section.get(key), str):
+                section[key] = section[key].replace("{run}", run.rstrip("/"))
     config = build(RunConfig, values, str(path))
     entry = find_file(config.catalog.entry, beside=Path(path).parent)
     if entry is None:
@@ -120,9 +215,17 @@ def load_config(
     config = config.model_copy(
         update={"catalog": config.catalog.model_copy(update={"entry": str(entry)})}
     )
-    if config.task.endswith((".yaml", ".yml")):
-        own = find_file(config.task, beside=Path(path).parent) or config.task
-        config = config.model_copy(update={"task": str(own)})
+
+    def whole(task: str) -> str:
+        """A task of one's own by its whole path."""
+        own = task.endswith((".yaml", ".yml"))
+        return str(find_file(task, beside=Path(path).parent) or task) if own else task
+
+    settings = {
+        name: member.model_copy(update={"task": whole(member.task)}) if member.task else member
+        for name, member in config.members.items()
+    }
+    config = config.model_copy(update={"task": whole(config.task), "members": settings})
     if unknown := sorted(set(members or ()) - set(config.members)):
         raise ConfigError(
             "--members", f"{path} has no {', '.join(unknown)}", f"some of {list(config.members)}"
@@ -130,8 +233,10 @@ def load_config(
     if members is not None:
         chosen = {name: config.members[name] for name in config.members if name in members}
         config = config.model_copy(update={"members": chosen})
-    task = load_task(config.task)
-    for name, member in config.members.items():
+    config.judgement()
+    for name in config.members:
         config.recipe(name)
-        task.prompt(member.prompt, f"{path}: members.{name}.prompt")
+        config.question(name)
+        config.model_of(name)
+        config.media_of(name)
     return config

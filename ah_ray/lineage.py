@@ -26,7 +26,7 @@ from ah_ray.schemas import stable_id
 
 # The facts of a video that its clips depend on: a scorer never sees a label or an annotation.
 _SCORED = ("video_id", "uri", "content", "participant_id", "split")
-_TRAINED = (*_SCORED, "label", "intervals")
+_TRAINED = (*_SCORED, "labels", "intervals")
 
 # Arguments of an engine that change its speed and its memory and nothing that it says.
 _OF_SPEED = frozenset(
@@ -67,19 +67,20 @@ def left_out_made_from(clips: str, limits: Mapping[str, Any]) -> str:
 
 
 def asked_how(
-    engine: str, engine_args: Mapping[str, Any], decoding: str, longest: int
+    engine: str, engine_args: Mapping[str, Any], decoding: str | None, longest: int | None
 ) -> dict[str, Any]:
     """Of the settings of scoring those that decide what is answered, as plain values.
 
     Args:
         engine: name of the engine.
         engine_args: its arguments; those that only change its speed are left out.
-        decoding: ``answer`` or ``generate``.
-        longest: longest reply in tokens; counts where replies are generated.
+        decoding: in place of that in the members' cards; None leaves it to them.
+        longest: the same for the longest reply, in tokens.
     """
     arguments = {name: value for name, value in engine_args.items() if name not in _OF_SPEED}
-    how = {"engine": engine, "engine_args": arguments, "decoding": decoding}
-    return how | ({"max_new_tokens": longest} if decoding == "generate" else {})
+    instead = {"decoding": decoding, "max_new_tokens": longest}
+    stated = {name: value for name, value in instead.items() if value is not None}
+    return {"engine": engine, "engine_args": arguments, **stated}
 
 
 def answer_made_from(member: str, how: Any, video_id: str, content: str | None) -> str:

@@ -9,28 +9,31 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 import pyarrow as pa
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.checkpoints import is_hub_id
-from ah_ray.config import RESERVED, RunConfig
+from ah_ray.config import MAX_NEW_TOKENS, RESERVED, Decoding, RunConfig
 from ah_ray.contents import contents_of, remembered_hash
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.models.config import ModelConfig
 from ah_ray.places import place
-from ah_ray.tasks import Prompt, Task, load_task
-from ah_ray.yaml_objects import Frozen, Name, build, parse_yaml
+from ah_ray.tasks import Question, Task, load_task
+from ah_ray.yaml_objects import Count, Frozen, Name, build, differences, parse_yaml
 
 MEMBER_FILE = "member.yaml"
 SEEN_FILE = "seen.parquet"  # ``schemas.SEEN``; a member that somebody wrote by hand has none
 _CARD = (f"/{MEMBER_FILE}", f"/{SEEN_FILE}")
+_ON_BASE = ("adapter", "base")  # weights that are, or begin with, those of the base model
 
 
 class MemberCard(Frozen):
@@ -38,12 +41,16 @@ class MemberCard(Frozen):
 
     Attributes:
         name: of the member; unique in its ensemble.
-        weights: ``adapter`` on top of ``model.path``, a ``full`` checkpoint of its own, or
-            ``prior``: no model but base rates (see ``engines.prior``).
-        task: what it is asked and how it replies. It is stated in full, with the wording that the
-            member was trained with, so that it is asked just that wherever it is scored; a card
-            that somebody writes may name a task instead.
-        prompt: which wording of the task.
+        weights: ``adapter`` on top of ``model.path``, a ``full`` checkpoint of its own, the
+            ``base`` model as it is, or ``prior``: no model but base rates (``engines.prior``).
+        question: what it is asked and how it replies, in full, so that it is asked just that
+            wherever it is scored. A card that somebody writes may name a ``task`` and its
+            ``prompt`` instead.
+        decoding: ``answer`` begins the reply for the model and asks for its option alone, one
+            forward pass per clip; ``generate`` lets it write the whole reply (the paper's way).
+            An answer without options is always written.
+        max_new_tokens: longest reply, where it is written.
+        reads: the members of its ensemble whose texts are in its question.
         model: the base model it was tuned from. A path that begins with ``.`` or ``..`` starts in
             the member's folder, so that a run can be moved.
         media: what the model saw of a clip.
@@ -52,32 +59,43 @@ class MemberCard(Frozen):
     """
 
     name: Name
-    weights: Literal["adapter", "full", "prior"]
-    task: Task
-    prompt: str
+    weights: Literal["adapter", "full", "base", "prior"]
+    question: Question
+    decoding: Decoding = "answer"
+    max_new_tokens: Count = MAX_NEW_TOKENS
+    reads: tuple[Name, ...] = ()
     model: ModelConfig
     media: MediaConfig
     segmentation: SegmentationConfig
     trained: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("task", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _named_task(cls, values: Any) -> Any:
+        """A card that names a task, or has one of the first format, as one with a question."""
+        if not isinstance(values, dict) or "task" not in values or "question" in values:
+            return values
+        values = dict(values)
+        task, prompt = values.pop("task"), values.pop("prompt", None)
         try:
-            return load_task(value) if isinstance(value, str) else value
+            whole = load_task(task) if isinstance(task, str) else _of_first_format(task)
+            return values | {"question": whole.question(str(prompt), "prompt")}
         except ConfigError as error:
             raise ValueError(f"{error.problem} ({error.fix})") from None
 
-    @model_validator(mode="after")
-    def _has_its_prompt(self) -> MemberCard:
-        if self.prompt not in self.task.prompts:
-            raise ValueError(f"prompt {self.prompt!r} is none of {sorted(self.task.prompts)}")
-        return self
-
     @property
-    def wording(self) -> Prompt:
-        """What it is asked."""
-        return self.task.prompts[self.prompt]
+    def weighs(self) -> bool:
+        """Whether its options are weighed, not written."""
+        return self.decoding == "answer" and bool(self.question.answer.options)
+
+
+def _of_first_format(task: Any) -> Task:
+    """A task as cards had it when every question had two answers."""
+    if isinstance(task, dict) and {"positive", "negative", "answer"} <= task.keys():
+        options = [task["positive"], task["negative"]]
+        answer = {"kind": "choice", "options": options, "reply": task["answer"]}
+        task = {"name": task.get("name"), "answer": answer, "prompts": task.get("prompts")}
+    return build(Task, task, "task")
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ class Member:
     @property
     def checkpoint(self) -> str:
         """The folder with what is loaded first: a model, or base rates."""
-        return self.card.model.path if self.card.weights == "adapter" else self.uri
+        return self.card.model.path if self.card.weights in _ON_BASE else self.uri
 
 
 @dataclass(frozen=True)
@@ -173,7 +191,7 @@ def member_fingerprint(member: Member) -> str:
         StorageError: a file cannot be read.
     """
     card = member.card
-    base = model_fingerprint(card.model.path) if card.weights == "adapter" else None
+    base = model_fingerprint(card.model.path) if card.weights in _ON_BASE else None
     trained_on = card.trained.get("base")
     if base is not None and trained_on not in (None, base):
         raise ConfigError(
@@ -185,12 +203,30 @@ def member_fingerprint(member: Member) -> str:
         model_fingerprint(member.uri),
         base,
         card.weights,
-        card.task.model_dump(include={"name", "positive", "negative", "answer"}),
-        card.wording.model_dump(),
+        card.question.model_dump(),
+        [card.decoding, card.max_new_tokens],
+        [member_fingerprint(read) for read in members_read(member)],
         card.model.model_dump(exclude={"path", "attention"}),
         card.media.model_dump(),
         card.trained,  # another training is another member, however few of its weights it changed
     )
+
+
+def members_read(member: Member) -> list[Member]:
+    """The members whose texts a member reads: their folders are beside its own.
+
+    Raises:
+        ConfigError: one of them is not there, or it reads itself, if only through others.
+    """
+    folder = member.uri.rstrip("/").rpartition("/")[0]
+    found = []
+    for name in member.card.reads:
+        uri = storage.join(folder, name)
+        if not is_complete(uri):
+            fix = "bring it back, or score without this one"
+            raise ConfigError(f"{member.uri}: reads", f"there is no member {name}", fix)
+        found.append(read_member(uri))
+    return found
 
 
 def model_fingerprint(path: str) -> str:
@@ -240,7 +276,7 @@ def ensemble_folder(uri: str) -> str:
 
 
 def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
-    """The members below ``uri``, sorted by name.
+    """The members below ``uri``, sorted by name; those that vote answer one question.
 
     Args:
         uri: a folder with one folder per member.
@@ -269,30 +305,79 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
             f"a member cannot be called {taken[0]}: reports use that name",
             f"rename the folder, and `name` in its {MEMBER_FILE}",
         )
-    members = [read_member(storage.join(uri, name)) for name in chosen]
-    first = members[0]
-    for other in members[1:]:
-        theirs = _shared_by_voters(other.card)
-        for key, value in _shared_by_voters(first.card).items():
-            if theirs[key] != value:
-                raise ConfigError(
-                    f"{other.uri}/{MEMBER_FILE}: {key}",
-                    f"is {theirs[key]}, but member {first.name} has {value}; they cannot vote "
-                    "together",
-                    "score them in separate runs",
-                )
-    return members
-
-
-def _shared_by_voters(card: MemberCard) -> dict[str, Any]:
-    """What members that vote together must have in common."""
-    return _keys("task", card.task.model_dump(exclude={"prompts"})) | _keys(
-        "segmentation", card.segmentation.model_dump()
+    members = in_order([read_member(storage.join(uri, name)) for name in chosen], uri)
+    _require_alike(members, "segmentation", lambda card: card.segmentation.model_dump())
+    _require_alike(
+        voting(members),
+        "question",
+        lambda card: card.question.model_dump(include={"name", "answer"}),
     )
+    return sorted(members, key=lambda member: member.name)
 
 
-def _keys(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{section}.{key}": value for key, value in values.items()}
+def in_order(members: Sequence[Member], where: str) -> list[Member]:
+    """The members so that each comes after those that it reads; else by name.
+
+    Raises:
+        ConfigError: one reads a member that is not among them, or itself, if only through others.
+    """
+    by_name = {member.name: member for member in members}
+    for member in members:
+        if absent := sorted(set(member.card.reads) - by_name.keys()):
+            problem = f"member {member.name} reads {', '.join(absent)}, which is not among them"
+            raise ConfigError(where, problem, "score both, or none of them")
+    reads = {name: sorted(by_name[name].card.reads) for name in sorted(by_name)}
+    try:
+        return [by_name[name] for name in TopologicalSorter(reads).static_order()]
+    except CycleError as error:
+        circle = " reads ".join(reversed(error.args[1]))
+        raise ConfigError(where, f"member {circle}", "let one of them read nothing") from None
+
+
+def voting(members: Sequence[Member]) -> list[Member]:
+    """The members that vote: whose answers are labels, and whom no other member reads."""
+    read = {name for member in members for name in member.card.reads}
+    return [m for m in members if m.card.question.answer.votes and m.name not in read]
+
+
+def _require_alike(
+    members: Sequence[Member], section: str, values: Callable[[MemberCard], dict[str, Any]]
+) -> None:
+    """Fail unless members that judge together have some settings in common.
+
+    Raises:
+        ConfigError: naming the setting, and both values.
+    """
+    for other in members[1:]:
+        first = members[0]
+        for key, ours, theirs in differences(values(first.card), values(other.card), section):
+            raise ConfigError(
+                f"{other.uri}/{MEMBER_FILE}: {key}",
+                f"is {theirs}, but member {first.name} has {ours}; they cannot vote together",
+                "score them in separate runs",
+            )
+
+
+def card_of(config: RunConfig, name: str) -> MemberCard:
+    """The card of a member as a run config states it; what comes out of its training is not in it.
+
+    Raises:
+        ConfigError: a setting of the member is wrong.
+    """
+    settings, recipe = config.members[name], config.recipe(name)
+    weights = "base" if recipe is None else "adapter" if recipe.tuner == "lora" else "full"
+    return MemberCard(
+        name=name,
+        weights=weights,
+        question=config.question(name),
+        decoding=settings.decoding,
+        max_new_tokens=settings.max_new_tokens,
+        reads=settings.reads,
+        model=config.model_of(name),
+        media=config.media_of(name),
+        segmentation=config.segmentation,
+        trained={"recipe": recipe.model_dump(mode="json")} if recipe else {},
+    )
 
 
 def require_settings(member: Member, config: RunConfig) -> None:
@@ -308,16 +393,9 @@ def require_settings(member: Member, config: RunConfig) -> None:
         ConfigError: naming the setting and both values.
     """
     card, name = member.card, member.name
-    stated = card.model_copy(
-        update={
-            "task": load_task(config.task),
-            "prompt": config.members[name].prompt,
-            "model": config.model.model_copy(update={"attention": card.model.attention}),
-            "media": config.media,
-            "segmentation": config.segmentation,
-            "trained": {"recipe": config.recipe(name).model_dump(mode="json")},
-        }
-    )
+    stated = card_of(config, name)
+    attention = {"attention": card.model.attention}
+    stated = stated.model_copy(update={"model": stated.model.model_copy(update=attention)})
     ours = _settings(stated)
     for key, trained in _settings(card).items():
         # A card of an earlier version may have what there is no more.
@@ -332,25 +410,46 @@ def require_settings(member: Member, config: RunConfig) -> None:
 
 def _settings(card: MemberCard) -> dict[str, Any]:
     """What a member was trained with, by the keys of a run config."""
-    asked = card.task.model_dump(include={"name", "positive", "negative", "answer"})
+    of_member = f"members.{card.name}"
     return {
-        f"members.{card.name}.prompt": card.prompt,
-        **_keys("task", asked),
-        **_keys(f"task.prompts.{card.prompt}", card.wording.model_dump()),
+        f"{of_member}: weights": card.weights,
+        f"{of_member}.decoding": card.decoding,
+        f"{of_member}.max_new_tokens": card.max_new_tokens,
+        f"{of_member}.reads": card.reads,
+        "task.name": card.question.name,
+        **_keys("task.answer", card.question.answer.model_dump()),
+        **_keys(f"{of_member}: prompt", card.question.prompt.model_dump()),
         **_keys("model", card.model.model_dump()),
         **_keys("media", card.media.model_dump()),
         **_keys("segmentation", card.segmentation.model_dump()),
         # Of a member that was trained elsewhere it may not be known.
-        **_keys(f"members.{card.name}: recipe", card.trained.get("recipe", {})),
+        **_keys(f"{of_member}: recipe", card.trained.get("recipe", {})),
     }
 
 
+def _keys(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{key}": value for key, value in values.items()}
+
+
+def asked(member: Member, settings: ScoreConfig) -> Member:
+    """A member as it is asked: ``score.decoding`` and ``score.max_new_tokens`` win over its card."""
+    instead = {"decoding": settings.decoding, "max_new_tokens": settings.max_new_tokens}
+    stated = {key: value for key, value in instead.items() if value is not None}
+    return Member(member.uri, member.card.model_copy(update=stated))
+
+
 def engine_groups(members: Sequence[Member]) -> list[EngineGroup]:
-    """Group members so that each checkpoint is loaded once and its clips decoded once."""
-    groups: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
-    for member in sorted(members, key=lambda member: member.name):
+    """Group members so that each checkpoint is loaded once and its clips decoded once.
+
+    A group comes after those whose members its own read.
+    """
+    groups: dict[tuple[Any, ...], list[Member]] = defaultdict(list)
+    depth: dict[str, int] = {}  # how many members stand one behind the other before it
+    for member in in_order(members, "members"):
         # How the checkpoint is loaded and what is decoded must be the same too.
         card = member.card
-        key = (member.checkpoint, card.model.model_dump_json(), card.media.model_dump_json())
-        groups[key].append(member)
-    return [EngineGroup(key[0], tuple(group)) for key, group in groups.items()]
+        depth[member.name] = max((depth[name] + 1 for name in card.reads), default=0)
+        how = (card.model.model_dump_json(), card.media.model_dump_json())
+        groups[depth[member.name], member.checkpoint, *how].append(member)
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0], item[1][0].name))
+    return [EngineGroup(key[1], tuple(group)) for key, group in ordered]

@@ -34,3 +34,30 @@ def find(name: str, table: Mapping[str, Any], where: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:  # ValueError: no name in Python
         fix = f"correct it, or put its module where Python finds it (PYTHONPATH); else {known}"
         raise ConfigError(where, f"{name!r} cannot be loaded: {error}", fix) from error
+
+
+#: A name, or ``{name: argument}`` for what makes the thing of an argument.
+Named = str | dict[str, Any]
+
+
+def find_made(
+    named: Named, table: Mapping[str, Any], makers: Mapping[str, Any], where: str
+) -> Any:
+    """What ``named`` stands for: a thing of the table, or what one of the makers makes.
+
+    Raises:
+        ConfigError: as ``find``, or the argument is none.
+    """
+    if isinstance(named, str):
+        if named in makers:
+            raise ConfigError(where, f"{named} needs an argument", f"write {{{named}: ...}}")
+        return find(named, table, where)
+    if len(named) != 1:
+        raise ConfigError(where, f"{named!r} is no name", "write a name, or {name: argument}")
+    ((name, argument),) = named.items()
+    if name in table:
+        raise ConfigError(where, f"{name} takes no argument", f"write {name} alone")
+    try:
+        return find(name, makers, where)(argument)
+    except TypeError as error:
+        raise ConfigError(f"{where}.{name}", f"{argument!r}: {error}", "correct it") from error

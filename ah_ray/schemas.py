@@ -10,7 +10,14 @@ import hashlib
 
 import pyarrow as pa
 
-INTERVAL = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64())])
+LABELS = pa.list_(pa.string())  # sorted; null where nothing is known or said
+INTERVAL = pa.struct(
+    [
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("label", pa.string()),  # what it shows; null for the labels of its video
+    ]
+)
 
 VIDEOS = pa.schema(
     [
@@ -19,8 +26,8 @@ VIDEOS = pa.schema(
         ("content", pa.string()),  # hash of the file (``contents``); null when it cannot be read
         ("participant_id", pa.string()),  # null when the archive does not know participants
         ("split", pa.string()),  # train, val or test; null for an unlabelled archive
-        ("label", pa.int8()),  # 1 shows the behaviour, 0 does not, null unknown
-        ("intervals", pa.list_(INTERVAL)),  # where it is annotated; empty for a negative
+        ("labels", LABELS),  # in the words of the task; null when unknown
+        ("intervals", pa.list_(INTERVAL)),  # where they are annotated
         ("attributes", pa.map_(pa.string(), pa.string())),  # whatever else the archive states
     ]
 )
@@ -37,7 +44,7 @@ CLIPS = pa.schema(
         ("clip_index", pa.int32()),  # position among the video's clips, in order of time
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
-        ("label", pa.int8()),  # null in scoring clips: a scorer never sees a label
+        ("labels", LABELS),  # null in scoring clips: a scorer never sees a label
         ("media_uri", pa.string()),  # the clip's own file; null when the clip is virtual
         ("audio_uri", pa.string()),  # its 16 kHz mono WAV; null when the clip is virtual
         ("width", pa.int32()),  # of the source, in pixels
@@ -55,10 +62,11 @@ PREDICTIONS = pa.schema(
         ("clip_id", pa.string()),
         ("video_id", pa.string()),
         ("status", pa.string()),  # ok, unparseable or error
-        ("answer", pa.int8()),  # 1, 0, or null unless status is ok
-        ("p_yes", pa.float64()),  # P(positive answer | one of the two answers)
+        ("labels", LABELS),  # of the answer; null unless status is ok
+        ("chances", pa.map_(pa.string(), pa.float64())),  # P(option | one of them); null: not known
         ("mass", pa.float64()),  # probability of all options together; the rest: other words
-        ("raw_text", pa.string()),  # what the model wrote
+        ("text", pa.string()),  # of an answer that is text
+        ("raw_text", pa.string()),  # what the model wrote; null where options were only weighed
         ("damage", pa.int32()),  # decoder errors inside the clip; null when it was not decoded
         ("error_kind", pa.string()),
         ("error", pa.string()),
@@ -67,18 +75,27 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+# What the clips say about a label, to a member.
+_CONSIDERED = [
+    ("label", pa.string()),
+    ("chance", pa.float64()),  # as the rule sees it
+    ("evidence_clip_id", pa.string()),  # the clip that speaks for it most
+]
+
 MEMBER_VERDICT = pa.struct(
     [
         ("member", pa.string()),
-        ("label", pa.int8()),  # null when no clip gave a usable answer
-        ("score", pa.float64()),  # the largest p_yes of its clips
-        ("evidence_clip_id", pa.string()),  # the clip that has it
+        ("labels", LABELS),  # null when no clip gave a usable answer
+        ("considered", pa.list_(pa.struct(_CONSIDERED))),  # options in their order
         ("clips_ok", pa.int32()),
         ("clips_unparseable", pa.int32()),
         ("clips_error", pa.int32()),
         ("clips_missing", pa.int32()),
     ]
 )
+
+# And what the members say about it; their evidence is that of the one who speaks for it most.
+CONSIDERED = pa.struct([*_CONSIDERED, ("members", pa.list_(pa.string()))])  # who gives it
 
 VERDICTS = pa.schema(
     [
@@ -87,10 +104,8 @@ VERDICTS = pa.schema(
         ("participant_id", pa.string()),
         ("split", pa.string()),
         ("members", pa.list_(MEMBER_VERDICT)),  # sorted by member name
-        ("votes_yes", pa.int32()),
-        ("votes_no", pa.int32()),
-        ("label", pa.int8()),  # null when undecided
-        ("score", pa.float64()),  # mean of the members' scores
+        ("labels", LABELS),  # null when undecided
+        ("considered", pa.list_(CONSIDERED)),  # options in their order
         ("status", pa.string()),  # ok, partial (some answer is missing) or undecided
         ("coverage", pa.float64()),  # usable answers / expected answers, 0 to 1
         ("made_from", pa.string()),  # ``lineage``: rules, policies and all answers
@@ -114,7 +129,7 @@ SEEN = pa.schema(
         ("video_id", pa.string()),
         ("participant_id", pa.string()),
         ("content", pa.string()),
-        ("label", pa.int8()),
+        ("labels", LABELS),
         ("role", pa.string()),  # training or validation
         ("made_from", pa.string()),  # of its clips, as in the manifest
     ]

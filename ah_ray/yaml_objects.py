@@ -132,11 +132,21 @@ def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
     """The keys that are valid at ``location`` below ``model``."""
     current: Any = model
     for part in location:
-        # A part is either a key of a model or a name in a mapping of models.
-        current = (
-            current.model_fields[part].annotation if _is_model(current) else get_args(current)[-1]
-        )
+        # A part is a key of a model, a name in a mapping of models, or the kind of one of several.
+        if _is_model(current):
+            current = current.model_fields[part].annotation
+        else:
+            several = [kind for kind in get_args(current) if _is_model(kind)]
+            of_kind = (k for k in several if part in get_args(_kind_of(k)))
+            current = next(of_kind, get_args(current)[-1])
+        if type(None) in (choices := get_args(current)):  # an optional section
+            current = next(choice for choice in choices if choice is not type(None))
     return sorted(current.model_fields) if _is_model(current) else []
+
+
+def _kind_of(model: type[BaseModel]) -> Any:
+    field = model.model_fields.get("kind")
+    return field and field.annotation
 
 
 def _is_model(value: Any) -> bool:

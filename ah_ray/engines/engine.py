@@ -1,57 +1,70 @@
-"""The engine protocol: decoded clips in, one answer per member and clip out."""
+"""The engine protocol: items in, one reply per member and item out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ah_ray.engines.wording import Scores, Wording, weigh
 from ah_ray.media.decode import DecodedClip
 from ah_ray.members import Member
-from ah_ray.tasks import Task
-from ah_ray.tasks.rules import is_positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip(DecodedClip):
-    """A decoded clip that knows its video.
+class Item(DecodedClip):
+    """What is asked about: a decoded clip, which may be without picture or sound, and texts.
 
     Attributes:
         video_id: of the video.
+        texts: what other members wrote about it, by their names.
     """
 
     video_id: str
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
-class Answer(NamedTuple):
-    """What a model says about one clip.
+class Reply(NamedTuple):
+    """What a model says about one item.
 
     Attributes:
-        text: the reply as it was written.
-        p_yes: P(positive reply | one of the two replies) where that is known; None when the reply
-            does not get to its word, or the model was not asked for all of both. Not a number where
-            the model's scores are none: that is an error of the clip (``pipelines.scorer``).
-        mass: the probability of both replies together, of all that begin as both do; None as above,
+        text: as it was written; None where the options were only weighed.
+        chances: P(option | one of the options) by option where that is known; None when the reply
+            does not get to its word, the model was not asked for all of them, or there are none.
+            Not numbers where the model's scores are none: that is an error of the item
+            (``pipelines.scorer``).
+        mass: the probability of all options together, of all that begin as they do; None as above,
             and where no model was asked.
     """
 
-    text: str
-    p_yes: float | None
+    text: str | None
+    chances: Mapping[str, float] | None = None
     mass: float | None = None
 
 
 class Engine(Protocol):
     """Runs one checkpoint, with the adapters of the members that share it."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        """Greedy answers: for each of ``members`` one to each of ``clips``, in order."""
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        """Greedy replies: for each of ``members`` one to each of ``items``, in order."""
         ...
 
 
-def written_answer(text: str, words: Wording, scores: Scores | None, broken: bool) -> Answer:
-    """The answer of a model that wrote ``text``.
+def weighed_reply(words: Wording, scores: Scores, text: str | None = None) -> Reply:
+    """The reply of a model whose scores for all options are known.
+
+    Args:
+        words: what it was asked.
+        scores: for the tokens of the options.
+        text: what it wrote; None if it was only asked for its scores.
+    """
+    weighed = weigh(words.options, scores)
+    return Reply(text, dict(zip(words.labels, weighed.chances, strict=True)), weighed.mass)
+
+
+def written_reply(text: str, words: Wording, scores: Scores | None, broken: bool) -> Reply:
+    """The reply of a model that wrote ``text``.
 
     Args:
         text: its reply.
@@ -60,13 +73,5 @@ def written_answer(text: str, words: Wording, scores: Scores | None, broken: boo
         broken: some of its scores are no numbers, so that the text says nothing.
     """
     if broken:
-        return Answer(text, math.nan, math.nan)
-    if scores is None:
-        return Answer(text, None)
-    weighed = weigh(words.options, scores)
-    return Answer(text, weighed.p_yes, weighed.mass)
-
-
-def likelier_answer(task: Task, p_yes: float, mass: float | None = None) -> Answer:
-    """The answer to a task where only its chances are known: the likelier of the two."""
-    return Answer(task.reply(int(is_positive(p_yes))), p_yes, mass)
+        return Reply(text, dict.fromkeys(words.labels, math.nan), math.nan)
+    return Reply(text) if scores is None else weighed_reply(words, scores, text)

@@ -7,6 +7,7 @@ import logging
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer, likelier_answer, written_answer
-from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, weigh, wording
+from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
+from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member
@@ -44,9 +45,6 @@ class TransformersEngine:
         self.device = "cuda" if settings.gpus_per_actor else "cpu"
         if self.device == "cpu":
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
-        self.decoding = settings.decoding
-        self.max_new_tokens = settings.max_new_tokens
-        self.task = group.members[0].card.task
         path = str(local_checkpoint(group.checkpoint))
         self.processor = load_processor(path)
         card = group.members[0].card
@@ -61,34 +59,40 @@ class TransformersEngine:
         if not self._towers_are_tuned():
             _run_towers_once(self.thinker.base_model)
 
-    def answer(self, members: Sequence[Member], clips: Sequence[DecodedClip]) -> list[list[Answer]]:
-        """Greedy answers; see ``Engine``."""
-        if not clips or not members:
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        """Greedy replies; see ``Engine``."""
+        if not items or not members:
             return [[] for _ in members]
         # Pixels and spectrograms are made and moved once, tokens once for those who ask alike.
         first = self.wordings[members[0].name]
-        inputs = to_model(encode(self.processor, first, clips), self.model)
-        asking: defaultdict[str, list[Member]] = defaultdict(list)
+        inputs = to_model(encode(self.processor, first, items), self.model)
+        words = {member.name: self._words(member, items) for member in members}
+        asking: defaultdict[Any, list[Member]] = defaultdict(list)
         for member in members:
-            asking[self.wordings[member.name].text].append(member)
-        answers: dict[str, list[Answer]] = {}
+            conversations = tuple(of_item.text for of_item in words[member.name])
+            asking[conversations, member.card.weighs].append(member)
+        replies: dict[str, list[Reply]] = {}
         for alike in asking.values():
-            words = self.wordings[alike[0].name]
-            reply = [*words.prefix, *words.branches[0]] if self.decoding == "answer" else []
-            asked = reword(self.processor, inputs, first, words, reply)
-            answers |= {member.name: self._answer(member, words, asked) for member in alike}
-        return [answers[member.name] for member in members]
+            theirs = words[alike[0].name]
+            begun = [*theirs[0].prefix, *theirs[0].branches[0]] if alike[0].card.weighs else []
+            asked = reword(self.processor, inputs, first, theirs, begun)
+            replies |= {member.name: self._answer(member, asked) for member in alike}
+        return [replies[member.name] for member in members]
 
-    def _answer(self, member: Member, words: Wording, inputs: dict[str, Any]) -> list[Answer]:
-        if self.adapters is not None:
-            self.adapters.set_adapter(member.name)
-        with torch.inference_mode():
-            if self.decoding == "answer":
-                found = [weigh(words.options, scores) for scores in self._scores(words, inputs)]
-                return [likelier_answer(self.task, one.p_yes, one.mass) for one in found]
+    def _words(self, member: Member, items: Sequence[Item]) -> list[Wording]:
+        """The conversation about each item: the same one, unless the member reads texts."""
+        if not member.card.reads:
+            return [self.wordings[member.name]] * len(items)
+        return [wording(self.processor, member, item.texts) for item in items]
+
+    def _answer(self, member: Member, inputs: dict[str, Any]) -> list[Reply]:
+        words = self.wordings[member.name]
+        with torch.inference_mode(), self._tuned_as(member):
+            if member.card.weighs:
+                return [weighed_reply(words, scores) for scores in self._scores(words, inputs)]
             output = self.thinker.generate(
                 **inputs,
-                max_new_tokens=self.max_new_tokens,
+                max_new_tokens=member.card.max_new_tokens,
                 do_sample=False,
                 output_logits=True,
                 return_dict_in_generate=True,
@@ -97,11 +101,21 @@ class TransformersEngine:
         texts = self.processor.batch_decode(written, skip_special_tokens=True)
         steps = list(zip(*(_log_chances(words, step) for step in output.logits), strict=True))
         broken = torch.stack([_not_finite(step) for step in output.logits]).any(dim=0).tolist()
-        answers = []
+        replies = []
         for row, text in enumerate(texts):
             scores = scores_of_reply(words, written[row].tolist(), steps[row])
-            answers.append(written_answer(text, words, scores, broken[row]))
-        return answers
+            replies.append(written_reply(text, words, scores, broken[row]))
+        return replies
+
+    def _tuned_as(self, member: Member) -> AbstractContextManager[Any]:
+        """Lets the member's adapter answer, or the base model without any."""
+        if self.adapters is None:
+            return nullcontext()
+        if member.card.weights == "base":
+            alone: AbstractContextManager[Any] = self.adapters.disable_adapter()
+            return alone
+        self.adapters.set_adapter(member.name)
+        return nullcontext()
 
     def _scores(self, words: Wording, inputs: dict[str, Any]) -> list[dict[Tokens, Any]]:
         """The scores of a batch in all contexts; ``inputs`` end with the longest branch.
@@ -211,9 +225,9 @@ def encode(processor: Any, words: Wording, clips: Sequence[DecodedClip]) -> Any:
 
     Frames come at their final size and rate, so nothing is resized or sampled here.
     """
-    media: dict[str, Any] = {
-        "videos": [torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips]
-    }
+    media: dict[str, Any] = {}
+    if "video" in words.kinds:
+        media["videos"] = [torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips]
     if "audio" in words.kinds:
         media |= {"audio": [clip.audio for clip in clips], "sampling_rate": AUDIO_HZ}
     inputs = processor(
@@ -225,10 +239,10 @@ def encode(processor: Any, words: Wording, clips: Sequence[DecodedClip]) -> Any:
         return_tensors="pt",
     )
     # The processor knows one rate for all videos; each clip has its own.
-    seconds = [processor.video_processor.temporal_patch_size / clip.fps for clip in clips]
     for name in _SECONDS_PER_GRID:
         if name in inputs:
-            inputs[name] = torch.tensor(seconds)
+            pair = processor.video_processor.temporal_patch_size
+            inputs[name] = torch.tensor([pair / clip.fps for clip in clips])
     return inputs
 
 
@@ -244,7 +258,7 @@ def to_model(inputs: Any, model: Any) -> Any:
 
 
 def reword(
-    processor: Any, inputs: Any, ours: Wording, theirs: Wording, reply: Sequence[int]
+    processor: Any, inputs: Any, ours: Wording, theirs: Sequence[Wording], reply: Sequence[int]
 ) -> dict[str, Any]:
     """The inputs for the same clips with another prompt and the beginning of a reply.
 
@@ -252,25 +266,26 @@ def reword(
         processor: that of ``encode``.
         inputs: what ``encode`` made of ``ours``.
         ours: the conversation in ``inputs``.
-        theirs: the conversation to put in its place.
+        theirs: the conversation about each clip to put in its place.
         reply: tokens that the reply begins with.
     """
     head, tail = _around_media(processor, ours)
-    new_head, new_tail = _around_media(processor, theirs)
     per_token: dict[str, list[list[int]]] = {}
     real = inputs["attention_mask"].bool()
-    for name in _PER_TOKEN:
-        if name not in inputs:
-            continue
-        before: Sequence[int] = theirs.ids[:new_head]
-        after: Sequence[int] = [*theirs.ids[len(theirs.ids) - new_tail :], *reply]
+
+    def reworded(name: str, row: Any, mask: Any, words: Wording) -> list[int]:
+        new_head, new_tail = _around_media(processor, words)
+        before: Sequence[int] = words.ids[:new_head]
+        after: Sequence[int] = [*words.ids[len(words.ids) - new_tail :], *reply]
         if name != "input_ids":
             fill = int(name == "attention_mask")
             before, after = [fill] * len(before), [fill] * len(after)
-        per_token[name] = [
-            [*before, *row[mask].tolist()[head : int(mask.sum()) - tail], *after]
-            for row, mask in zip(inputs[name], real, strict=True)
-        ]
+        return [*before, *row[mask].tolist()[head : int(mask.sum()) - tail], *after]
+
+    for name in _PER_TOKEN:
+        if name in inputs:
+            rows = zip(inputs[name], real, theirs, strict=True)
+            per_token[name] = [reworded(name, *row) for row in rows]
     device = inputs["input_ids"].device
     longest = max(map(len, per_token["input_ids"]))
     padding = {"input_ids": processor.tokenizer.pad_token_id}
@@ -284,6 +299,8 @@ def reword(
 
 def _around_media(processor: Any, words: Wording) -> tuple[int, int]:
     """How many tokens of a prompt stand before its first and after its last medium."""
+    if not words.kinds:
+        return len(words.ids), 0
     names = [getattr(processor, f"{kind}_token") for kind in words.kinds]
     media = set(processor.tokenizer.convert_tokens_to_ids(names))
     places = [index for index, token in enumerate(words.ids) if token in media]

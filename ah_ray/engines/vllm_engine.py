@@ -11,12 +11,14 @@ from typing import Any
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint, local_config
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer, likelier_answer, written_answer
+from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
 from ah_ray.engines.longest import longest_media, tokens_of
-from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, weigh, wording
-from ah_ray.media.decode import DecodedClip
+from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member, MemberCard
+
+# Room for the text of each member that is read; a longer one is an error of its clip.
+_READ_TOKENS = 1024
 
 
 def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
@@ -77,14 +79,11 @@ class VllmEngine:
             path = str(merged_checkpoint(member))
         else:
             path = str(local_checkpoint(group.checkpoint))
-        self.decoding = settings.decoding
-        self.max_new_tokens = settings.max_new_tokens
-        self.task = group.members[0].card.task
-        processor = transformers.AutoProcessor.from_pretrained(path)
+        self.processor = processor = transformers.AutoProcessor.from_pretrained(path)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
         # Several questions about a clip share what the model remembers of it.
-        self.shares_prefixes = settings.decoding == "answer" and any(
-            len(words.contexts) > 1 for words in self.wordings.values()
+        self.shares_prefixes = any(
+            len(self._contexts(member, self.wordings[member.name])) > 1 for member in group.members
         )
         asked_once = len(group.members) == 1 and not self.shares_prefixes
         self.loras: dict[str, Any] = {}
@@ -109,7 +108,7 @@ class VllmEngine:
             "tensor_parallel_size": max(1, int(gpus)),
             "gpu_memory_utilization": 0.9 * min(gpus, 1) or 0.9,
             "enforce_eager": not gpus,  # compiling takes longer on a CPU than it saves
-            **self._room(processor, group.members[0].card),
+            **self._room(processor, [member.card for member in group.members]),
             "mm_processor_cache_gb": 0 if asked_once else 4,
             "enable_prefix_caching": self.shares_prefixes,
             **lora_arguments,
@@ -118,39 +117,51 @@ class VllmEngine:
         self.llm = LLM(**arguments)
         self.batch = 0
 
-    def answer(self, members: Sequence[Member], clips: Sequence[DecodedClip]) -> list[list[Answer]]:
-        """Greedy answers; see ``Engine``."""
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        """Greedy replies; see ``Engine``."""
         prompts, params, loras = [], [], []
         self.batch += 1
         for member in members:
-            words = self.wordings[member.name]
-            for number, clip in enumerate(clips):
-                for context in self._contexts(words):
-                    prompts.append(self._prompt(words, context, clip, number))
-                    params.append(self._params(words, context))
-                    if self.loras:
-                        loras.append(self.loras[member.name])
-        outputs = self.llm.generate(prompts, params, lora_request=loras or None, use_tqdm=False)
+            for number, item in enumerate(items):
+                words = self._words(member, item)
+                for context in self._contexts(member, words):
+                    prompts.append(self._prompt(member, words, context, item, number))
+                    params.append(self._params(member, words, context))
+                    loras.append(self.loras.get(member.name))  # of a base model there is none
+        outputs = self.llm.generate(
+            prompts, params, lora_request=loras if self.loras else None, use_tqdm=False
+        )
         replies = (output.outputs[0] for output in outputs)
-        return [
-            [self._read(words, [next(replies) for _ in self._contexts(words)]) for _ in clips]
-            for words in (self.wordings[member.name] for member in members)
-        ]
 
-    def _contexts(self, words: Wording) -> list[Tokens]:
+        def read(member: Member) -> Reply:
+            words = self.wordings[member.name]
+            return self._read(member, words, [next(replies) for _ in self._contexts(member, words)])
+
+        return [[read(member) for _ in items] for member in members]
+
+    def _words(self, member: Member, item: Item) -> Wording:
+        """The conversation about an item."""
+        if not member.card.reads:
+            return self.wordings[member.name]
+        return wording(self.processor, member, item.texts)
+
+    def _contexts(self, member: Member, words: Wording) -> list[Tokens]:
         """After what a member is asked to go on; it writes a reply of its own after nothing."""
-        return list(words.contexts) if self.decoding == "answer" else [()]
+        return list(words.contexts) if member.card.weighs else [()]
 
-    def _room(self, processor: Any, card: MemberCard) -> dict[str, Any]:
+    def _room(self, processor: Any, cards: Sequence[MemberCard]) -> dict[str, Any]:
         """What vLLM is told to plan for: the longest conversation of the members' settings."""
-        longest = longest_media(card.media, card.segmentation)
+        longest = longest_media(cards[0].media, cards[0].segmentation)
         first, *_ = self.wordings.values()
         media = tokens_of(processor, first, longest) - len(first.ids)
-        reply = max(
-            self.max_new_tokens,
-            *(len(words.prefix) + len(words.branches[0]) + 1 for words in self.wordings.values()),
+        replies = [
+            len(words.prefix) + len(words.branches[0]) + 1 if card.weighs else card.max_new_tokens
+            for card, words in zip(cards, self.wordings.values(), strict=True)
+        ]
+        asked = max(
+            len(words.ids) + _READ_TOKENS * len(card.reads)
+            for card, words in zip(cards, self.wordings.values(), strict=True)
         )
-        asked = max(len(words.ids) for words in self.wordings.values())
         sizes = {
             "video": {
                 "count": 1,
@@ -161,33 +172,36 @@ class VllmEngine:
             "audio": {"count": 1, "length": longest.samples},
         }
         return {
-            "max_model_len": media + asked + reply,
+            "max_model_len": media + asked + max(replies),
             "limit_mm_per_prompt": {
                 "image": 0,
+                "video": 0,
                 "audio": 0,
                 **{kind: sizes[kind] for kind in first.kinds},
             },
         }
 
     def _prompt(
-        self, words: Wording, context: Tokens, clip: DecodedClip, number: int
+        self, member: Member, words: Wording, context: Tokens, clip: Item, number: int
     ) -> dict[str, Any]:
         """What vLLM gets of a clip: token ids with one placeholder per medium, and the arrays."""
         name = f"{self.batch}-{number}"
+        reply = [*words.prefix, *context] if member.card.weighs else []
+        # What was remembered of other batches would round what is computed of this one otherwise.
+        salt = {"cache_salt": str(self.batch)} if self.shares_prefixes else {}
+        prompt = salt | {"prompt_token_ids": [*words.ids, *reply]}
+        if not words.kinds:
+            return prompt
         count = len(clip.frames)
         metadata = {
             "fps": clip.fps,
-            "duration": count / clip.fps,
+            "duration": count / clip.fps if clip.fps else 0.0,
             "total_num_frames": count,
             "frames_indices": list(range(count)),
             "do_sample_frames": False,
         }
         media = {"video": (clip.frames, metadata), "audio": (clip.audio, AUDIO_HZ)}
-        reply = [*words.prefix, *context] if self.decoding == "answer" else []
-        # What was remembered of other batches would round what is computed of this one otherwise.
-        salt = {"cache_salt": str(self.batch)} if self.shares_prefixes else {}
-        return salt | {
-            "prompt_token_ids": [*words.ids, *reply],
+        return prompt | {
             "multi_modal_data": {kind: media[kind] for kind in words.kinds},
             # Names the clip, so that its arrays are neither hashed nor processed per member.
             "multi_modal_uuids": {kind: [f"{kind}-{name}"] for kind in words.kinds},
@@ -195,31 +209,32 @@ class VllmEngine:
             "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False, "fps": clip.fps},
         }
 
-    def _params(self, words: Wording, context: Tokens) -> Any:
+    def _params(self, member: Member, words: Wording, context: Tokens) -> Any:
         from vllm import SamplingParams
 
-        if self.decoding == "answer":
+        if member.card.weighs:
             length, weighed = 1, words.contexts[context]
         else:
-            length = self.max_new_tokens
+            length = member.card.max_new_tokens
             weighed = sorted({token for tokens in words.contexts.values() for token in tokens})
-        return SamplingParams(temperature=0, max_tokens=length, logprob_token_ids=weighed)
+        # Without options the scores of what is written still tell whether they are numbers.
+        asked = {"logprob_token_ids": weighed} if weighed else {"logprobs": 0}
+        return SamplingParams(temperature=0, max_tokens=length, **asked)
 
-    def _read(self, words: Wording, outputs: Sequence[Any]) -> Answer:
-        """The answer in what was written after each context."""
+    def _read(self, member: Member, words: Wording, outputs: Sequence[Any]) -> Reply:
+        """The reply in what was written after each context."""
         steps = [
             [{token: one.logprob for token, one in step.items()} for step in output.logprobs]
             for output in outputs
         ]
-        if self.decoding == "answer":
-            after = zip(self._contexts(words), steps, strict=True)
-            weighed = weigh(words.options, {context: first[0] for context, first in after})
-            return likelier_answer(self.task, weighed.p_yes, weighed.mass)
+        if member.card.weighs:
+            after = zip(self._contexts(member, words), steps, strict=True)
+            return weighed_reply(words, {context: first[0] for context, first in after})
         (output,), (of_reply,) = outputs, steps
         written = list(output.token_ids)
         broken = any(math.isnan(step[token]) for token, step in zip(written, of_reply, strict=True))
         scores = scores_of_reply(words, written, of_reply)
-        return written_answer(output.text, words, scores, broken)
+        return written_reply(output.text, words, scores, broken)
 
 
 def _lora_rank(rank: int) -> int:

@@ -9,8 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ah_ray.errors import ConfigError
 from ah_ray.members import Member
-from ah_ray.tasks import chat_messages
+from ah_ray.tasks import Prompt, chat_messages
+from ah_ray.tasks.answers import SLOT, Reading
 
 Tokens = tuple[int, ...]
 
@@ -26,14 +28,16 @@ class Wording(NamedTuple):
         ids: its tokens.
         kinds: of the media in it, in order; a model without ears gets no audio.
         prefix: the tokens that all replies begin with.
+        labels: the options of the answer; none where it is not one of several.
         options: how each reply goes on until its word is complete and no other reply goes on in
-            the same way; by label.
+            the same way; in order of ``labels``.
     """
 
     text: str
     ids: list[int]
     kinds: tuple[str, ...]
     prefix: list[int]
+    labels: tuple[str, ...]
     options: tuple[Tokens, ...]
 
     @property
@@ -62,7 +66,7 @@ class Wording(NamedTuple):
         ]
 
 
-def wording(processor: Any, member: Member) -> Wording:
+def wording(processor: Any, member: Member, texts: Mapping[str, str] | None = None) -> Wording:
     """The tokens of a member's conversation.
 
     The replies are tokenised whole, as they are in training, and then compared: a tokenizer may
@@ -70,28 +74,51 @@ def wording(processor: Any, member: Member) -> Wording:
 
     Args:
         processor: of the member's checkpoint.
-        member: its card names the task and the prompt, and what the model gets of a clip.
+        member: its card has the question, and what the model gets of a clip.
+        texts: what the members wrote that it reads, by their names.
+
+    Raises:
+        ConfigError: two options are the same to the tokenizer.
     """
-    task = member.card.task
+    question, tokenizer = member.card.question, processor.tokenizer
     hears = getattr(processor, "feature_extractor", None) is not None
     kinds = tuple(kind for kind in member.card.media.kinds if hears or kind != "audio")
-    messages = chat_messages(member.card.wording, kinds)
+    prompt = with_texts(question.prompt, texts or {}, tokenizer)
+    messages = chat_messages(prompt, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    tokenizer = processor.tokenizer
 
     def tokens(part: str) -> Tokens:
         return tuple(tokenizer(part, add_special_tokens=False).input_ids)
 
-    words = [task.negative, task.positive]
+    labels, before = question.answer.options, question.answer.reply.partition(SLOT)[0]
+    said = [question.answer.write(Reading(frozenset({label}))) for label in labels]
     # The end of the turn settles replies of which one begins with the other.
-    replies = [tokens(task.reply(label) + tokenizer.eos_token) for label in range(len(words))]
-    before = task.answer.partition("{answer}")[0]
+    replies = [tokens(reply + tokenizer.eos_token) for reply in said]
+    for index, reply in enumerate(replies):
+        if reply in replies[:index]:
+            same = f"{labels[replies.index(reply)]!r} and {labels[index]!r}"
+            fix = "give them words of its language"
+            raise ConfigError(f"{member.uri}: answer.options", f"the tokenizer takes {same} for one", fix)
     ends = [
         _first_with(tokenizer, reply, before + word)
-        for reply, word in zip(replies, words, strict=True)
+        for reply, word in zip(replies, labels, strict=True)
     ]
-    prefix, options = part_replies(replies, ends)
-    return Wording(text, list(tokens(text)), kinds, list(prefix), options)
+    prefix, options = part_replies(replies, ends) if replies else ((), ())
+    return Wording(text, list(tokens(text)), kinds, list(prefix), labels, options)
+
+
+def with_texts(prompt: Prompt, texts: Mapping[str, str], tokenizer: Any) -> Prompt:
+    """A prompt with texts in the place of the names of those who wrote them.
+
+    What the tokenizer would take for the end of a turn, or for a medium, is left out of them.
+    """
+    user = prompt.user
+    special = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    for name, text in texts.items():
+        for token in special:
+            text = text.replace(token, "")
+        user = user.replace(f"{{{name}}}", text)
+    return prompt.model_copy(update={"user": user})
 
 
 def part_replies(
@@ -136,17 +163,12 @@ class Weighed(NamedTuple):
     """How likely a model is to give each reply.
 
     Attributes:
-        chances: of the options, by label; they sum to 1.
+        chances: of the options, in their order; they sum to 1.
         mass: the probability of all options together, of replies that begin with ``prefix``.
     """
 
     chances: list[float]
     mass: float
-
-    @property
-    def p_yes(self) -> float:
-        """The chance of the reply for label 1."""
-        return self.chances[1]
 
 
 def weigh(options: Sequence[Tokens], scores: Scores) -> Weighed:
@@ -179,8 +201,10 @@ def scores_of_reply(
         steps: log-probabilities by token with which each of them was chosen.
 
     Returns:
-        By context; None if it never came to one that an option needs.
+        By context; None if there are no options, or it never came to what one of them needs.
     """
+    if not words.options:
+        return None
     start = len(words.prefix)
     if list(written[:start]) != words.prefix:
         return None

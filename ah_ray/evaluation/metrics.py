@@ -1,48 +1,91 @@
-"""Video-level metrics of binary verdicts. Pure functions over labels, answers and scores."""
+"""Metrics of answers on videos, found by name. Pure functions over labels, answers and chances.
+
+A metric takes what was judged and what could be answered, and gives numbers by name. Several of a
+task go into one table, so a name means the same in all of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ah_ray.errors import ConfigError
+from ah_ray.names import Named, find_made
+from ah_ray.tasks.answers import Answer, LabelSet
+
 # Numbers by name; None where a metric is undefined, with the reason under ``undefined``.
 Metrics = dict[str, Any]
+
+#: How the numbers are called in tables, in this order; what is not here is in no table.
+HEADINGS = {
+    "war": "WAR",
+    "uar": "UAR",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "average_precision": "AP",
+    "bah_average_precision": "BAH's AP",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "n": "n",
+    "positives": "positives",
+    "undecided": "undecided",
+    "coverage": "coverage",
+}
 
 _RANKED = ("macro_f1", "average_precision", "bah_average_precision")
 
 
-def binary_metrics(
-    labels: Sequence[int], answers: Sequence[int | None], scores: Sequence[float | None]
-) -> Metrics:
-    """The benchmark's metrics of one member or of the ensemble.
+class Judged(NamedTuple):
+    """What was said of one labelled video.
+
+    Attributes:
+        truth: its labels.
+        said: the answer; None for undecided.
+        chances: of labels, as far as they are known.
+    """
+
+    truth: LabelSet
+    said: LabelSet | None
+    chances: Mapping[str, float]
+
+
+Metric = Callable[[Sequence[Judged], Answer], Metrics]
+
+
+def binary(judged: Sequence[Judged], answer: Answer) -> Metrics:
+    """The benchmark's metrics of verdicts with two options, of which the first is looked for.
 
     A video without an answer is in no metric and counted under ``undecided``; ``n`` is the number
-    of those that have one, ``positives`` how many of these are labelled positive.
+    of those that have one, ``positives`` how many of these are labelled with the first option.
 
     Args:
-        labels: 1 or 0 per video.
-        answers: 1, 0, or None for undecided.
-        scores: P(positive). None, NaN and the infinite are unknown: they count as the answer.
+        judged: the labelled videos. A chance that is not known, or no number, counts as the answer.
+        answer: the options.
 
     Returns:
-        accuracy, precision, recall and f1 of the positive class, macro_f1 (the mean of both
-        classes' F1, which the ABAW challenge ranks by), average_precision (scikit-learn's),
+        accuracy, precision, recall and f1 of the first option, macro_f1 (the mean of both
+        options' F1, which the ABAW challenge ranks by), average_precision (scikit-learn's),
         bah_average_precision (see there), n, positives, undecided, coverage (the share of the
         videos that have an answer; None without any video), and undefined: the reason for each
         metric that is None because these videos or answers do not define it.
+
+    Raises:
+        ConfigError: there are not two options.
     """
     from sklearn import metrics  # takes seconds, which every command would wait for
 
+    looked_for = _options(answer, "binary", exactly=2)[0]
     decided = [
-        (label, answer, score if _is_finite(score) else float(answer))
-        for label, answer, score in zip(labels, answers, scores, strict=True)
-        if answer is not None
+        (looked_for in one.truth, looked_for in one.said, _chance(one, looked_for))
+        for one in judged
+        if one.said is not None
     ]
-    truth, said, chance = (np.array([row[column] for row in decided]) for column in range(3))
+    truth, said, chance = (np.array([row[k] for row in decided], float) for k in range(3))
     measures: dict[str, Callable[[], float]] = {
         "accuracy": lambda: metrics.accuracy_score(truth, said),
         "precision": lambda: metrics.precision_score(truth, said),
@@ -55,7 +98,7 @@ def binary_metrics(
     positives = int(truth.sum())
     undefined: dict[str, str] = {}
     if not decided:
-        undefined = dict.fromkeys(measures, "no labelled video has an answer")
+        undefined = dict.fromkeys(measures, _NOTHING)
     else:
         if not said.any():
             undefined["precision"] = "no video is answered positive"
@@ -66,17 +109,108 @@ def binary_metrics(
     values = {
         name: None if name in undefined else float(measure()) for name, measure in measures.items()
     }
-    return values | {
-        "n": len(decided),
-        "positives": positives,
-        "undecided": len(labels) - len(decided),
-        "coverage": len(decided) / len(labels) if labels else None,
-        "undefined": undefined,
+    return values | _sums(judged) | {"positives": positives, "undefined": undefined}
+
+
+def classes(judged: Sequence[Judged], answer: Answer) -> Metrics:
+    """The usual metrics of one class out of several.
+
+    A video without an answer is in no metric and counted under ``undecided``. A class that no
+    video has is in no mean over classes.
+
+    Args:
+        judged: the labelled videos.
+        answer: the options.
+
+    Returns:
+        war (weighted average recall, which is accuracy), uar (unweighted: the mean recall of the
+        classes), macro_f1 and weighted_f1 (of the classes' F1), confusion (how many videos of each
+        class were called what), n, undecided, coverage, and undefined as in ``binary``.
+
+    Raises:
+        ConfigError: there are no options.
+    """
+    from sklearn import metrics
+
+    options = _options(answer, "classes")
+    decided = [(_one(one.truth), _one(one.said)) for one in judged if one.said is not None]
+    truth, said = ([row[k] for row in decided] for k in range(2))
+    there = [option for option in options if option in truth]
+
+    def f1(average: str) -> Callable[[], float]:
+        return lambda: metrics.f1_score(
+            truth, said, labels=there, average=average, zero_division=0
+        )
+
+    measures: dict[str, Callable[[], float]] = {
+        "war": lambda: metrics.accuracy_score(truth, said),
+        "uar": lambda: metrics.recall_score(truth, said, labels=there, average="macro"),
+        "macro_f1": f1("macro"),
+        "weighted_f1": f1("weighted"),
     }
+    undefined = {} if decided else dict.fromkeys(measures, _NOTHING)
+    values = {name: None if undefined else float(measure()) for name, measure in measures.items()}
+    counts = Counter((_one(one.truth), _one(one.said)) for one in judged)
+    confusion = {
+        label: {called or "undecided": counts[label, called] for called in (*options, None)}
+        for label in options
+    }
+    return values | _sums(judged) | {"confusion": confusion, "undefined": undefined}
 
 
-def _is_finite(score: float | None) -> bool:
-    return score is not None and math.isfinite(score)
+METRICS: dict[str, Metric] = {"binary": binary, "classes": classes}
+#: What makes a metric of an argument.
+MAKERS: dict[str, Any] = {}
+
+
+def measured(judged: Sequence[Judged], names: Iterable[Named], answer: Answer) -> Metrics:
+    """The numbers of all metrics of a task; at least how many videos were judged.
+
+    Args:
+        judged: the labelled videos.
+        names: of the metrics; see ``METRICS``, or ``module:function`` of your own.
+        answer: what could be answered.
+
+    Raises:
+        ConfigError: there is no such metric, or it does not go with the answer.
+    """
+    values: Metrics = _sums(judged) | {"undefined": {}}
+    for name in names:
+        metric: Metric = find_made(name, METRICS, MAKERS, "task: metrics")
+        found = metric(judged, answer)
+        undefined = values["undefined"] | found.get("undefined", {})
+        values |= found | {"undefined": undefined}
+    return values
+
+
+_NOTHING = "no labelled video has an answer"
+
+
+def _options(answer: Answer, metric: str, exactly: int | None = None) -> tuple[str, ...]:
+    count = len(answer.options)
+    if not count or exactly not in (None, count):
+        needed = f"{exactly} options" if exactly else "options"
+        problem = f"{metric} is for answers with {needed}, and this one has {count or 'none'}"
+        raise ConfigError("task: metrics", problem, "name another metric")
+    return answer.options
+
+
+def _chance(one: Judged, label: str) -> float:
+    chance = one.chances.get(label, math.nan)
+    return chance if math.isfinite(chance) else float(label in (one.said or ()))
+
+
+def _one(labels: LabelSet | None) -> str | None:
+    return next(iter(labels)) if labels else None
+
+
+def _sums(judged: Sequence[Judged]) -> Metrics:
+    decided = sum(one.said is not None for one in judged)
+    return {
+        "n": decided,
+        "undecided": len(judged) - decided,
+        "coverage": decided / len(judged) if judged else None,
+    }
 
 
 def bah_average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:

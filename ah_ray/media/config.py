@@ -52,6 +52,8 @@ class MediaConfig(Frozen):
         min_pixels: smaller frames are enlarged to this area, in square pixels.
         max_pixels: larger frames are reduced to this area, in square pixels.
         size_multiple: width and height are multiples of this (patch size x merge size), in pixels.
+        picture: the model gets it as a ``video``, or not at all (``none``), as a member does that
+            only listens, or only reads what others wrote.
         audio: the model gets the sound as an item of its own after the picture (``separate``), or
             not at all (``none``).
     """
@@ -62,12 +64,14 @@ class MediaConfig(Frozen):
     min_pixels: Count = 128 * 32 * 32
     max_pixels: Count = 768 * 32 * 32
     size_multiple: Count = 32
+    picture: Literal["video", "none"] = "video"
     audio: Literal["separate", "none"] = "separate"
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """What the model gets of a clip, in the order of the conversation."""
-        return ("video",) if self.audio == "none" else ("video", "audio")
+        wanted = {"video": self.picture, "audio": self.audio}
+        return tuple(kind for kind, how in wanted.items() if how != "none")
 
     @model_validator(mode="after")
     def _ordered(self) -> MediaConfig:

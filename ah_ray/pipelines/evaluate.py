@@ -10,40 +10,33 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
+from rich.text import Text
 
 from ah_ray import lineage, storage
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import require_no_leaks
-from ah_ray.evaluation.metrics import Metrics, binary_metrics
+from ah_ray.evaluation.metrics import HEADINGS, Judged, Metrics, measured
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.progress import printable
 from ah_ray.progress import results as console
+from ah_ray.tasks.judgement import Judgement
 
 ENSEMBLE = "ensemble"
 METRICS_FILE = "metrics.json"
 
-_NO_ANSWER = {"label": None, "score": None}
-_SHOWN = {
-    "macro_f1": "macro F1",
-    "average_precision": "AP",
-    "bah_average_precision": "BAH's AP",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "n": "n",
-    "positives": "positives",
-    "undecided": "undecided",
-    "coverage": "coverage",
-}
-
-
 def evaluate(
-    run: RunDirectory, splits: tuple[str, ...], baseline: pa.Table | None = None
+    run: RunDirectory,
+    splits: tuple[str, ...],
+    judgement: Judgement,
+    baseline: pa.Table | None = None,
 ) -> dict[str, Any]:
     """Compare the verdicts with the labels and write ``metrics.json``.
 
     Args:
         run: the run directory.
         splits: the splits that were scored.
+        judgement: names the metrics.
         baseline: what something that looks at no video says of the same videos
             (``schemas.VERDICTS``).
 
@@ -61,21 +54,25 @@ def evaluate(
     # A labelled video outside the splits may show somebody who was trained on: it has a verdict
     # but does not count here.
     labelled = in_splits(in_scope(run, splits, unlabelled=True), splits, unlabelled=False)
-    labelled = labelled.filter(pc.is_valid(labelled["label"]))
+    labelled = labelled.filter(pc.is_valid(labelled["labels"]))
     if not len(labelled):
         problem = f"no video in split {', '.join(splits) or 'at all'} has a label"
         raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
-    report: dict[str, Any] = {"video_level": video_level(labelled, run.verdicts())}
+    report: dict[str, Any] = {"video_level": video_level(labelled, run.verdicts(), judgement)}
     if not any(metrics["n"] for metrics in report["video_level"].values()):
         raise StageError(
             f"{run.path('verdicts')}: none of {len(labelled)} labelled videos has an answer\n"
             "  fix: see the findings and the errors in the predictions, then score and reduce again"
         )
     if baseline is not None:
-        by_member = video_level(labelled, baseline)
+        by_member = video_level(labelled, baseline, judgement)
         report["baseline"] = {name: by_member[name] for name in by_member if name != ENSEMBLE}
     report["counts"] = counts(run, splits)
-    report |= {"splits": list(splits), "made_from": metrics_made_from(run, splits)}
+    report |= {
+        "task": judgement.model_dump(mode="json"),
+        "splits": list(splits),
+        "made_from": metrics_made_from(run, splits),
+    }
     storage.write_bytes(run.path(METRICS_FILE), (json.dumps(report, indent=2) + "\n").encode())
     return report
 
@@ -84,18 +81,20 @@ def metrics_made_from(run: RunDirectory, splits: Sequence[str]) -> str:
     """A fingerprint of what metrics are made from: the verdicts, and the labels of some splits."""
     labelled = in_splits(run.videos(), splits, unlabelled=False).sort_by("video_id")
     verdicts = run.verdicts().sort_by("video_id")
-    facts = (labelled.select(["video_id", "participant_id", "split", "label"]),
+    facts = (labelled.select(["video_id", "participant_id", "split", "labels"]),
              verdicts.select(["video_id", "made_from"]))  # fmt: skip
     return lineage.fingerprint(*(table.to_pydict() for table in facts))
 
 
-def video_level(videos: pa.Table, verdicts: pa.Table) -> dict[str, Metrics]:
-    """Metrics of every member and of the ensemble over the videos that have a label.
+def video_level(
+    videos: pa.Table, verdicts: pa.Table, judgement: Judgement
+) -> dict[str, Metrics]:
+    """Metrics of every member and of the ensemble over the videos that have labels.
 
     A labelled video without a verdict, such as one in the findings, counts as undecided.
     """
-    columns = (videos[name].to_pylist() for name in ("video_id", "label"))
-    labels = {video: label for video, label in zip(*columns, strict=True) if label is not None}
+    columns = (videos[name].to_pylist() for name in ("video_id", "labels"))
+    truth = {video: labels for video, labels in zip(*columns, strict=True) if labels is not None}
     ensemble = {row["video_id"]: row for row in verdicts.to_pylist()}
     members: dict[str, dict[str, Any]] = defaultdict(dict)
     for video, row in ensemble.items():
@@ -103,12 +102,19 @@ def video_level(videos: pa.Table, verdicts: pa.Table) -> dict[str, Metrics]:
             members[member["member"]][video] = member
 
     def metrics(answers: Mapping[str, Mapping[str, Any]]) -> Metrics:
-        given = [answers.get(video, _NO_ANSWER) for video in labels]
-        said, scores = ([answer[name] for answer in given] for name in ("label", "score"))
-        return binary_metrics(list(labels.values()), said, scores)
+        judged = [_judged(labels, answers.get(video)) for video, labels in truth.items()]
+        return measured(judged, judgement.metrics, judgement.answer)
 
     by_member = {name: metrics(members[name]) for name in sorted(members)}
     return by_member | {ENSEMBLE: metrics(ensemble)}
+
+
+def _judged(truth: Sequence[str], answer: Mapping[str, Any] | None) -> Judged:
+    """A labelled video, and what a verdict or a member says of it."""
+    if answer is None or answer["labels"] is None:
+        return Judged(frozenset(truth), None, {})
+    chances = {one["label"]: one["chance"] for one in answer["considered"]}
+    return Judged(frozenset(truth), frozenset(answer["labels"]), chances)
 
 
 def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
@@ -180,19 +186,20 @@ def _tally(column: pa.ChunkedArray) -> dict[str, int]:
 
 def print_metrics(report: dict[str, Any]) -> None:
     """A table of members and ensemble for people, and why a metric in it is undefined."""
-    table = Table(title="video level", box=None, padding=(0, 1, 0, 0))  # it fits into 80 columns
-    table.add_column("", overflow="fold")
-    for heading in _SHOWN.values():
-        table.add_column(heading.replace(" ", "\n"), no_wrap=True)
     ensemble = {ENSEMBLE: report["video_level"][ENSEMBLE]}
     members = {k: v for k, v in report["video_level"].items() if k != ENSEMBLE}
+    headings = {key: text for key, text in HEADINGS.items() if key in ensemble[ENSEMBLE]}
+    table = Table(title="video level", box=None, padding=(0, 1, 0, 0))  # it fits into 80 columns
+    table.add_column("", overflow="fold")
+    for heading in headings.values():
+        table.add_column(heading.replace(" ", "\n"), no_wrap=True)
     notes: dict[str, dict[str, None]] = defaultdict(dict)
     for section in (report.get("baseline", {}), members, ensemble):
         for name, values in section.items():
             cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
-                     for v in (values[key] for key in _SHOWN)]  # fmt: skip
+                     for v in (values[key] for key in headings)]  # fmt: skip
             table.add_row(name, *cells)
-            why = {_SHOWN[key]: text for key, text in values["undefined"].items() if key in _SHOWN}
+            why = {headings[k]: text for k, text in values["undefined"].items() if k in headings}
             for reason in dict.fromkeys(why.values()):
                 undefined = ", ".join(key for key, text in why.items() if text == reason)
                 notes[f"{reason}, which leaves undefined {undefined} of"][name] = None
@@ -200,6 +207,19 @@ def print_metrics(report: dict[str, Any]) -> None:
     console.print(table)
     for note, names in notes.items():
         console.print(f"  -: {note} {', '.join(names)}", markup=False)
+    if confusion := ensemble[ENSEMBLE].get("confusion"):
+        console.print(_confusion_table(confusion))
+
+
+def _confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> Table:
+    """How many videos of each class the ensemble called what."""
+    table = Table(title=f"{ENSEMBLE}: labels down, verdicts across", box=None)
+    table.add_column("")
+    for called in next(iter(confusion.values())):
+        table.add_column(Text(printable(called)), justify="right")
+    for label, row in confusion.items():
+        table.add_row(Text(printable(label)), *(str(count) for count in row.values()))
+    return table
 
 
 def print_counts(run: RunDirectory, totals: dict[str, Any]) -> None:

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from ah_ray import lineage, schemas, tables
 from ah_ray.errors import ConfigError
-from ah_ray.members import Member, member_fingerprint
+from ah_ray.members import Member, member_fingerprint, voting
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import StageProgress
-from ah_ray.tasks import Task
-from ah_ray.tasks.policies import ReduceConfig
-from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES, ClipAnswer, unique_answers
+from ah_ray.tasks.answers import LabelSet
+from ah_ray.tasks.judgement import Judgement, MemberVerdict, verdict, video_answer
+from ah_ray.tasks.rules import Considered, Given, unique
+from ah_ray.yaml_objects import build
 
 
-def reduce(
-    run: RunDirectory, members: Sequence[Member], task: Task, policies: ReduceConfig
-) -> None:
+def reduce(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -> None:
     """Write one verdict for every video in the manifest of scoring clips.
 
     Args:
         run: the run directory.
-        members: the ensemble; predictions of others are not looked at.
-        task: names the rules.
-        policies: what absent answers and ties count as.
+        members: the ensemble; those vote that ``members.voting`` names.
+        judgement: the rules, and what absent answers and ties count as.
     """
-    verdicts = current_verdicts(run, members, task, policies)
-    run.remember({"policies": policies.model_dump()})
+    verdicts = current_verdicts(run, members, judgement)
+    run.remember({"judgement": judgement.model_dump(mode="json")})
     told = run.path("verdicts")
     with StageProgress("reduce", len(verdicts), "videos", table=told) as progress:
         table = run.stored(verdicts)
@@ -40,20 +37,40 @@ def reduce(
         progress.advance(len(verdicts), undecided, ["undecided"] * undecided)
 
 
+def noted_judgement(run: RunDirectory) -> Judgement | None:
+    """How a run was judged last; None if it was not yet.
+
+    Raises:
+        ConfigError: what ``run.yaml`` says of it is not as ``reduce`` has written it.
+    """
+    noted = run.settings().get("judgement")
+    where = f"{run.path('run.yaml')}: judgement"
+    return None if noted is None else build(Judgement, noted, where).check(where)
+
+
 def current_verdicts(
-    run: RunDirectory, members: Sequence[Member], task: Task, policies: ReduceConfig
+    run: RunDirectory, members: Sequence[Member], judgement: Judgement
 ) -> pa.Table:
-    """What the verdicts of a run are now: ``make_verdicts`` of the answers that hold."""
+    """What the verdicts of a run are now: ``make_verdicts`` of the answers that hold.
+
+    Raises:
+        ConfigError: the members answer another question than is judged.
+    """
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
-    answers = run.answers({m.name: member_fingerprint(m) for m in members}, clips)
-    names = [member.name for member in members]
-    return make_verdicts(run.videos(), clips, answers, names, task, policies)
+    voters = voting(members)
+    for member in voters:
+        if member.card.question.answer != judgement.answer:
+            raise ConfigError(
+                f"{member.uri}: question.answer",
+                f"is {member.card.question.answer!r}, but what is judged is {judgement.answer!r}",
+                "judge it by its own task",
+            )
+    answers = run.answers({m.name: member_fingerprint(m) for m in voters}, clips)
+    return make_verdicts(run.videos(), clips, answers, [m.name for m in voters], judgement)
 
 
-def require_current(
-    run: RunDirectory, members: Sequence[Member], task: Task, policies: ReduceConfig
-) -> None:
+def require_current(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -> None:
     """Fail unless the verdicts of a run are made from its answers as they are now.
 
     Raises:
@@ -61,14 +78,14 @@ def require_current(
     """
     stored, now = (
         dict(zip(table["video_id"].to_pylist(), table["made_from"].to_pylist(), strict=True))
-        for table in (run.verdicts(), current_verdicts(run, members, task, policies))
+        for table in (run.verdicts(), current_verdicts(run, members, judgement))
     )
     stale = sorted(video for video in stored.keys() | now if stored.get(video) != now.get(video))
     if stale:
         raise ConfigError(
             run.path("verdicts"),
-            f"{len(stale)} of {len(now)} verdicts are not made from the answers, members and "
-            f"policies that there are now (videos {', '.join(stale[:5])}…)",
+            f"{len(stale)} of {len(now)} verdicts are not made from the answers, members, rules "
+            f"and policies that there are now (videos {', '.join(stale[:5])}…)",
             "run `ah-ray score` and `ah-ray reduce` first",
         )
 
@@ -78,8 +95,7 @@ def make_verdicts(
     clips: pa.Table,
     predictions: pa.Table,
     members: Sequence[str],
-    task: Task,
-    policies: ReduceConfig,
+    judgement: Judgement,
 ) -> pa.Table:
     """Verdicts (``schemas.VERDICTS``) sorted by video id.
 
@@ -88,12 +104,11 @@ def make_verdicts(
         clips: ``schemas.CLIPS``; its videos get verdicts, its clips are the expected answers.
         predictions: ``schemas.PREDICTIONS`` and ``member``; rows of other clips are ignored. A
             chance that is no number, as foreign tables have it for null, is unknown.
-        members: the names of the ensemble.
-        task: names the rules.
-        policies: what absent answers and ties count as.
+        members: the names of those that vote.
+        judgement: the rules and policies.
     """
     answers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    columns = ["member", "clip_id", "status", "answer", "p_yes"]
+    columns = ["member", "clip_id", "status", "labels", "chances"]
     for row in predictions.select(columns).to_pylist():
         answers[row["member"], row["clip_id"]].append(row)
     clips_of: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -104,34 +119,59 @@ def make_verdicts(
         for row in videos.select(["video_id", "uri", "participant_id", "split"]).to_pylist()
     }
 
-    def clip_answers(member: str, video_id: str) -> Iterable[ClipAnswer]:
+    def given(member: str, video_id: str) -> Iterable[Given]:
         for clip_id, start_s in clips_of[video_id]:
             rows = answers.get((member, clip_id))
             if rows is None:
-                yield ClipAnswer(clip_id, start_s, "missing", None, None)
+                yield Given(clip_id, start_s, "missing")
                 continue
             for row in rows:
-                chance = row["p_yes"]
-                if chance is not None and not math.isfinite(chance):
-                    chance = None
-                yield ClipAnswer(clip_id, start_s, row["status"], row["answer"], chance)
+                labels, chances = row["labels"] or (), dict(row["chances"] or ())
+                yield Given(clip_id, start_s, row["status"], frozenset(labels), chances)
 
+    how = judgement.model_dump(mode="json", exclude={"metrics"})
+    names = sorted(set(members))
     rows = []
-    rules = [task.clips_to_video, task.members_to_verdict, policies.model_dump(), task.positive]
     for video_id in sorted(clips_of):
-        used = {
-            member: unique_answers(clip_answers(member, video_id))
-            for member in sorted(set(members))
+        used = {name: unique(given(name, video_id), judgement.answer) for name in names}
+        on_video = {name: video_answer(name, clips, judgement) for name, clips in used.items()}
+        found = verdict(list(on_video.values()), judgement)
+        plain = {
+            name: [one._replace(labels=sorted(one.labels)) for one in clips]  # type: ignore[arg-type]
+            for name, clips in used.items()
         }
-        video_answers = [
-            CLIP_RULES[task.clips_to_video](member, given, policies)
-            for member, given in used.items()
-        ]
-        verdict = MEMBER_RULES[task.members_to_verdict](video_answers, policies)
         rows.append(
             facts[video_id]
-            | verdict._asdict()
-            | {"members": [answer._asdict() for answer in video_answers]}
-            | {"made_from": lineage.fingerprint(rules, used)}
+            | found._asdict()
+            | {
+                "labels": _sorted(found.labels),
+                "considered": [_by_members(one, on_video) for one in found.considered],
+                "members": [_row(one) for one in on_video.values()],
+                "made_from": lineage.fingerprint(how, plain),
+            }
         )
     return pa.Table.from_pylist(rows, schema=schemas.VERDICTS)
+
+
+def _row(answer: MemberVerdict) -> dict[str, Any]:
+    """A member's answer on a video, as ``schemas.MEMBER_VERDICT``."""
+    considered = [
+        {"label": one.label, "chance": one.chance, "evidence_clip_id": one.evidence}
+        for one in answer.considered
+    ]
+    return answer._asdict() | {"labels": _sorted(answer.labels), "considered": considered}
+
+
+def _by_members(one: Considered, on_video: Mapping[str, MemberVerdict]) -> dict[str, Any]:
+    """What the members say of a label (``schemas.CONSIDERED``), and the clip that shows it."""
+    evidence = {of.label: of.evidence for of in on_video[one.evidence].considered}
+    return {
+        "label": one.label,
+        "chance": one.chance,
+        "evidence_clip_id": evidence.get(one.label),
+        "members": list(one.givers),
+    }
+
+
+def _sorted(labels: LabelSet | None) -> list[str] | None:
+    return None if labels is None else sorted(labels)

@@ -24,7 +24,7 @@ TRAINING, SCORING = "training", "scoring"
 
 #: Of a run's tables and of ``run.yaml``; a run that states none is of format 1. Who changes what
 #: a table means counts it up, so that a run is read as it was meant or refused.
-FORMAT = 1
+FORMAT = 2
 
 _WHOLE = r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)"  # a URI that is not relative
 
@@ -238,7 +238,7 @@ class RunDirectory:
         """
         path = self.path("run.yaml")
         known = yaml.safe_load(storage.read_bytes(path)) if storage.exists(path) else {}
-        if (stated := known.get("format", 1)) != FORMAT:
+        if (stated := known.get("format", 1 if known else FORMAT)) != FORMAT:
             raise ConfigError(
                 f"{path}: format",
                 f"is {stated!r}, and this version of ah_ray reads and writes format {FORMAT}",

@@ -32,7 +32,7 @@ from ah_ray.findings import note
 from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
-from ah_ray.members import EngineGroup, Member, member_fingerprint
+from ah_ray.members import EngineGroup, Member, asked, member_fingerprint
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.mass import note_mass
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
@@ -73,13 +73,13 @@ def score(
     for group in passes:
         if plan and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
-    asked = asked_how(settings)
-    made_from = {member.name: (member_fingerprint(member), asked) for member in members}
+    how = asked_how(settings)
+    made_from = {member.name: (member_fingerprint(member), how) for member in members}
     to_do = [(group, missing_batches(run, group, plan, settings, clips)) for group in passes]
     if any(batches for _, batches in to_do):
         connect()
         require(score_wish(settings))
-    run.remember({"asked": asked})
+    run.remember({"asked": how})
     stale = {name: drop_stale(run, name, made, clips) for name, made in made_from.items()}
     for group, batches in to_do:
         todo = sum(len(clip_ids(batch)) for batch in batches)
@@ -114,13 +114,13 @@ def require_same_asking(run: RunDirectory, settings: ScoreConfig) -> None:
     Raises:
         ConfigError: naming what differs.
     """
-    asked, before = asked_how(settings), run.settings().get("asked", {})
-    for key in asked.keys() & before.keys():
-        if asked[key] != before[key] and storage.list_files(run.path("predictions")):
+    how, before = asked_how(settings), run.settings().get("asked")
+    for key in sorted(how.keys() | (before or {}).keys()) if before is not None else ():
+        if how.get(key) != before.get(key) and storage.list_files(run.path("predictions")):
             raise ConfigError(
                 f"score.{key}",
-                f"is {asked[key]!r}, but the predictions of {run.uri} were made with "
-                f"{before[key]!r}",
+                f"is {how.get(key)!r}, but the predictions of {run.uri} were made with "
+                f"{before.get(key)!r}",
                 f"restore the setting, give a new --run, or delete {run.path('predictions')}",
             )
 
@@ -152,12 +152,14 @@ def _run_pass(
     # A row is a batch as it was planned, and a block holds one row.
     ray.data.DataContext.get_current().target_max_block_size = None
     attempts = Attempts()
-    media = group.members[0].card.media if engine_of(group, settings).needs_model else None
+    group = EngineGroup(group.checkpoint, tuple(asked(one, settings) for one in group.members))
+    media = group.members[0].card.media
+    shown = media if media.kinds and engine_of(group, settings).needs_model else None
     parts = (
         # One block per batch from the start: a step that splits blocks would reserve a CPU.
         ray.data.from_items(list(batches), override_num_blocks=len(batches))
         .map_batches(
-            make_decode(media, settings, limits, attempts),
+            make_decode(shown, settings, limits, attempts),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=settings.cpus_per_decoder,
@@ -179,7 +181,7 @@ def _run_pass(
     )
     wish = score_wish(settings)
     begins = [(wish.part, partial(attempts.began, "load"))]
-    if media is not None and wish.beside is not None:
+    if shown is not None and wish.beside is not None:
         begins.append((wish.beside, partial(attempts.began, "decode")))
     redone = 0
     with telling_waits(begins), attempts.listening():

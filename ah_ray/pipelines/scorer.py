@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ import ray
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer, Clip
+from ah_ray.engines.engine import Item, Reply
 from ah_ray.engines.registry import load_engine
 from ah_ray.errors import ItemError, StageError
 from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.tasks import Task
+from ah_ray.pipelines.texts import texts_of
+from ah_ray.tasks.answers import Answer, Reading
 
 Row = dict[str, Any]
 
@@ -73,7 +74,6 @@ class Scorer:
             StageError: its process died or hung while loading, ``max_attempts`` times.
         """
         self.members = group.members
-        self.task = group.members[0].card.task
         self.settings = settings
         self.run = run
         self.attempts = attempts
@@ -97,8 +97,12 @@ class Scorer:
         """
         batch = unpacked(batch)
         rows = batch.drop_columns(["frames", "audio"]).to_pylist()
+        part = f"part-{schemas.stable_id(*sorted(row['clip_id'] for row in rows))}.parquet"
+        read = {name for member in self.members for name in member.card.reads}
+        with self.attempts.telling():
+            texts = texts_of(self.run, sorted(read), part, [row["clip_id"] for row in rows])
         clips = {
-            row["clip_id"]: clip_at(batch, index)
+            row["clip_id"]: item_at(batch, index, texts[row["clip_id"]])
             for index, row in enumerate(rows)
             if row["error_kind"] is None
         }
@@ -115,11 +119,10 @@ class Scorer:
                     message = f"the engine's process died {attempt} times on this clip"
                     died = ItemError("engine_died", message)
                     answers |= {(member.name, clip_id): died for member in self.members}
-        part = f"part-{schemas.stable_id(*sorted(row['clip_id'] for row in rows))}.parquet"
         kinds: list[str] = []
         for member in self.members:
             predictions = [
-                prediction(row, answers.get((member.name, row["clip_id"])), self.task, attempt)
+                prediction(row, answers.get((member.name, row["clip_id"])), member, attempt)
                 | {"made_from": self._made_from(member, row)}
                 for row in rows
             ]
@@ -140,29 +143,47 @@ class Scorer:
         fingerprint, asked = self.made_from[member.name]
         return lineage.answer_made_from(fingerprint, asked, row["video_id"], row["content"])
 
-    def _try(self, clips: dict[str, Clip]) -> dict[tuple[str, str], Answer | ItemError]:
+    def _try(self, clips: dict[str, Item]) -> dict[tuple[str, str], Reply | ItemError]:
         """Answers by member and clip; the engine may take the process down.
 
         An engine is not asked about nothing: of a batch nothing may have been decoded.
         """
         if not clips:
             return {}
+        found: dict[tuple[str, str], Reply | ItemError] = {}
         with self.attempts.trying(list(clips), self.settings.batch_timeout_s):
-            answers = self._answer(self.members, list(clips.values()))
-        return {
-            (member.name, clip_id): answer
-            for member, of_member in zip(self.members, answers, strict=True)
-            for clip_id, answer in zip(clips, of_member, strict=True)
-        }
+            for members, readable in self._asks(clips):
+                replies = self._answer(members, list(readable.values()))
+                for member, of_member in zip(members, replies, strict=True):
+                    for clip_id, reply in zip(readable, of_member, strict=True):
+                        found[member.name, clip_id] = reply
+        for member in self.members:
+            for clip_id, item in clips.items():
+                if absent := sorted(set(member.card.reads) - item.texts.keys()):
+                    message = f"{', '.join(absent)} has no usable answer to this clip"
+                    found[member.name, clip_id] = ItemError("not_read", message)
+        return found
+
+    def _asks(self, clips: dict[str, Item]) -> Iterator[tuple[Sequence[Member], dict[str, Item]]]:
+        """Who is asked about which clips: who reads others about those that these answered."""
+        if plain := [member for member in self.members if not member.card.reads]:
+            yield plain, clips
+        for member in self.members:
+            reads = set(member.card.reads)
+            readable = {key: item for key, item in clips.items() if reads <= item.texts.keys()}
+            if reads and readable:
+                yield [member], readable
 
     def _answer(
-        self, members: Sequence[Member], clips: Sequence[Clip]
-    ) -> Sequence[Sequence[Answer | ItemError]]:
+        self, members: Sequence[Member], clips: Sequence[Item]
+    ) -> Sequence[Sequence[Reply | ItemError]]:
         """Answers of the engine; a clip on which it fails gets the error, the others do not."""
         try:
             answers = [
-                [checked(answer) for answer in of_member]
-                for of_member in self.engine.answer(members, clips)
+                [checked(reply, member) for reply in of_member]
+                for member, of_member in zip(
+                    members, self.engine.answer(members, clips), strict=True
+                )
             ]
             shape = [len(of_member) for of_member in answers]
             if shape != [len(clips)] * len(members):
@@ -177,18 +198,25 @@ class Scorer:
             return [[ItemError("engine_failed", f"{type(error).__name__}: {error}")]]
 
 
-def checked(answer: Any) -> Answer:
-    """What an engine handed over, if it is an answer; an engine of one's own may do anything.
+def checked(reply: Any, member: Member) -> Reply:
+    """What an engine handed over, if it is a reply; an engine of one's own may do anything.
 
     Raises:
         TypeError: it is none.
-        ValueError: its text or its numbers are none.
+        ValueError: its text or its numbers are none, or it answers nothing.
     """
-    if not (isinstance(answer, Answer) and isinstance(answer.text, str)):
-        raise TypeError(f"{answer!r} is no answer with a text")
-    answer.text.encode()  # what has no UTF-8 cannot be written
-    p_yes, mass = (None if number is None else float(number) for number in answer[1:])
-    return Answer(answer.text, p_yes, mass)
+    if not (isinstance(reply, Reply) and isinstance(reply.text, str | None)):
+        raise TypeError(f"{reply!r} is no reply")
+    chances, options = reply.chances, member.card.question.answer.options
+    if chances is not None:
+        if set(chances) != set(options):
+            raise ValueError(f"it has chances of {sorted(chances)}, the options are {options}")
+        chances = {option: float(chances[option]) for option in options}
+    if reply.text is None and not chances:
+        raise ValueError("it has neither a text nor chances")
+    if reply.text is not None:
+        reply.text.encode()  # what has no UTF-8 cannot be written
+    return Reply(reply.text, chances, None if reply.mass is None else float(reply.mass))
 
 
 def packed(rows: Sequence[Row]) -> pa.Table:
@@ -202,49 +230,63 @@ def unpacked(batch: pa.Table) -> pa.Table:
     return pa.Table.from_struct_array(clips.flatten())
 
 
-def clip_at(batch: pa.Table, index: int) -> Clip:
-    """The clip in a row of ``DECODED``."""
+def item_at(batch: pa.Table, index: int, texts: Mapping[str, str]) -> Item:
+    """The clip in a row of ``DECODED``, and what was written about it."""
 
     def array(name: str, kind: Any) -> Any:
         # Copied once, out of shared memory: arrays there cannot be written, which torch minds.
         return np.frombuffer(batch[name][index].as_buffer(), kind).copy()
 
-    return Clip(
+    return Item(
         video_id=batch["video_id"][index].as_py(),
         frames=array("frames", np.uint8).reshape(batch["shape"][index].as_py()),
         fps=batch["fps"][index].as_py(),
         audio=array("audio", np.float32),
+        texts=texts,
     )
 
 
-def prediction(row: Row, answer: Answer | ItemError | None, task: Task, attempt: int) -> Row:
+def prediction(row: Row, reply: Reply | ItemError | None, member: Member, attempt: int) -> Row:
     """One row of the predictions table.
 
     Args:
         row: the decoded clip, or its decoding error.
-        answer: what the engine said, or its error; None when the clip never got there.
-        task: says how a reply reads.
+        reply: what the engine said, or its error; None when the clip never got there.
+        member: who was asked; its question says how a reply reads.
         attempt: which try of the clip this was.
     """
     result: Row = {key: row[key] for key in ("clip_id", "video_id", "damage")}
     result["attempts"] = attempt
-    if answer is None:
+    if reply is None:
         return result | {
             "status": "error",
             "error_kind": row["error_kind"],
             "error": row["error"],
         }
-    if isinstance(answer, ItemError):
-        return result | {"status": "error", "error_kind": answer.kind, "error": answer.message}
-    if not all(number is None or math.isfinite(number) for number in (answer.p_yes, answer.mass)):
+    if isinstance(reply, ItemError):
+        return result | {"status": "error", "error_kind": reply.kind, "error": reply.message}
+    numbers = [*(reply.chances or {}).values(), *([] if reply.mass is None else [reply.mass])]
+    if not all(map(math.isfinite, numbers)):
         # What is written then is whatever comes first in the vocabulary.
-        message = f"the model's scores are no numbers: P(positive) is {answer.p_yes}"
+        message = f"the model's scores are no numbers: its chances are {reply.chances}"
         return result | {"status": "error", "error_kind": "not_finite", "error": message}
-    label = task.parse(answer.text)
+    reading = read(reply, member.card.question.answer)
     return result | {
-        "status": "unparseable" if label is None else "ok",
-        "answer": label,
-        "p_yes": answer.p_yes,
-        "mass": answer.mass,
-        "raw_text": answer.text,
+        "status": "unparseable" if reading is None else "ok",
+        "labels": None if reading is None else sorted(reading.labels),
+        "chances": None if reply.chances is None else list(reply.chances.items()),
+        "mass": reply.mass,
+        "text": reading.text or None if reading else None,
+        "raw_text": reply.text,
     }
+
+
+def read(reply: Reply, answer: Answer) -> Reading | None:
+    """What a reply says: as it reads, or where nothing was written, the likeliest option.
+
+    Of options that are as likely the earlier: who looks for something would rather look once more.
+    """
+    if reply.text is not None:
+        return answer.read(reply.text)
+    chances = reply.chances or {}
+    return Reading(frozenset({max(answer.options, key=lambda option: chances[option])}))

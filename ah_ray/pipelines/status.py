@@ -19,12 +19,11 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
 from ah_ray.pipelines.evaluate import METRICS_FILE, metrics_made_from
 from ah_ray.pipelines.ledger import in_scope
-from ah_ray.pipelines.reduce import current_verdicts
+from ah_ray.pipelines.reduce import current_verdicts, noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.seen import changed_since
 from ah_ray.progress import results
-from ah_ray.tasks.policies import ReduceConfig
 
 
 class Line(NamedTuple):
@@ -166,12 +165,13 @@ def stale_verdicts(run: RunDirectory) -> int:
 
 
 def _reduced(run: RunDirectory, members: list[Member]) -> Line:
-    policies = ReduceConfig.model_validate(run.settings().get("policies", {}))
+    judgement = noted_judgement(run)
+    if judgement is None:
+        return Line("reduce", "videos", 0, 0, len(run.clips(SCORING)["video_id"].unique()), 0)
     now, written = (
         dict(zip(table["video_id"].to_pylist(), table["made_from"].to_pylist(), strict=True))
-        for table in (current_verdicts(run, members, members[0].card.task, policies),
-                      run.verdicts())
-    )  # fmt: skip
+        for table in (current_verdicts(run, members, judgement), run.verdicts())
+    )
     done = sum(written.get(video) == made_from for video, made_from in now.items())
     stale = sum(now.get(video) != made_from for video, made_from in written.items())
     return Line("reduce", "videos", done, stale, len(now.keys() - written), 0)

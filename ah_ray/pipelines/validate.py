@@ -46,7 +46,7 @@ def prepare_validation(run: RunDirectory, validation: RunDirectory, config: RunC
     """Cut the validation participants' videos, unless that is done."""
     splits = _splits(config)
     videos = in_splits(run.videos(), splits, unlabelled=False)
-    validation.write_videos(videos.filter(pc.is_valid(videos["label"])))
+    validation.write_videos(videos.filter(pc.is_valid(videos["labels"])))
     for segmentation in (TRAINING, SCORING):
         prepare(validation, Manifest.of(config, segmentation, splits))
 
@@ -65,19 +65,25 @@ def choose(
         config: the engine and its resources; the recipe says by what to choose.
     """
     recipe = config.recipe(card.name)
+    assert recipe is not None  # what is chosen from was trained
     tried = [best(checkpoints)] if recipe.best_by == "loss" else list(checkpoints)
     candidates = [
         Candidate(checkpoint, _video_metrics(validation, card, store, checkpoint, config))
         for checkpoint in tried
     ]
-    return sorted(candidates, key=better_first)
+    return sorted(candidates, key=lambda candidate: better_first(candidate, recipe.best_by))
 
 
-def better_first(candidate: Candidate) -> tuple[float, float, int]:
-    """Sorts the best candidate first: by macro F1, then by loss, then the earlier."""
+def better_first(candidate: Candidate, best_by: str) -> tuple[float, float, int]:
+    """Sorts the best candidate first: by a metric, then by loss, then the earlier.
+
+    Args:
+        candidate: a checkpoint with its metrics.
+        best_by: the metric; of those of the task, or ``loss``.
+    """
     checkpoint, metrics = candidate
-    macro_f1, loss = metrics["macro_f1"], checkpoint.eval_loss
-    return -(macro_f1 or 0.0), loss if loss is not None else 0.0, checkpoint.step
+    metric, loss = metrics.get(best_by), checkpoint.eval_loss
+    return -(metric or 0.0), loss if loss is not None else 0.0, checkpoint.step
 
 
 def _video_metrics(
@@ -92,7 +98,8 @@ def _video_metrics(
     publish(checkpoint, uri, files, MEMBER_FILE)
     member = read_member(uri)
     score(validation, [member], config.score, config.limits)
-    verdicts = current_verdicts(validation, [member], card.task, config.reduce)
+    judgement = config.judgement()
+    verdicts = current_verdicts(validation, [member], judgement)
     storage.remove(uri)
     # An ensemble of one; it has metrics even where no video could be scored.
-    return video_level(validation.videos(), verdicts)[ENSEMBLE]
+    return video_level(validation.videos(), verdicts, judgement)[ENSEMBLE]

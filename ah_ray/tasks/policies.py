@@ -1,8 +1,6 @@
-"""What the rules do with answers that are not there."""
+"""What the rules do with answers that are not there, and with even votes."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from ah_ray.yaml_objects import Frozen
 
@@ -11,12 +9,17 @@ class ReduceConfig(Frozen):
     """What happens to answers that are not there; every case is counted in the verdicts.
 
     Attributes:
-        invalid: an unparseable clip answer is left out, or counts as the negative or positive.
-        missing: a clip without an answer (error or absent) is left out or counts as the negative.
-        tie: an even vote goes to the mean score (at least 0.5 is positive), to the positive, to
-            the negative, or stays undecided.
+        invalid: an unparseable clip answer is left out (``exclude``), or counts as this option.
+        missing: a clip without an answer (error or absent) is left out, or counts as this option.
+        tie: between options with as many votes decides the larger mean chance (``score``; of equal
+            ones the earlier option), or this option, or nothing (``undecided``).
     """
 
-    invalid: Literal["exclude", "negative", "positive"] = "exclude"
-    missing: Literal["exclude", "negative"] = "exclude"
-    tie: Literal["score", "positive", "negative", "undecided"] = "score"
+    invalid: str = "exclude"
+    missing: str = "exclude"
+    tie: str = "score"
+
+    def named_labels(self) -> dict[str, str]:
+        """The labels that are named, by key."""
+        words = {"exclude", "score", "undecided"}
+        return {key: word for key, word in self.model_dump().items() if word not in words}

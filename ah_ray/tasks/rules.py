@@ -1,173 +1,199 @@
-"""From clip answers to a verdict: pure functions, the same for any order or repetition of rows."""
+"""From the answers of several sources to one: pure functions, the same for any order of rows.
+
+The sources are the clips of a video, and then the members of an ensemble; a rule does not know
+which. ``first`` over clips is the paper's maximum, ``at_least`` is union, intersection, k of n and
+majority.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from ah_ray.errors import ConfigError
+from ah_ray.names import Named, find_made
+from ah_ray.tasks.answers import Answer, Candidate, LabelSet
 from ah_ray.tasks.policies import ReduceConfig
 
 Status = Literal["ok", "unparseable", "error", "missing"]
-_BEST_FIRST = ("ok", "unparseable", "error", "missing")
-
-#: From this chance on an answer is positive. An even chance is: who looks for a behaviour would
-#: rather look at one clip more.
-THRESHOLD = 0.5
+STATUSES = ("ok", "unparseable", "error", "missing")  # best first
 
 
-def is_positive(chance: float) -> bool:
-    """What a chance or a mean of chances means; the one place that says so."""
-    return chance >= THRESHOLD
-
-
-class ClipAnswer(NamedTuple):
-    """One member's answer to one clip of a video.
+class Given(NamedTuple):
+    """One source's answer.
 
     Attributes:
-        clip_id: of the clip.
-        start_s: where the clip starts; earlier clips win ties for the evidence.
-        status: of the prediction; ``missing`` when there is none.
-        label: 1 or 0 when ``status`` is ok, else None.
-        p_yes: P(positive); None, or no number, when the reply does not show it.
+        source: a clip id, or a member's name.
+        start_s: where a clip starts; earlier ones win ties for the evidence.
+        status: of the answer; ``missing`` when there is none.
+        labels: what it gives; empty unless ``status`` is ok.
+        chances: of labels, where they are known; a source without any is sure of what it gives.
     """
 
-    clip_id: str
+    source: str
     start_s: float
     status: Status
-    label: int | None
-    p_yes: float | None
+    labels: LabelSet = frozenset()
+    chances: Mapping[str, float] = {}
 
 
-class MemberVerdict(NamedTuple):
-    """One member's answer to one video; the fields of ``schemas.MEMBER_VERDICT``."""
+class Considered(NamedTuple):
+    """What the sources together say about one label.
 
-    member: str
-    label: int | None
-    score: float | None
-    evidence_clip_id: str | None
-    clips_ok: int
-    clips_unparseable: int
-    clips_error: int
-    clips_missing: int
-
-
-class Verdict(NamedTuple):
-    """The ensemble's answer to one video; fields as in ``schemas.VERDICTS``."""
-
-    votes_yes: int
-    votes_no: int
-    label: int | None
-    score: float | None
-    status: Literal["ok", "partial", "undecided"]
-    coverage: float
-
-
-def unique_answers(answers: Iterable[ClipAnswer]) -> list[ClipAnswer]:
-    """Each clip once, in order of time: the best of its rows, whatever their order."""
-    best: dict[str, ClipAnswer] = {}
-    known = (answer._replace(p_yes=_known(answer.p_yes)) for answer in answers)
-    for answer in sorted(known, key=_preference):
-        best.setdefault(answer.clip_id, answer)
-    return sorted(best.values(), key=lambda answer: (answer.start_s, answer.clip_id))
-
-
-def _preference(answer: ClipAnswer) -> tuple[float, ...]:
-    # Equal rows of a clip are the rule; should they differ, the choice must not depend on order.
-    return (
-        _BEST_FIRST.index(answer.status),
-        -_or(answer.label, -1),
-        -_or(_known(answer.p_yes), -1),
-        answer.start_s,
-    )
-
-
-def _known(number: float | None) -> float | None:
-    """A chance or score, or None when it is not known: what is no number is not."""
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _or(number: float | None, instead: float) -> float:
-    return instead if number is None else number
-
-
-def clip_label(answer: ClipAnswer, policies: ReduceConfig) -> int | None:
-    """What a clip counts as: 1, 0, or None when it is left out."""
-    if answer.status == "ok":
-        return answer.label
-    policy = policies.invalid if answer.status == "unparseable" else policies.missing
-    return {"exclude": None, "negative": 0, "positive": 1}[policy]
-
-
-def max_over_clips(
-    member: str, answers: Iterable[ClipAnswer], policies: ReduceConfig
-) -> MemberVerdict:
-    """A member's video answer: positive as soon as one clip is (the paper's y_video = max y_i).
-
-    The score is the largest P(positive) of the usable clips, and the evidence is that clip. A clip
-    whose reply states its answer but not P(positive) counts with its label.
+    Attributes:
+        label: it.
+        chance: how likely it is, as the rule sees it.
+        evidence: the source that speaks for it most.
+        givers: the sources that give it.
     """
-    clips = unique_answers(answers)
-    used = [(clip, label) for clip in clips if (label := clip_label(clip, policies)) is not None]
-    chances = [
-        clip.p_yes if clip.status == "ok" and clip.p_yes is not None else float(label)
-        for clip, label in used
-    ]
-    strongest = max(range(len(used)), key=lambda index: chances[index], default=None)
-    counts = {status: sum(clip.status == status for clip in clips) for status in _BEST_FIRST}
-    return MemberVerdict(
-        member=member,
-        label=max((label for _, label in used), default=None),
-        score=None if strongest is None else chances[strongest],
-        evidence_clip_id=None if strongest is None else used[strongest][0].clip_id,
-        clips_ok=counts["ok"],
-        clips_unparseable=counts["unparseable"],
-        clips_error=counts["error"],
-        clips_missing=counts["missing"],
-    )
+
+    label: str
+    chance: float
+    evidence: str
+    givers: tuple[str, ...]
 
 
-def _unique_members(verdicts: Iterable[MemberVerdict]) -> list[MemberVerdict]:
-    """Each member once, sorted by name; of several verdicts the one with most usable clips."""
+class Opinion(NamedTuple):
+    """What a rule makes of its sources.
 
-    def preference(verdict: MemberVerdict) -> tuple[Any, ...]:
-        label, score = (_or(number, -1) for number in (verdict.label, verdict.score))
-        counts = [-count for count in verdict[4:]]
-        return (*counts, -label, -score, verdict.evidence_clip_id or "")
-
-    best: dict[str, MemberVerdict] = {}
-    known = (verdict._replace(score=_known(verdict.score)) for verdict in verdicts)
-    for verdict in sorted(known, key=preference):
-        best.setdefault(verdict.member, verdict)
-    return [best[name] for name in sorted(best)]
-
-
-def majority_vote(members: Sequence[MemberVerdict], policies: ReduceConfig) -> Verdict:
-    """The verdict on a video: what more than half of the members that have an answer say.
-
-    The score is the mean of the members' scores. A member without an answer does not vote; the
-    verdict is then ``partial``, as it is when any clip answer is missing.
+    Attributes:
+        labels: what is decided; None when nothing is.
+        considered: every label that was, the options of a choice in their order.
     """
-    members = _unique_members(members)
-    labels = [member.label for member in members if member.label is not None]
-    scores = [member.score for member in members if member.score is not None]
-    yes, no = labels.count(1), labels.count(0)
-    score = sum(scores) / len(scores) if scores else None
-    expected = sum(sum(member[4:]) for member in members)
-    usable = sum(member.clips_ok for member in members)
-    label: int | None = None
-    if yes != no:
-        label = int(yes > no)
-    elif labels and policies.tie != "undecided":
-        label = {"score": int(is_positive(score or 0.0)), "positive": 1, "negative": 0}[
-            policies.tie
+
+    labels: LabelSet | None
+    considered: tuple[Considered, ...] = ()
+
+
+Rule = Callable[[Sequence[Given], Answer, ReduceConfig], Opinion]
+
+
+def unique(givens: Iterable[Given], answer: Answer) -> list[Given]:
+    """Each source once, in order of time: the best of its rows, whatever their order."""
+
+    def preference(given: Given) -> tuple[Any, ...]:
+        # Equal rows of a source are the rule; should they differ, order must not decide.
+        ranks = sorted(answer.rank(label) for label in given.labels)
+        chances = sorted((answer.rank(label), -chance) for label, chance in given.chances.items())
+        return STATUSES.index(given.status), ranks, not chances, chances, given.start_s
+
+    best: dict[str, Given] = {}
+    for given in sorted((_known(given) for given in givens), key=preference):
+        best.setdefault(given.source, given)
+    return sorted(best.values(), key=lambda given: (given.start_s, given.source))
+
+
+def _known(given: Given) -> Given:
+    """Chances are known together or not at all: what is no number says nothing."""
+    finite = all(math.isfinite(chance) for chance in given.chances.values())
+    return given if finite else given._replace(chances={})
+
+
+def usable(givens: Iterable[Given], answer: Answer, policies: ReduceConfig) -> list[Given]:
+    """The sources that count, in order of time, each with chances for what it says."""
+    counted = []
+    for given in unique(givens, answer):
+        if given.status != "ok":
+            policy = policies.invalid if given.status == "unparseable" else policies.missing
+            if policy == "exclude":
+                continue
+            given = given._replace(labels=frozenset({policy}), chances={})
+        sure = dict.fromkeys(given.labels, 1.0)
+        counted.append(given._replace(chances=given.chances or sure))
+    return counted
+
+
+def first(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Opinion:
+    """The earliest option that any source gives: of Yes and No, Yes as soon as one says so.
+
+    That is y_video = max y_i of the paper. An option is as likely as that it, and none before it,
+    is the earliest: with F_k the largest chance that a source gives to the first k options
+    together, it is F_k - F_(k-1); of two options the largest P(Yes), and what is left.
+
+    Raises:
+        ConfigError: the answer has no options.
+    """
+    if not answer.options:
+        raise ConfigError("rules", "first needs options in an order", "use any, most, all")
+    used = usable(givens, answer, policies)
+    if not used:
+        return Opinion(None)
+    considered, before = [], 0.0
+    for count, option in enumerate(answer.options, 1):
+        together = max(
+            math.fsum(given.chances.get(label, 0.0) for label in answer.options[:count])
+            for given in used
+        )
+        upto = 1.0 if count == len(answer.options) else max(together, before)
+        considered.append(_considered(option, used, max(upto - before, 0.0)))
+        before = upto
+    said = min((label for given in used for label in given.labels), key=answer.rank)
+    return Opinion(frozenset({said}), tuple(considered))
+
+
+def at_least(needed: int | str) -> Rule:
+    """The labels that at least so many sources give.
+
+    Args:
+        needed: a number; ``all`` of the sources that count; or ``most`` of them: more than half, of
+            a choice the option that is given most often.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    is_count = isinstance(needed, int) and not isinstance(needed, bool) and needed > 0
+    if not is_count and needed not in ("all", "most"):
+        fix = "a whole number from 1 on, all, or most"
+        raise ConfigError("rules", f"at_least cannot be {needed!r}", fix)
+
+    def rule(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Opinion:
+        used = usable(givens, answer, policies)
+        if not used:
+            return Opinion(None)
+        said = {label for given in used for label in (*given.labels, *given.chances)}
+        considered = tuple(
+            _considered(label, used, _mean([given.chances.get(label, 0.0) for given in used]))
+            for label in answer.options or sorted(said, key=answer.rank)
+        )
+        votes = {one.label: len(one.givers) for one in considered}
+        counts = {"all": len(used), "most": answer.most(votes, len(used))}
+        least = counts[needed] if isinstance(needed, str) else needed
+        reached = [
+            Candidate(one.label, one.chance, len(one.givers))
+            for one in considered
+            if len(one.givers) >= least
         ]
-    if label is None:
-        status: Literal["ok", "partial", "undecided"] = "undecided"
-    else:
-        status = "ok" if usable == expected else "partial"
-    return Verdict(yes, no, label, score, status, usable / expected if expected else 0.0)
+        return Opinion(answer.settle(reached, policies.tie), considered)
+
+    return rule
 
 
-CLIP_RULES = {"max": max_over_clips}
-MEMBER_RULES = {"majority": majority_vote}
+def _considered(label: str, used: Sequence[Given], chance: float) -> Considered:
+    strongest = max(used, key=lambda given: given.chances.get(label, 0.0))
+    givers = tuple(sorted(given.source for given in used if label in given.labels))
+    return Considered(label, chance, strongest.source, givers)
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+RULES: dict[str, Rule] = {
+    "first": first,
+    "any": at_least(1),
+    "all": at_least("all"),
+    "most": at_least("most"),
+}
+#: What makes a rule of an argument.
+MAKERS: dict[str, Any] = {"at_least": at_least}
+
+
+def find_rule(name: Named, where: str) -> Rule:
+    """A rule by its name, or ``{name: argument}`` for what makes one.
+
+    Raises:
+        ConfigError: there is no such rule.
+    """
+    rule: Rule = find_made(name, RULES, MAKERS, where)
+    return rule

@@ -1,0 +1,273 @@
+"""What a reply can say: one of several options, a set of words, or text.
+
+An answer is a set of labels, and text. Each kind says how it is written and read, what the words of
+an archive mean, and how votes for its labels become a decision; nobody else asks which kind it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+LabelSet = frozenset[str]
+
+SLOT = "{answer}"
+
+# How archives spell that something is there, and that it is not.
+_PRESENT = frozenset({"1", "1.0", "yes", "true", "y"})
+_ABSENT = frozenset({"0", "0.0", "no", "false", "n"})
+_SEPARATORS = re.compile(r"[,;\n，、；]+")
+_MARKS = " \t\r\n.\"'`*[](){}-•"
+_MOST_WORDS = 4  # of one label; what is longer is a sentence
+
+
+class Reading(NamedTuple):
+    """What a reply says.
+
+    Attributes:
+        labels: that it gives.
+        text: for people, or for a member that reads it.
+    """
+
+    labels: LabelSet
+    text: str = ""
+
+
+class Candidate(NamedTuple):
+    """A label that could be decided for, and how strong it is."""
+
+    label: str
+    chance: float
+    votes: int
+
+
+class _Kind(BaseModel):
+    # Not ``Frozen``: what tells the kinds apart must not have a validator before it.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Reply(_Kind):
+    reply: str = SLOT
+
+    @field_validator("reply")
+    @classmethod
+    def _has_slot(cls, value: str) -> str:
+        if value.count(SLOT) != 1:
+            raise ValueError(f"must contain {SLOT} exactly once")
+        return value
+
+
+class Choice(_Reply):
+    """One of several options.
+
+    Attributes:
+        options: in order: the first is what is looked for, and of two the last is its absence.
+        reply: the whole reply, with ``{answer}`` in the place of the option.
+    """
+
+    kind: Literal["choice"]
+    votes: ClassVar[bool] = True
+    options: Annotated[tuple[str, ...], Field(min_length=2)]
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _are_words(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and any(isinstance(word, bool) for word in value):
+            raise ValueError('Yes and No are true and false in YAML: write them as "Yes" and "No"')
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        folded = [word.strip().casefold() for word in value]
+        for word, simple in zip(value, folded, strict=True):
+            if not simple or word != word.strip() or SLOT in word:
+                raise ValueError(f"{word!r} is no word to answer with")
+            if folded.count(simple) > 1:
+                raise ValueError(f"{word!r} is there twice")
+        return value
+
+    @property
+    def absent(self) -> str | None:
+        """The option that says that what is looked for is not there, if one of them does."""
+        return self.options[1] if len(self.options) == 2 else None
+
+    @property
+    def rules(self) -> tuple[str, str]:
+        """Clips to video, members to verdict, where nobody states rules."""
+        return ("first", "most") if self.absent else ("most", "most")
+
+    def write(self, reading: Reading) -> str:
+        """The reply that gives the one label of ``reading``."""
+        (label,) = reading.labels
+        return self.reply.replace(SLOT, label)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        before, after = (re.escape(part) for part in self.reply.split(SLOT))
+        longest_first = sorted(self.options, key=len, reverse=True)
+        words = "|".join(re.escape(word) for word in longest_first)
+        return re.compile(rf"{before}\s*(?<!\w)({words})(?!\w)\s*{after}", re.IGNORECASE)
+
+    def read(self, text: str) -> Reading | None:
+        """What ``text`` states, or None when it does not state exactly one option.
+
+        The reply may stand anywhere in the text, in any letter case; a text that gives two
+        answers states neither.
+
+        >>> answer = Choice(kind="choice", options=("Yes", "No"), reply="<a>{answer}</a>")
+        >>> answer.read("I think <a> yes </a>")
+        Reading(labels=frozenset({'Yes'}), text='')
+        """
+        stated = {self._folded[word.casefold()] for word in self._pattern.findall(text)}
+        return Reading(frozenset(stated)) if len(stated) == 1 else None
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        return {option.casefold(): option for option in self.options}
+
+    def meant(self, value: object) -> LabelSet | None:
+        """The label that an archive states with ``value``; None when it is none of the options.
+
+        Where there are two, 1, yes, true and y are the first, 0, no, false and n the last.
+        """
+        word = str(value).strip().casefold()
+        if word in self._folded:
+            return frozenset({self._folded[word]})
+        if self.absent and word in _PRESENT | _ABSENT:
+            return frozenset({self.options[word in _ABSENT]})
+        return None
+
+    def advice(self, value: object) -> str:
+        """What to write instead of ``value``."""
+        near = difflib.get_close_matches(str(value).strip().casefold(), self._folded, 1)
+        hint = f"did you mean {self._folded[near[0]]}? " if near else ""
+        return f"{hint}a label is one of {', '.join(self.options)}"
+
+    def rank(self, label: str) -> tuple[int, str]:
+        """Sorts labels: in order of the options."""
+        known = label in self.options
+        return self.options.index(label) if known else len(self.options), label
+
+    def most(self, votes: Mapping[str, int], voters: int) -> int:
+        """How many votes are most: as many as no other option has more of."""
+        return max(votes.values(), default=1)
+
+    def settle(self, reached: Sequence[Candidate], tie: str) -> LabelSet | None:
+        """The one label that is decided for, of those with votes enough; None for undecided.
+
+        Args:
+            reached: they.
+            tie: what decides between several: ``score`` (the largest chance; of equal ones the
+                earlier option), ``undecided``, or an option.
+        """
+        if len(reached) > 1 and tie != "score":
+            return None if tie == "undecided" else frozenset({tie})
+        best = min(reached, key=lambda one: (-one.chance, self.rank(one.label)), default=None)
+        return None if best is None else frozenset({best.label})
+
+
+class Labels(_Reply):
+    """Any number of words.
+
+    Attributes:
+        reply: the whole reply, with ``{answer}`` in the place of the words, commas between them.
+    """
+
+    kind: Literal["labels"]
+
+    votes: ClassVar[bool] = True
+    options: ClassVar[tuple[str, ...]] = ()
+    absent: ClassVar[None] = None
+
+    @property
+    def rules(self) -> tuple[Any, Any]:
+        """Clips to video, members to verdict, where nobody states rules."""
+        return "any", "any"
+
+    def write(self, reading: Reading) -> str:
+        """The reply that gives the labels of ``reading``, sorted."""
+        return self.reply.replace(SLOT, ", ".join(sorted(reading.labels)))
+
+    def read(self, text: str) -> Reading | None:
+        """The words in ``text``; None when it is no list of words."""
+        before, after = (re.escape(part.strip()) for part in self.reply.split(SLOT))
+        found = re.search(rf"{before}(.*){after}", text, re.IGNORECASE | re.DOTALL)
+        labels = self.meant(found[1]) if found else None
+        return Reading(labels) if labels else None
+
+    def meant(self, value: object) -> LabelSet | None:
+        """The words of a list, or of a text with commas between them; None when they are none."""
+        parts = value if isinstance(value, list | tuple) else _SEPARATORS.split(str(value))
+        words = {" ".join(str(part).casefold().strip(_MARKS).split()) for part in parts} - {""}
+        if not words or any(len(word.split()) > _MOST_WORDS for word in words):
+            return None
+        return frozenset(words)
+
+    def advice(self, value: object) -> str:
+        """What to write instead of ``value``."""
+        return "labels are words with commas between them"
+
+    def rank(self, label: str) -> tuple[int, str]:
+        """Sorts labels: by the alphabet."""
+        return 0, label
+
+    def most(self, votes: Mapping[str, int], voters: int) -> int:
+        """How many votes are most: more than half."""
+        return voters // 2 + 1
+
+    def settle(self, reached: Sequence[Candidate], tie: str) -> LabelSet | None:
+        """All labels with votes enough; there may be none."""
+        return frozenset(candidate.label for candidate in reached)
+
+
+class Text(_Kind):
+    """Text alone: for people, or for a member that reads it. It has no vote."""
+
+    kind: Literal["text"]
+
+    votes: ClassVar[bool] = False
+    options: ClassVar[tuple[str, ...]] = ()
+    absent: ClassVar[None] = None
+    reply: ClassVar[str] = SLOT
+
+    @property
+    def rules(self) -> tuple[Any, Any]:
+        """Nothing is voted on."""
+        return "any", "any"
+
+    def write(self, reading: Reading) -> str:
+        """The text."""
+        return reading.text
+
+    def read(self, text: str) -> Reading | None:
+        """The text without blanks around it; None when there is none."""
+        return Reading(frozenset(), text.strip()) if text.strip() else None
+
+    def meant(self, value: object) -> LabelSet | None:
+        """No word of an archive is a label."""
+        return None
+
+    def advice(self, value: object) -> str:
+        """What to write instead of ``value``."""
+        return "a task whose answer is text has no labels"
+
+    def rank(self, label: str) -> tuple[int, str]:
+        """Sorts labels, of which there are none."""
+        return 0, label
+
+    def most(self, votes: Mapping[str, int], voters: int) -> int:
+        """Nothing is voted on."""
+        return 1
+
+    def settle(self, reached: Sequence[Candidate], tie: str) -> LabelSet | None:
+        """Nothing is decided."""
+        return None
+
+
+Answer = Annotated[Choice | Labels | Text, Field(discriminator="kind")]

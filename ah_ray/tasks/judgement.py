@@ -1,0 +1,128 @@
+"""How a run judges: from clip answers to a member's answer on a video, from these to the verdict.
+
+It belongs to the run and not to the members, so that rules, policies and metrics can be changed and
+applied again to answers that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from ah_ray.errors import ConfigError
+from ah_ray.names import Named
+from ah_ray.tasks.answers import Answer, LabelSet
+from ah_ray.tasks.policies import ReduceConfig
+from ah_ray.tasks.rules import STATUSES, Considered, Given, find_rule, unique
+from ah_ray.yaml_objects import Frozen
+
+
+class Rules(Frozen):
+    """Which rules judge; see ``rules.RULES``, or ``module:function`` of your own.
+
+    Attributes:
+        clips: from a member's answers to the clips of a video to its answer on the video.
+        members: from the members' answers on the video to the verdict.
+    """
+
+    clips: Named
+    members: Named
+
+
+class Judgement(Frozen):
+    """How answers are judged.
+
+    Attributes:
+        answer: what the members whose answers count can say.
+        rules: by default the usual ones of such an answer.
+        policies: what absent answers and even votes count as.
+        metrics: that verdicts are measured by; see ``evaluation.metrics``.
+    """
+
+    answer: Answer
+    rules: Rules
+    policies: ReduceConfig = ReduceConfig()
+    metrics: tuple[Named, ...] = ()
+
+    @classmethod
+    def usual(cls, answer: Answer, policies: ReduceConfig) -> Judgement:
+        """How answers are judged where nobody states rules."""
+        clips, members = answer.rules
+        return cls(answer=answer, rules=Rules(clips=clips, members=members), policies=policies)
+
+    def check(self, where: str) -> Judgement:
+        """Itself, if it can judge; ``where`` names the task.
+
+        Raises:
+            ConfigError: a rule is not there or does not go with the answer, or a policy names no
+                option.
+        """
+        for key, name in (("clips", self.rules.clips), ("members", self.rules.members)):
+            find_rule(name, f"{where}: rules.{key}")([], self.answer, self.policies)
+        for key, word in self.policies.named_labels().items():
+            if word not in self.answer.options:
+                raise ConfigError(
+                    f"reduce.{key}",
+                    f"is {word!r}, which is no answer to {where}",
+                    f"one of {', '.join(self.answer.options) or 'the usual words'}",
+                )
+        return self
+
+
+class MemberVerdict(NamedTuple):
+    """One member's answer on one video; the fields of ``schemas.MEMBER_VERDICT``."""
+
+    member: str
+    labels: LabelSet | None
+    considered: tuple[Considered, ...]
+    clips_ok: int
+    clips_unparseable: int
+    clips_error: int
+    clips_missing: int
+
+    @property
+    def chances(self) -> dict[str, float]:
+        """Of each label that was considered."""
+        return {one.label: one.chance for one in self.considered}
+
+
+class Verdict(NamedTuple):
+    """The ensemble's answer on one video; fields as in ``schemas.VERDICTS``."""
+
+    labels: LabelSet | None
+    considered: tuple[Considered, ...]
+    status: Literal["ok", "partial", "undecided"]
+    coverage: float
+
+
+def video_answer(member: str, givens: Iterable[Given], judgement: Judgement) -> MemberVerdict:
+    """A member's answer on a video, from its answers to the clips."""
+    clips = unique(givens, judgement.answer)
+    rule = find_rule(judgement.rules.clips, "rules.clips")
+    opinion = rule(clips, judgement.answer, judgement.policies)
+    counts = (sum(clip.status == status for clip in clips) for status in STATUSES)
+    return MemberVerdict(member, opinion.labels, opinion.considered, *counts)
+
+
+def verdict(members: Sequence[MemberVerdict], judgement: Judgement) -> Verdict:
+    """The verdict on a video, from the members' answers on it.
+
+    A member without an answer does not vote; the verdict is then ``partial``, as it is when any
+    clip answer is missing. The evidence for a label is that of the member that speaks for it most.
+    """
+    by_name = {member.member: member for member in members}
+    votes = [
+        Given(member.member, 0.0, "ok", member.labels, member.chances)
+        for member in by_name.values()
+        if member.labels is not None
+    ]
+    rule = find_rule(judgement.rules.members, "rules.members")
+    opinion = rule(votes, judgement.answer, judgement.policies)
+    expected = sum(sum(member[3:]) for member in by_name.values())
+    usable = sum(member.clips_ok for member in by_name.values())
+    if opinion.labels is None:
+        status: Literal["ok", "partial", "undecided"] = "undecided"
+    else:
+        status = "ok" if usable == expected else "partial"
+    coverage = usable / expected if expected else 0.0
+    return Verdict(opinion.labels, opinion.considered, status, coverage)
