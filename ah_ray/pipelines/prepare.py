@@ -28,7 +28,7 @@ from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split, training_spans
-from ah_ray.pipelines.attempts import Attempts
+from ah_ray.pipelines.attempts import Attempts, quarantine
 from ah_ray.pipelines.ledger import in_scope, in_splits, prepared_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.preflight import prepare_wish, require, telling_waits
@@ -213,38 +213,35 @@ def guarded(
     """``make_prepare_videos`` for batches with videos that may take their worker down.
 
     Ray starts such a batch again, and would do so for ever. From the second time on its videos go
-    one by one, and one that did not come back ``_MAX_TRIES`` times is left out.
+    one by one (``quarantine``), each written when it is done, and a deadly one is left out.
     """
     prepare_videos = make_prepare_videos(run, manifest, lengths)
     write = make_write(run, manifest, lengths)
+    # Time limits end what is slow; this one ends what does not even notice that.
+    hang_s = 2 * manifest.limits.timeout_s
 
     def prepare_batch(batch: pa.Table) -> Counts:
-        with attempts.telling():
-            return prepare_together_or_alone(batch)
-
-    def prepare_together_or_alone(batch: pa.Table) -> Counts:
         ids = batch["video_id"].to_pylist()
+        counts: Counts = {"videos": [len(ids)], "errors": [0], "kinds": [""]}
         tries = attempts.unfinished(ids)
-        # Time limits end what is slow; this one ends what does not even notice that.
-        hang_s = 2 * manifest.limits.timeout_s
-        if not any(tries):
-            with attempts.trying(ids, hang_s * len(ids)):
-                return prepare_videos(batch)
-        counts: Counts = {"videos": [0], "errors": [0], "kinds": [""]}
-        for index, (video_id, tried) in enumerate(zip(ids, tries, strict=True)):
-            video = batch.slice(index, 1)
-            if tried >= _MAX_TRIES:
-                message = f"{video['uri'][0]}: the worker's process died {tried} times on it"
-                found = write(video, [Outcome([], [note(video_id, "worker_died", message)])])
-            elif tried:
-                with attempts.trying([video_id], hang_s):
-                    found = prepare_videos(video)
-            else:  # it came back the last time, alone
-                found = {"videos": [1], "errors": [0], "kinds": [""]}
-            counts = {name: [counts[name][0] + found[name][0]] for name in counts}
+        begun = {video_id: tried for video_id, tried in tries.items() if tried}
+        # The others of a batch that was begun before came back alone, and are written.
+        for some, died in quarantine(begun or tries, _MAX_TRIES, together=1):
+            videos = batch.take([ids.index(video_id) for video_id in some])
+            if died:
+                message = f"{videos['uri'][0]}: the worker's process died {died} times on it"
+                found = write(videos, [Outcome([], [note(some[0], "worker_died", message)])])
+            else:
+                with attempts.trying(some, hang_s * len(some)):
+                    found = prepare_videos(videos)
+            counts |= {name: [counts[name][0] + found[name][0]] for name in ("errors", "kinds")}
         return counts
 
-    return prepare_batch
+    def told(batch: pa.Table) -> Counts:
+        with attempts.telling():
+            return prepare_batch(batch)
+
+    return told
 
 
 class Outcome(NamedTuple):

@@ -33,7 +33,7 @@ from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member, member_fingerprint
-from ah_ray.pipelines.attempts import Attempts
+from ah_ray.pipelines.attempts import Attempts, quarantine
 from ah_ray.pipelines.mass import note_mass
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
 from ah_ray.pipelines.scorer import Row, Scorer, packed
@@ -308,22 +308,26 @@ def make_decode(
     """
 
     def decode_batch(batch: pa.Table) -> pa.Table:
-        sources = [source for planned in batch.to_pylist() for source in planned["sources"]]
-        keys = [f"decode {source['clips'][0]['clip_id']}" for source in sources]
+        sources = {
+            f"decode {source['clips'][0]['clip_id']}": source
+            for planned in batch.to_pylist()
+            for source in planned["sources"]
+        }
         if media is None:
             rows = [
                 _decoded(clip["clip_id"], source, _NOTHING)
-                for source in sources
+                for source in sources.values()
                 for clip in source["clips"]
             ]
             return packed(rows)
         rows = []
-        for source, key, tried in zip(sources, keys, attempts.unfinished(keys), strict=True):
+        for (key,), died in quarantine(attempts.unfinished(list(sources)), settings.max_attempts):
+            source = sources[key]
             ids = [clip["clip_id"] for clip in source["clips"]]
-            if tried >= settings.max_attempts:
-                message = f"{source['source_uri']}: decoding died or hung {tried} times"
-                died = ItemError("decoder_died", message)
-                rows += [_decoded(clip_id, source, died) for clip_id in ids]
+            if died:
+                message = f"{source['source_uri']}: decoding died or hung {died} times"
+                error = ItemError("decoder_died", message)
+                rows += [_decoded(clip_id, source, error) for clip_id in ids]
                 continue
             with attempts.trying([key], settings.batch_timeout_s):
                 results = decode_source(source, media, limits)
