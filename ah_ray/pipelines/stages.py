@@ -30,8 +30,9 @@ from ah_ray.pipelines.evaluate import (
     print_metrics,
 )
 from ah_ray.pipelines.ledger import require_prepared
+from ah_ray.pipelines.manifest import Manifest
 from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
-from ah_ray.pipelines.prepare import Manifest, prepare
+from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
 from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory

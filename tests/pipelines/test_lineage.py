@@ -30,7 +30,7 @@ from ah_ray.members import (
 )
 from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.ledger import prepared_videos, require_prepared
-from ah_ray.pipelines.prepare import Manifest, Outcome, drop_stale, make_write
+from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory, answers_made_from
 from ah_ray.pipelines.score import decode_source
 from ah_ray.pipelines.score import drop_stale as drop_stale_answers
