@@ -48,7 +48,8 @@ from ah_ray.media.cut import cut
 from ah_ray.media.decode import decode
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Span, scoring_spans
-from ah_ray.pipelines.prepare import Manifest, prepare
+from ah_ray.pipelines.manifest import Manifest
+from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
 

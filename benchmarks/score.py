@@ -42,8 +42,10 @@ from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.members import EngineGroup, Member, read_ensemble
+from ah_ray.pipelines.asking import missing_batches
+from ah_ray.pipelines.batches import plan_batches
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
-from ah_ray.pipelines.score import missing_batches, plan_batches, score
+from ah_ray.pipelines.score import score
 from ah_ray.progress import console
 from ah_ray.tasks import load_task
 

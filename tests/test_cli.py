@@ -18,9 +18,9 @@ from ah_ray.errors import ConfigError, Terminated, terminate
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import MEMBER_FILE, MemberCard, member_fingerprint, read_member, write_card
 from ah_ray.models.config import ModelConfig
+from ah_ray.pipelines.asking import asked_how
 from ah_ray.pipelines.results import evidence, opening_lines, span_text, strongest
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
-from ah_ray.pipelines.score import asked_how
 from ah_ray.progress import console
 from ah_ray.storage_errors import StorageError, calling
 

@@ -1,17 +1,18 @@
 """Work that may take its process down: counted outside of it, stopped when it hangs.
 
 Ray starts a process that died again with the same work, without limit. Who asks `Attempts` first
-knows how often the work was begun and did not come back. What stops a stage for good is told to
-the driver on the same way, as Ray wraps it beyond recognition.
+knows how often the work was begun and did not come back, and goes on by the rule of `quarantine`.
+What stops a stage for good is told to the driver on the same way, as Ray wraps it beyond
+recognition.
 """
 
 from __future__ import annotations
 
 import faulthandler
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import ray.exceptions
@@ -19,6 +20,34 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.storage_errors import StorageError
+
+
+class Next(NamedTuple):
+    """What is next of a batch: keys to try at once, or one that is given up.
+
+    Attributes:
+        keys: what to try.
+        died: how often the process died on the key that is given up; 0 where there are tries left.
+    """
+
+    keys: list[str]
+    died: int
+
+
+def quarantine(tries: Mapping[str, int], most: int, together: int = 0) -> list[Next]:
+    """How to go on with work that may have taken its process down.
+
+    First all keys at once: what a process dies of may lie outside of them. When that did not help,
+    one by one, so that what is deadly dies alone; and what is deadly is given up in the end.
+
+    Args:
+        tries: how often each key was begun and did not come back (``Attempts.unfinished``).
+        most: a key that did not come back so often is given up.
+        together: how many of these tries go with the other keys.
+    """
+    if tries and max(tries.values()) < together:
+        return [Next(list(tries), 0)]
+    return [Next([key], died if died >= most else 0) for key, died in tries.items()]
 
 
 class Attempts:
@@ -31,9 +60,9 @@ class Attempts:
             scheduling_strategy=here
         ).remote()
 
-    def unfinished(self, keys: Sequence[str]) -> list[int]:
+    def unfinished(self, keys: Sequence[str]) -> dict[str, int]:
         """How many tries of each key were begun and did not come back."""
-        tries: list[int] = ray.get(self._counter.unfinished.remote(keys))
+        tries: dict[str, int] = ray.get(self._counter.unfinished.remote(keys))
         return tries
 
     def began(self, kind: str = "") -> bool:
@@ -108,8 +137,8 @@ class _Counter:
         for key in keys:
             self._tries.pop(key, None)
 
-    def unfinished(self, keys: Sequence[str]) -> list[int]:
-        return [self._tries.get(key, 0) for key in keys]
+    def unfinished(self, keys: Sequence[str]) -> dict[str, int]:
+        return {key: self._tries.get(key, 0) for key in keys}
 
     def began(self, kind: str) -> bool:
         return kind in self._kinds if kind else bool(self._kinds)

@@ -24,9 +24,10 @@ from ah_ray.members import (
     read_member,
     require_settings,
 )
+from ah_ray.pipelines.asking import missing_batches
+from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
-from ah_ray.pipelines.score import clip_ids, missing_batches, of_first_videos, plan_batches
 from ah_ray.places import place
 from ah_ray.progress import results
 from ah_ray.tasks import load_task

@@ -16,7 +16,7 @@ from ah_ray.engines.engine import Item, Reply
 from ah_ray.engines.registry import load_engine
 from ah_ray.errors import ItemError, StageError
 from ah_ray.members import EngineGroup, Member
-from ah_ray.pipelines.attempts import Attempts
+from ah_ray.pipelines.attempts import Attempts, quarantine
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.texts import texts_of
 from ah_ray.tasks.answers import Answer, Reading
@@ -80,7 +80,7 @@ class Scorer:
         self.made_from = made_from
         loading = [f"load {ray.get_runtime_context().get_actor_id()}"]
         with attempts.telling():
-            if attempts.unfinished(loading)[0] >= settings.max_attempts:
+            if max(attempts.unfinished(loading).values()) >= settings.max_attempts:
                 raise StageError(
                     f"the process of engine {settings.engine} died {settings.max_attempts} times "
                     f"while loading {group.checkpoint}; its last words are in the logs of Ray"
@@ -106,19 +106,18 @@ class Scorer:
             for index, row in enumerate(rows)
             if row["error_kind"] is None
         }
-        tried = dict(zip(clips, self.attempts.unfinished(list(clips)), strict=True))
-        attempt = min(max(tried.values(), default=0) + 1, self.settings.max_attempts)
-        if attempt < self.settings.max_attempts:
-            answers = self._try(clips)
-        else:
-            answers = {}
-            for clip_id, clip in clips.items():
-                if tried[clip_id] < attempt:
-                    answers |= self._try({clip_id: clip})
-                else:
-                    message = f"the engine's process died {attempt} times on this clip"
-                    died = ItemError("engine_died", message)
-                    answers |= {(member.name, clip_id): died for member in self.members}
+        tried = self.attempts.unfinished(list(clips))
+        most = self.settings.max_attempts
+        attempt = min(max(tried.values(), default=0) + 1, most)
+        answers: dict[tuple[str, str], Reply | ItemError] = {}
+        # Of a batch nothing may have been decoded, and an engine is not asked about nothing.
+        for ids, died in quarantine(tried, most, together=most - 1):
+            if died:
+                message = f"the engine's process died {died} times on this clip"
+                error = ItemError("engine_died", message)
+                answers |= {(member.name, id_): error for member in self.members for id_ in ids}
+            else:
+                answers |= self._try({clip_id: clips[clip_id] for clip_id in ids})
         kinds: list[str] = []
         for member in self.members:
             predictions = [
@@ -144,12 +143,7 @@ class Scorer:
         return lineage.answer_made_from(fingerprint, asked, row["video_id"], row["content"])
 
     def _try(self, clips: dict[str, Item]) -> dict[tuple[str, str], Reply | ItemError]:
-        """Answers by member and clip; the engine may take the process down.
-
-        An engine is not asked about nothing: of a batch nothing may have been decoded.
-        """
-        if not clips:
-            return {}
+        """Answers by member and clip; the engine may take the process down."""
         found: dict[tuple[str, str], Reply | ItemError] = {}
         with self.attempts.trying(list(clips), self.settings.batch_timeout_s):
             for members, readable in self._asks(clips):

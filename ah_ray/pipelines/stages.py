@@ -20,6 +20,7 @@ from ah_ray.members import (
     read_member,
     require_settings,
 )
+from ah_ray.pipelines.asking import require_same_asking
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
     METRICS_FILE,
@@ -30,12 +31,13 @@ from ah_ray.pipelines.evaluate import (
     print_metrics,
 )
 from ah_ray.pipelines.ledger import require_prepared
+from ah_ray.pipelines.manifest import Manifest
 from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
-from ah_ray.pipelines.prepare import Manifest, prepare
+from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
 from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
-from ah_ray.pipelines.score import require_same_asking, score
+from ah_ray.pipelines.score import score
 from ah_ray.pipelines.seen import print_doubts, require_unseen
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train

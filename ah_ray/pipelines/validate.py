@@ -18,7 +18,8 @@ from ah_ray.evaluation.metrics import Metrics
 from ah_ray.members import MEMBER_FILE, MemberCard, read_member, write_card
 from ah_ray.pipelines.evaluate import ENSEMBLE, video_level
 from ah_ray.pipelines.ledger import in_splits
-from ah_ray.pipelines.prepare import Manifest, prepare
+from ah_ray.pipelines.manifest import Manifest
+from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.reduce import current_verdicts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score

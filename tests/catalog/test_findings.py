@@ -27,7 +27,8 @@ def test_the_documentation_has_every_kind_as_it_is():
 
 
 def test_whatever_an_error_of_an_item_is_called_is_a_kind():
-    sources = [*(ROOT / "ah_ray" / "media").glob("*.py"), ROOT / "ah_ray/pipelines/prepare.py"]
+    package = ROOT / "ah_ray"
+    sources = [*package.glob("media/*.py"), package / "pipelines" / "prepare_video.py"]
     raised = {
         kind for path in sources for kind in re.findall(r'ItemError\("(\w+)"', path.read_text())
     }

@@ -29,11 +29,11 @@ from ah_ray.members import (
     write_card,
 )
 from ah_ray.models.config import ModelConfig
+from ah_ray.pipelines.asking import drop_stale as drop_stale_answers
+from ah_ray.pipelines.decoder import decode_source
 from ah_ray.pipelines.ledger import prepared_videos, require_prepared
-from ah_ray.pipelines.prepare import Manifest, Outcome, drop_stale, make_write
+from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory, answers_made_from
-from ah_ray.pipelines.score import decode_source
-from ah_ray.pipelines.score import drop_stale as drop_stale_answers
 from ah_ray.pipelines.seen import changed_since
 from ah_ray.pipelines.status import status
 from tests.media.coded_video import steady, tone, write_video

@@ -19,7 +19,8 @@ from ah_ray.errors import ItemError
 from ah_ray.media.probe import probe
 from ah_ray.pipelines.catalog import read_into
 from ah_ray.pipelines.ledger import in_scope
-from ah_ray.pipelines.prepare import Manifest, claim, make_prepare_videos
+from ah_ray.pipelines.manifest import Manifest, claim
+from ah_ray.pipelines.prepare import make_prepare_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.stages import prepare_stage
 from tests.e2e.helpers import ROOT, ah_ray

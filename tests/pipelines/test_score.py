@@ -28,8 +28,9 @@ from ah_ray.errors import ConfigError, StageError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import Member, MemberCard
 from ah_ray.models.config import ModelConfig
+from ah_ray.pipelines.batches import clip_ids, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.score import clip_ids, plan_batches, score
+from ah_ray.pipelines.score import score
 from ah_ray.pipelines.scorer import checked
 from ah_ray.storage_errors import StorageError
 from ah_ray.toy.archive import ArchiveSpec, write_archive

@@ -9,8 +9,9 @@ import ray
 
 from ah_ray import storage
 from ah_ray.members import Member
+from ah_ray.pipelines.batches import clip_ids, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.score import clip_ids, plan_batches, score
+from ah_ray.pipelines.score import score
 from tests.pipelines.test_score import member, settings, videos, write_manifest
 
 __all__ = ["member", "videos"]  # fixtures

@@ -16,7 +16,8 @@ from ah_ray import preflight, schemas, tables
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.members import Member, write_card
-from ah_ray.pipelines.prepare import Manifest, prepare
+from ah_ray.pipelines.manifest import Manifest
+from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
 from tests.pipelines.test_score import member, predictions, settings, videos, write_manifest
@@ -43,7 +44,8 @@ def a_run(folder: Path, videos: list[Path]) -> RunDirectory:
 JOB = """
 import sys
 from ah_ray.members import read_member
-from ah_ray.pipelines.prepare import Manifest, prepare
+from ah_ray.pipelines.manifest import Manifest
+from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
 from tests.pipelines.test_score import settings
