@@ -8,7 +8,7 @@ from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
-from ah_ray.config import ArchiveConfig, RunConfig
+from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
 from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
 from ah_ray.errors import ConfigError
@@ -53,8 +53,6 @@ __all__ = [
     "score_archive",
     "score_stage",
 ]
-
-BASELINE = "prior"  # the name under which base rates predict
 
 Stage = Callable[[RunDirectory, RunConfig], None]
 
