@@ -43,3 +43,14 @@ def test_a_run_of_another_format_is_refused_before_anything_is_read_or_written(
         assert caught.value.where == f"{run.path('run.yaml')}: format"
         assert repr(format) in str(caught.value)
     assert (tmp_path / "run" / "run.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("damaged", [b"", b"- a\n", b"archive: [a\n", b"format: 1\nformat: 2\n"])
+def test_notes_that_are_none_are_named_and_left_alone(run, damaged):
+    path = run.path("run.yaml")
+    storage.write_bytes(path, damaged)
+    for use in (lambda: open_run(run.uri), lambda: run.remember({"limit": 3})):
+        with pytest.raises(ConfigError) as caught:
+            use()
+        assert caught.value.where == path
+    assert storage.read_bytes(path) == damaged
