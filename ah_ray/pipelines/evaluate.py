@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from ah_ray import lineage, storage
+from ah_ray.config import ENSEMBLE
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import Metrics, binary_metrics
@@ -19,7 +20,6 @@ from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import results as console
 
-ENSEMBLE = "ensemble"
 METRICS_FILE = "metrics.json"
 
 _NO_ANSWER = {"label": None, "score": None}
