@@ -14,6 +14,7 @@ import typer
 from ah_ray.config import ArchiveConfig, RunConfig, load_config
 from ah_ray.errors import ConfigError, StageError, Terminated, terminate
 from ah_ray.evaluation.leaks import LeakError
+from ah_ray.extras import extra_of
 from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.run_lock import holding
@@ -60,11 +61,6 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=_be_quiet, help="Print results and errors alone."),
 ]
-# What only the extras of pyproject.toml bring.
-_EXTRAS = frozenset(
-    {"accelerate", "decord", "deepspeed", "peft", "psutil", "qwen_omni_utils", "swift", "torch"}
-    | {"torchvision", "transformers", "vllm"}
-)
 DEMO_CONFIG, DEMO_RUN = "jobs/demo.yaml", "runs/demo"
 
 
@@ -345,10 +341,9 @@ def main(arguments: list[str] | None = None) -> None:
         results.print(str(error) + (f"\n  fix: {fix}" if fix else ""), markup=False)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRAS:
+        if (advice := extra_of(error.name)) is None:
             raise
-        fix = "install ah-ray with its extra cpu, or gpu where there are GPUs"
-        results.print(f"[red]error[/] {error.name} is not installed\n  fix: {fix}")
+        results.print(f"[red]error[/] {error.name} is not installed\n  fix: {advice}")
         sys.exit(2)
     except SystemExit as end:
         if (code := _stopped(end)) is None:

@@ -26,7 +26,16 @@ from ah_ray.training.config import TrainConfig
 from ah_ray.training.recipe import RecipeConfig
 from ah_ray.yaml_objects import Count, Frozen, Name, build, read_yaml, with_overrides
 
-RESERVED = frozenset({"ensemble", "prior"})  # what stands beside the members in reports
+# What stands beside the members in reports: all of them together, and base rates.
+ENSEMBLE, BASELINE = "ensemble", "prior"
+RESERVED = frozenset({ENSEMBLE, BASELINE})
+
+
+def problem_of_name(name: str) -> str | None:
+    """Why no member can be called ``name``; None when one can."""
+    if name not in RESERVED:
+        return None
+    return f"a member cannot be called {name}: reports use that name"
 
 
 Decoding = Literal["answer", "generate"]
@@ -84,8 +93,8 @@ class RunConfig(ArchiveConfig):
     @field_validator("members")
     @classmethod
     def _names_are_free(cls, value: dict[str, MemberConfig]) -> dict[str, MemberConfig]:
-        if taken := sorted(RESERVED & value.keys()):
-            raise ValueError(f"a member cannot be called {taken[0]}: reports use that name")
+        if problems := [problem for name in value if (problem := problem_of_name(name))]:
+            raise ValueError(problems[0])
         return value
 
     def judgement(self) -> Judgement:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.checkpoints import is_hub_id
-from ah_ray.config import MAX_NEW_TOKENS, RESERVED, Decoding, RunConfig
+from ah_ray.config import MAX_NEW_TOKENS, Decoding, RunConfig, problem_of_name
 from ah_ray.contents import contents_of, remembered_hash
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
@@ -299,12 +299,10 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
             fix = f"one of {', '.join(complete)}; or {fix}"
         raise ConfigError(uri, what, fix)
     chosen = sorted(set(names or complete))
-    if taken := sorted(RESERVED & set(chosen)):
-        raise ConfigError(
-            f"{uri}/{taken[0]}",
-            f"a member cannot be called {taken[0]}: reports use that name",
-            f"rename the folder, and `name` in its {MEMBER_FILE}",
-        )
+    for name in chosen:
+        if problem := problem_of_name(name):
+            fix = f"rename the folder, and `name` in its {MEMBER_FILE}"
+            raise ConfigError(storage.join(uri, name), problem, fix)
     members = in_order([read_member(storage.join(uri, name)) for name in chosen], uri)
     _require_alike(members, "segmentation", lambda card: card.segmentation.model_dump())
     _require_alike(

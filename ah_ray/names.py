@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ah_ray.errors import ConfigError
+from ah_ray.extras import extra_of
 
 
 def find(name: str, table: Mapping[str, Any], where: str) -> Any:
@@ -33,7 +34,15 @@ def find(name: str, table: Mapping[str, Any], where: str) -> Any:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:  # ValueError: no name in Python
         fix = f"correct it, or put its module where Python finds it (PYTHONPATH); else {known}"
+        if isinstance(error, ModuleNotFoundError) and not _leads_to(error.name or "", module):
+            there = f"install {error.name}, or put it where Python finds it (PYTHONPATH)"
+            fix = extra_of(error.name) or there
         raise ConfigError(where, f"{name!r} cannot be loaded: {error}", fix) from error
+
+
+def _leads_to(package: str, module: str) -> bool:
+    """Whether ``package`` is ``module`` itself or one that it lies in."""
+    return f"{module}.".startswith(f"{package}.")
 
 
 #: A name, or ``{name: argument}`` for what makes the thing of an argument.

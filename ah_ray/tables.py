@@ -1,7 +1,7 @@
 """Parquet tables on any fsspec URI: read, write atomically, drop rows.
 
-A table is a folder of Parquet files, or a folder of ``key=value`` partitions; ``read_table`` reads
-either.
+A table is a folder of ``.parquet`` files, or a folder of ``key=value`` partitions; ``read_table``
+reads either. What else is put there, such as a copy ``part-0.parquet.bak``, is no part of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from ah_ray import storage
-from ah_ray.storage_errors import asks
+from ah_ray.storage_errors import StorageError, asks
+
+_PART = ".parquet"  # the end of the names of its files
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -44,6 +46,9 @@ def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.
         uri: the table's folder.
         schema: its columns.
         partition: read the ``partition=value`` folders below ``uri`` and add that string column.
+
+    Raises:
+        StorageError: a file of it is damaged, or the storage failed.
     """
     if partition is not None:
         schema = schema.append(pa.field(partition, pa.string()))
@@ -51,10 +56,16 @@ def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.
         return schema.empty_table()
     filesystem, path = storage.fresh(uri)
     hive = partition and ds.partitioning(pa.schema([(partition, pa.string())]), flavor="hive")
-    table = ds.dataset(
+    found = ds.dataset(
         path, schema=schema, format="parquet", filesystem=filesystem, partitioning=hive or None
     )
-    return table.to_table()
+    parts = [part for part in found.get_fragments() if part.path.endswith(_PART)]
+    try:
+        return ds.FileSystemDataset(parts, schema, found.format, found.filesystem).to_table()
+    except pa.ArrowInvalid as error:
+        damaged = StorageError(f"{uri}: {error}")
+        damaged.fix = "bring the file back, or delete it and run the stage that writes it again"
+        raise damaged from error
 
 
 def drop_rows(uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array]) -> pa.Table:
@@ -70,7 +81,7 @@ def drop_rows(uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array]
     """
     dropped = [schema.empty_table()]
     if not pc.all(holds(read_table(uri, schema)), min_count=0).as_py():
-        for part in storage.list_files(uri):
+        for part in (file for file in storage.list_files(uri) if file.endswith(_PART)):
             table = read_table(part, schema)
             stay = holds(table)
             dropped.append(table.filter(pc.invert(stay)))

@@ -26,9 +26,9 @@ import pyarrow as pa
 from rich.table import Table
 
 from ah_ray import storage, tables
-from ah_ray.config import RunConfig, load_config
+from ah_ray.config import ENSEMBLE, RunConfig, load_config
 from ah_ray.evaluation.metrics import Metrics
-from ah_ray.pipelines.evaluate import ENSEMBLE, video_level
+from ah_ray.pipelines.evaluate import video_level
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.pipelines.stages import STAGES
 from ah_ray.progress import console

@@ -1,4 +1,5 @@
 import collections
+import sys
 
 import pytest
 
@@ -38,7 +39,19 @@ def test_what_is_not_there_is_refused_with_what_is(name, named):
 
 
 def test_a_module_that_does_not_load_says_why(tmp_path, monkeypatch):
-    (tmp_path / "needs_more.py").write_text("import not_installed_here\n")
+    (tmp_path / "needs_more.py").write_text("import not_installed_here.inside\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(ConfigError, match="not_installed_here"):
+    with pytest.raises(ConfigError, match="No module named 'not_installed_here'") as caught:
         find("needs_more:Engine", TABLE, "k")
+    assert caught.value.fix.startswith("install not_installed_here")
+
+
+@pytest.mark.parametrize("imported", ["vllm", "transformers.models"])
+def test_a_module_that_needs_an_extra_says_which(tmp_path, monkeypatch, imported):
+    name = f"needs_{imported.partition('.')[0]}"
+    (tmp_path / f"{name}.py").write_text(f"import {imported}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, imported, None)
+    with pytest.raises(ConfigError, match=f"{imported}") as caught:
+        find(f"{name}:Engine", TABLE, "k")
+    assert caught.value.fix.startswith("install ah-ray with its extra cpu")

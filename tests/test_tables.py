@@ -2,8 +2,10 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 
 from ah_ray import storage, tables
+from ah_ray.storage_errors import StorageError
 
 SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int32())])
 
@@ -65,3 +67,26 @@ def test_a_number_as_partition_stays_text(home):
 def test_a_table_with_fewer_columns_has_nulls_for_the_others(home):
     tables.write_table(rows("a").select(["id"]), storage.join(home, "t/part-0.parquet"))
     assert tables.read_table(storage.join(home, "t"), SCHEMA)["n"].to_pylist() == [None]
+
+
+def test_copies_beside_the_parts_are_no_part_of_a_table(home):
+    for folder in ("t", "p/member=v1"):
+        part = storage.join(home, folder, "part-0.parquet")
+        tables.write_table(rows("a", "b"), part)
+        for ending in (".bak", "~"):
+            storage.write_bytes(part + ending, storage.read_bytes(part))
+    assert len(tables.read_table(storage.join(home, "p"), SCHEMA, "member")) == 2
+    uri = storage.join(home, "t")
+    assert len(tables.read_table(uri, SCHEMA)) == 2
+    dropped = tables.drop_rows(uri, SCHEMA, lambda table: pc.equal(table["id"], "a"))
+    assert dropped["id"].to_pylist() == ["b"]
+    assert len(storage.list_files(uri)) == 3
+
+
+@pytest.mark.parametrize("left", [0, 100, -10])
+def test_a_damaged_part_is_named(home, left):
+    part = storage.join(home, "t/part-0.parquet")
+    storage.write_bytes(part, tables.parquet_bytes(rows("a"))[:left])
+    with pytest.raises(StorageError, match=r"part-0\.parquet") as caught:
+        tables.read_table(storage.join(home, "t"), SCHEMA)
+    assert "delete it" in caught.value.fix

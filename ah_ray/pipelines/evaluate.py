@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ah_ray import lineage, storage
+from ah_ray.config import ENSEMBLE
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import HEADINGS, Judged, Metrics, measured
@@ -22,7 +23,6 @@ from ah_ray.progress import printable
 from ah_ray.progress import results as console
 from ah_ray.tasks.judgement import Judgement
 
-ENSEMBLE = "ensemble"
 METRICS_FILE = "metrics.json"
 
 def evaluate(

@@ -18,7 +18,7 @@ import yaml
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
-from ah_ray.yaml_objects import differences
+from ah_ray.yaml_objects import differences, parse_yaml
 
 TRAINING, SCORING = "training", "scoring"
 
@@ -234,17 +234,18 @@ class RunDirectory:
         """What was claimed and noted.
 
         Raises:
-            ConfigError: a version of this software that writes other tables has made the run.
+            ConfigError: it cannot be read, or a version of this software that writes other tables
+                has made the run.
         """
         path = self.path("run.yaml")
-        known = yaml.safe_load(storage.read_bytes(path)) if storage.exists(path) else {}
+        known = parse_yaml(storage.read_bytes(path), path) if storage.exists(path) else {}
         if (stated := known.get("format", 1 if known else FORMAT)) != FORMAT:
             raise ConfigError(
                 f"{path}: format",
                 f"is {stated!r}, and this version of ah_ray reads and writes format {FORMAT}",
                 "use the version that made the run, or give a new --run",
             )
-        return dict(known)
+        return known
 
 
 def answers_made_from(member: str, how: Any, clips: pa.Table) -> dict[str, str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
-from ah_ray.config import ArchiveConfig, RunConfig
+from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
 from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
 from ah_ray.errors import ConfigError
@@ -55,8 +58,6 @@ __all__ = [
     "score_archive",
     "score_stage",
 ]
-
-BASELINE = "prior"  # the name under which base rates predict
 
 Stage = Callable[[RunDirectory, RunConfig], None]
 
@@ -155,10 +156,30 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
         counted = verdicts["video_id"].to_pylist()
         require_current_prior(prior, {video: rates[video] for video in counted})
         baseline = current_verdicts(run, [prior], task, config.reduce)
+        require_answered(baseline, run.predictions_path(prior.name))
     report = evaluate(run, config.score.splits, baseline)
     print_metrics(report)
     print_doubts(run, config, members)
     print_counts(run, report["counts"])
+
+
+def require_answered(baseline: pa.Table, predictions: str) -> None:
+    """Fail when a baseline, which no stage reduces before, has not answered every clip.
+
+    Args:
+        baseline: ``schemas.VERDICTS``.
+        predictions: the folder of its answers.
+
+    Raises:
+        ConfigError: answers are missing.
+    """
+    votes = baseline["members"].combine_chunks().flatten()
+    if missing := pc.sum(pc.struct_field(votes, "clips_missing")).as_py():
+        raise ConfigError(
+            predictions,
+            f"{missing} clips have no answer that is made from what there is now",
+            "run `ah-ray score` again",
+        )
 
 
 STAGES: dict[str, Stage] = {

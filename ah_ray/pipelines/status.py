@@ -6,7 +6,7 @@ Works on any run, while a command works on it or after; nothing is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow.compute as pc
@@ -86,11 +86,15 @@ def status(run: RunDirectory) -> Iterator[Line]:
     members = [_standing(run, name) for name in noted.get("voters", ())]
     for name, member in zip(noted.get("voters", ()), members, strict=True):
         yield _scored(run, name, member)
-    if storage.exists(run.path("verdicts")) and all(members):
-        yield _reduced(run, [member for member in members if member])
+    hold = storage.exists(run.path("verdicts"))
+    if hold and members:
+        line = _reduced(run, members)
+        hold = not (line.stale or line.to_do)
+        yield line
     if storage.exists(run.path(METRICS_FILE)):
         report = json.loads(storage.read_bytes(run.path(METRICS_FILE)))
-        current = report.get("made_from") == metrics_made_from(run, report.get("splits", []))
+        splits, made_from = report.get("splits", []), report.get("made_from")
+        current = hold and made_from == metrics_made_from(run, splits)
         yield Line("evaluate", METRICS_FILE, int(current), int(not current), 0, 0)
 
 
@@ -155,16 +159,18 @@ def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
 
 def stale_verdicts(run: RunDirectory) -> int:
     """How many verdicts of a run are missing, or not made from the answers that there are now."""
-    members = [_member(run, name) for name in run.settings().get("voters", ())]
+    members = [_standing(run, name) for name in run.settings().get("voters", ())]
     if not members:
         return 0  # nobody to compare with
-    if not all(members):
-        return len(run.verdicts())  # somebody who voted is gone
-    line = _reduced(run, [member for member in members if member])
+    line = _reduced(run, members)
     return line.stale + line.to_do
 
 
-def _reduced(run: RunDirectory, members: list[Member]) -> Line:
+def _reduced(run: RunDirectory, voters: Sequence[Member | None]) -> Line:
+    members = [member for member in voters if member is not None]
+    if len(members) < len(voters):
+        note = "somebody who voted, or the base of an adapter, is not there any more"
+        return Line("reduce", "videos", 0, len(run.verdicts()), 0, 0, note)
     judgement = noted_judgement(run)
     if judgement is None:
         return Line("reduce", "videos", 0, 0, len(run.clips(SCORING)["video_id"].unique()), 0)

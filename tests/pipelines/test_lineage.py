@@ -31,11 +31,14 @@ from ah_ray.members import (
 from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.asking import drop_stale as drop_stale_answers
 from ah_ray.pipelines.decoder import decode_source
+from ah_ray.pipelines.evaluate import evaluate
 from ah_ray.pipelines.ledger import prepared_videos, require_prepared
 from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write
+from ah_ray.pipelines.reduce import reduce
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory, answers_made_from
 from ah_ray.pipelines.seen import changed_since
-from ah_ray.pipelines.status import status
+from ah_ray.pipelines.status import stale_verdicts, status
+from ah_ray.tasks.policies import ReduceConfig
 from tests.media.coded_video import steady, tone, write_video
 
 VIDEOS = [
@@ -284,6 +287,44 @@ def test_status_reports_on_an_adapter_whose_base_has_changed(run, tmp_path):
     (line,) = (line for line in status(run) if line.stage == "score v1")
     assert (line.done, line.to_do) == (0, 3)
     assert "base" in line.note
+
+
+def told(run, stage: str) -> tuple[int, int, int]:
+    """Done, stale and to do of a stage, as ``status`` says."""
+    (line,) = (line for line in status(run) if line.stage == stage)
+    return line.done, line.stale, line.to_do
+
+
+@pytest.mark.parametrize("change", ["weights", "base", "gone"])
+def test_metrics_hold_no_longer_than_the_verdicts_and_answers_under_them(run, tmp_path, change):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(b"base")
+    how = {"weights": "adapter", "model": ModelConfig(path=str(base)),
+           "trained": {"base": model_fingerprint(str(base))}}  # fmt: skip
+    member, clips = make_member(tmp_path / "v1", **how), run.clips(SCORING)
+    run.remember({"asked": {}, "ensemble": str(tmp_path), "voters": ["v1"]})
+    made_from = answers_made_from(member_fingerprint(member), {}, clips)
+    rows = [
+        {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": "ok", "answer": 1,
+         "made_from": made_from[clip["video_id"]]}
+        for clip in clips.to_pylist()
+    ]  # fmt: skip
+    part = storage.join(run.predictions_path("v1"), "part-0.parquet")
+    tables.write_rows(rows, schemas.PREDICTIONS, part)
+    reduce(run, [member], member.card.task, ReduceConfig())
+    evaluate(run, ("test",))
+    assert [told(run, stage) for stage in ("reduce", "evaluate")] == [(3, 0, 0), (1, 0, 0)]
+    assert stale_verdicts(run) == 0
+    if change == "gone":
+        (tmp_path / "v1").rename(tmp_path / "ensemble")
+    else:
+        folder = base if change == "base" else tmp_path / "v1"
+        (folder / "model.safetensors").write_bytes(b"other")
+    assert [told(run, stage) for stage in ("reduce", "evaluate")] == [(0, 3, 0), (0, 1, 0)]
+    assert stale_verdicts(run) == 3
+    storage.remove(run.path("verdicts", "part-0.parquet"))
+    assert told(run, "evaluate") == (0, 1, 0)
 
 
 # What members have seen

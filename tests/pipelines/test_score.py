@@ -2,12 +2,11 @@
 
 import contextlib
 import itertools
-import operator
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,25 @@ import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray import schemas, storage, tables
+from ah_ray import schemas, storage
 from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Answer
 from ah_ray.engines.prior import write_prior
 from ah_ray.errors import ConfigError, StageError
-from ah_ray.media.config import MediaConfig, SegmentationConfig
-from ah_ray.members import Member, MemberCard
+from ah_ray.media.config import MediaConfig
+from ah_ray.members import Member
 from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.batches import clip_ids, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.scorer import checked
 from ah_ray.storage_errors import StorageError
-from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
 from tests.engines.tiny_models import write_tiny_qwen2_5_vl
+from tests.pipelines.scoring import predictions, settings, without, write_manifest
 from tests.s3 import Fault, S3Server, healthy, new_bucket, s3_server
-
-SECONDS = {"normal": 2.5, "deadly": 1.7, "hanging": 2.2}
-
-
-def settings(engine: str = "LightEngine", **values: Any) -> ScoreConfig:
-    defaults = {"batch_size": 4, "cpus_per_actor": 0.5, "cpus_per_decoder": 0.5, "max_attempts": 2}
-    return ScoreConfig(
-        engine=f"tests.pipelines.light_engines:{engine}", **{**defaults, **values}
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,50 +60,6 @@ def local_ray(s3: S3Server) -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    root = tmp_path_factory.mktemp("archive") / "archive"
-    write_archive(root, ArchiveSpec(1, 1, 1, questions=1, max_seconds=10))
-    return sorted(root.rglob("*.mp4"))
-
-
-@pytest.fixture(scope="module")
-def member(tmp_path_factory: pytest.TempPathFactory) -> Member:
-    """A member whose checkpoint no light engine loads."""
-    folder = tmp_path_factory.mktemp("members") / "m"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    card = MemberCard(
-        name="m", weights="full", task="cue_conflict", prompt="short",
-        model=ModelConfig(path=str(folder)),
-        media=MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192),
-        segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
-    )  # fmt: skip
-    return Member(str(folder), card)
-
-
-def write_manifest(run: RunDirectory, videos: Sequence[Path | str], kinds: list[str]) -> None:
-    """Three clips of each video; those of the first are of ``kinds``."""
-    rows = []
-    for number, video in enumerate(videos):
-        for index in range(3):
-            seconds = SECONDS[kinds[index] if number == 0 and index < len(kinds) else "normal"]
-            rows.append(
-                {
-                    "clip_id": f"{number}-{index}", "video_id": str(number),
-                    "source_uri": str(video), "start_s": 0.1 * index,
-                    "end_s": 0.1 * index + seconds, "bucket": "2x64x64",
-                }
-            )  # fmt: skip
-    path = storage.join(run.clips_path("scoring"), "part-0.parquet")
-    tables.write_rows(rows, schemas.CLIPS, path)
-
-
-def predictions(run: RunDirectory) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = run.predictions().to_pylist()
-    return sorted(rows, key=operator.itemgetter("member", "clip_id"))
-
-
 def only_video_1_fails(
     run: RunDirectory, undisturbed: list[dict[str, Any]], kind: str
 ) -> list[dict[str, Any]]:
@@ -125,10 +71,6 @@ def only_video_1_fails(
         else:
             assert row == expected
     return rows
-
-
-def without(rows: list[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in columns} for row in rows]
 
 
 @pytest.fixture

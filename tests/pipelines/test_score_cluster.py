@@ -15,9 +15,7 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.members import Member
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
-from tests.pipelines.test_score import member, predictions, videos, without, write_manifest
-
-__all__ = ["member", "videos"]  # fixtures
+from tests.pipelines.scoring import predictions, without, write_manifest
 
 
 @pytest.fixture

@@ -12,9 +12,7 @@ from ah_ray.members import Member
 from ah_ray.pipelines.batches import clip_ids, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
-from tests.pipelines.test_score import member, settings, videos, write_manifest
-
-__all__ = ["member", "videos"]  # fixtures
+from tests.pipelines.scoring import settings, write_manifest
 
 
 @pytest.fixture(scope="module")

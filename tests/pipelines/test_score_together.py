@@ -20,9 +20,7 @@ from ah_ray.pipelines.manifest import Manifest
 from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
-from tests.pipelines.test_score import member, predictions, settings, videos, write_manifest
-
-__all__ = ["member", "videos"]  # fixtures
+from tests.pipelines.scoring import predictions, settings, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ from ah_ray.pipelines.manifest import Manifest
 from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
-from tests.pipelines.test_score import settings
+from tests.pipelines.scoring import settings
 
 score(
     RunDirectory.at(sys.argv[1]),

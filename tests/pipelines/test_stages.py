@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from ah_ray import storage
+from ah_ray import schemas, storage
 from ah_ray.config import ArchiveConfig, RunConfig, load_config
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
@@ -16,6 +17,7 @@ from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.stages import (
     STAGES,
     evaluate_stage,
+    require_answered,
     run_stages,
     score_archive,
     score_stage,
@@ -223,3 +225,17 @@ def test_what_cannot_judge_an_archive_is_told_before_it_is_read(
 
 def test_the_commands_of_the_stages_are_in_their_order() -> None:
     assert list(STAGES) == ["catalog", "prepare", "train", "score", "reduce", "evaluate"]
+
+
+@pytest.mark.parametrize("missing", [[0, 0], [0, 2], []])
+def test_a_baseline_answers_every_clip_or_is_refused(missing):
+    rows = [
+        {"video_id": str(number), "members": [{"member": "prior", "clips_missing": count}]}
+        for number, count in enumerate(missing)
+    ]
+    baseline = pa.Table.from_pylist(rows, schema=schemas.VERDICTS)
+    if not any(missing):
+        require_answered(baseline, "predictions/member=prior")
+        return
+    with pytest.raises(ConfigError, match=r"(?s)member=prior: 2 clips .*ah-ray score"):
+        require_answered(baseline, "predictions/member=prior")

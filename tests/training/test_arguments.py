@@ -9,7 +9,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.training.arguments import require_known, swift_parser
 from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import Node, Paths, SwiftJob, arguments
-from tests.training.test_swift import job
+from tests.training.swift_job import job
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,6 @@ from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import MemberCard
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task
-from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import (
     CALLBACK_VARIABLE,
     MEDIA_VARIABLE,
@@ -23,12 +22,12 @@ from ah_ray.training.swift import (
     READER,
     Node,
     Paths,
-    SwiftJob,
     arguments,
     command,
     environment,
     shell_text,
 )
+from tests.training.swift_job import job
 
 LAYERS = [f"thinker.model.layers.{n}.self_attn.{p}_proj" for n in (0, 1) for p in "qkvo"]
 OTHERS = [
@@ -52,13 +51,6 @@ def checkpoint(tmp_path):
         weights[f"{names[part]}.bias"] = np.zeros(1, np.float32)
         save_file(weights, folder / f"model-{part}.safetensors")
     return folder
-
-
-def job(**recipe) -> SwiftJob:
-    values = {"tuner": "full", "learning_rate": 1e-6, "batch_size": 1} | recipe
-    media = MediaConfig(min_pixels=131_072, max_pixels=262_145)
-    model = ModelConfig(path="base")
-    return SwiftJob("v1", model, RecipeConfig(**values), media, "rows", "/store")
 
 
 def options(job, node=ONE, **paths) -> dict[str, list[str]]:

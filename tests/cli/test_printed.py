@@ -1,0 +1,207 @@
+"""The command line in this process: what it says, plans and shows. No Ray, no model."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ah_ray import schemas, tables
+from ah_ray.pipelines.results import evidence, opening_lines, span_text, strongest
+
+ROOT = Path(__file__).parents[2]
+
+
+# What is printed
+
+
+def test_the_version(ah_ray):
+    assert ah_ray("--version") == (0, "ah-ray 0.1.0\n")
+
+
+def test_help_is_not_cut_in_a_narrow_terminal(ah_ray, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    _, text = ah_ray("--help")
+    assert "..." not in text.partition("Commands:")[2]
+    assert "with --videos, also give the verdicts." in " ".join(text.split())
+
+
+def test_quiet_leaves_results_and_errors(ah_ray, refused, run):
+    options = ["--config", "jobs/demo.yaml", "--run", run.uri, "--members", "v1,v2,v3"]
+    options += ["--set", "segmentation.clip_s=5", "--set", "segmentation.min_tail_s=3"]
+    _, loud = ah_ray("reduce", *options)
+    code, quiet = ah_ray("reduce", *options, "--quiet")
+    assert "videos to do" in loud
+    assert (code, quiet) == (0, "")
+    assert "mebers" in refused("reduce", *options, "-q", "--set", "mebers=1")
+
+
+def test_what_was_found_is_shown_with_its_place_and_reasons(ah_ray, run):
+    code, text = ah_ray("results", "--run", run.uri, "--top", 3)
+    assert code == 0
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0][:6] == ["found:", "2", "of", "4", "videos", "are"]
+    assert "1 undecided" in text
+    assert lines[1:4] == [
+        ["0.900", "yes", "c.mp4", "00:00\N{EN DASH}00:02.5"],
+        ["0.750", "yes", "a.mp4", "00:12.5\N{EN DASH}00:15"],
+        ["0.900", "no", "b.mp4", "00:02.5\N{EN DASH}00:05"],
+    ]
+    assert "error: 2 unreadable: left out: /archive/e.mp4: moov \\x1b[2J" in text
+
+
+def test_files_are_named_within_an_archive_that_lies_in_the_run(ah_ray, run):
+    run.remember({"archive": "archive"})  # as it is stored then, and the table with it
+    verdicts = [
+        row | {"uri": f"archive/{row['video_id']}.mp4"} for row in run.verdicts().to_pylist()
+    ]
+    path = run.path("verdicts", "part-0.parquet")
+    tables.write_rows(verdicts, schemas.VERDICTS, path)
+    _, text = ah_ray("results", "--run", run.uri)
+    assert "0.900 yes       c.mp4 00:00" in text
+
+
+def test_the_lines_that_open_the_tables_work(ah_ray, run, capsys):
+    _, text = ah_ray("results", "--run", run.uri)
+    lines = opening_lines(run)
+    assert [line.strip() for line in text.splitlines()[-len(lines) :]] == lines
+    exec("\n".join(lines), {})
+    printed = capsys.readouterr().out
+    assert all(f"/archive/{name}.mp4" in printed for name in "abcd")
+    assert "0.75" in printed
+
+
+def test_every_table_opens_as_a_folder(run):
+    import pandas
+    import pyarrow.dataset as ds
+
+    for table, key in (("clips", "segmentation"), ("predictions", "member"), ("findings", "stage")):
+        folder = run.path(table)
+        frame = pandas.read_parquet(folder)
+        assert len(frame) == len(ds.dataset(folder, partitioning="hive").to_table())
+        assert frame[key].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "shown"),
+    [(10, 12.5, "00:10 00:12.5"), (3599.5, 3602, "59:59.5 1:00:02"), (59.97, 60.04, "01:00 01:00")],
+)
+def test_times_read_as_in_a_player(start_s, end_s, shown):
+    assert span_text(start_s, end_s).split("\N{EN DASH}") == shown.split()
+
+
+def test_evidence_is_the_surest_of_those_who_agree(run):
+    verdicts = {row["video_id"]: row for row in run.verdicts().to_pylist()}
+    assert [evidence(verdicts[name]) for name in "abcd"] == ["a5", "b1", "c0", None]
+    assert strongest(run.verdicts().slice(0, 0), 5) == []
+
+
+# What would be done
+
+
+def everything(folder: Path) -> dict[Path, float]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_dry_run_of_score_tells_passes_and_clips_and_writes_nothing(ah_ray, run, tmp_path):
+    before = everything(tmp_path)
+    arguments = ["--videos", tmp_path / "archive", "--ensemble", run.uri, "--run", run.uri]
+    code, text = ah_ray("score", *arguments, "--dry-run", "--set", "score.batch_size=6")
+    assert code == 0, text
+    assert "1 videos at" in text
+    assert "pass 1 of 1: /models/base, engine transformers" in text
+    assert "v1: 0 of 24 clips to do, in 0 batches" in text
+    assert "v2: 18 of 24 clips to do, in 3 batches" in text
+    assert "v3: 24 of 24 clips to do, in 4 batches" in text
+    assert "6 clips a batch" in text
+    _, trial = ah_ray("score", *arguments, "--dry-run", "--limit=2", "--members=v2,v3",
+                      "--set=score.batch_size=6")  # fmt: skip
+    assert "v1" not in trial.replace(str(tmp_path), "")
+    assert "v2: 6 of 12 clips to do, in 1 batches" in trial
+    assert everything(tmp_path) == before
+
+
+def test_a_dry_run_of_all_stages_tells_what_is_missing(ah_ray, run, tmp_path):
+    before = everything(tmp_path)
+    code, text = ah_ray("run", "--config", "jobs/demo.yaml", "--run", tmp_path / "new", "--dry-run")
+    assert code == 0, text
+    for told in ("not read yet", "train v1: lora sft, 1 epochs", "pass 3 of 3", "prior: base rates",
+                 "reduce: v1, v2, v3"):  # fmt: skip
+        assert told in text
+    options = ["--config", "jobs/demo.yaml", "--run", run.uri, "--dry-run", "--members=v1,v2",
+               "--set=model={path: /models/base}", "--set=media={}",
+               "--set=segmentation={}", "--set=score.prior=null"]  # fmt: skip
+    options.append("--set=score.batch_size=6")
+    options.append("--set=members.v2.prompt=short")
+    code, text = ah_ray("run", *options)
+    assert code == 0, text
+    assert "5 videos are known" in text
+    assert "prepare scoring: 0 of 5 videos to do" in text
+    assert "train v2: is there" in text
+    assert "v2: 18 of 24 clips" in text
+    code, scored = ah_ray("score", *options)
+    assert code == 0, scored
+    assert "v2: 18 of 24 clips" in scored
+    assert everything(tmp_path) == before
+
+
+# Where files are found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """A wheel of the package, unpacked: what an installation has."""
+    folder = tmp_path_factory.mktemp("wheel")
+    code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    source = folder / "source"
+    subprocess.run(
+        ["cp", "-r", "--parents", "pyproject.toml", "setup.py", "README.md", "LICENSE", "jobs",
+         "data_catalog", "ah_ray", source], cwd=ROOT, check=source.mkdir() is None,
+    )  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-c", code, folder], cwd=source, check=True, capture_output=True
+    )
+    (built,) = folder.glob("*.whl")
+    zipfile.ZipFile(built).extractall(folder / "site")
+    return folder / "site"
+
+
+def test_a_wheel_has_the_configs_and_finds_them_from_anywhere(wheel, tmp_path):
+    shipped = {path.relative_to(wheel / "ah_ray" / "shipped") for path in
+               (wheel / "ah_ray" / "shipped").rglob("*.yaml")}  # fmt: skip
+    ours = {path.relative_to(ROOT) for folder in ("jobs", "data_catalog")
+            for path in (ROOT / folder).glob("*.yaml")}  # fmt: skip
+    assert shipped == ours
+    assert not (wheel / "jobs").exists()
+    code = (
+        "import ah_ray.cli, ah_ray.config as c; "
+        "print(ah_ray.__file__, c.load_config('jobs/demo.yaml', 'r').catalog.entry); "
+        "ah_ray.cli.main(['demo', '--help'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    package = wheel / "ah_ray"
+    entry = package / "shipped" / "data_catalog" / "synthetic.yaml"
+    assert done.stdout.startswith(f"{package / '__init__.py'} {entry}\n")
+
+
+def test_the_demo_starts_from_any_folder(ah_ray, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, text = ah_ray("run", "--config", "jobs/demo.yaml", "--run", "r", "--dry-run")
+    assert code == 0, text
+    assert "data_catalog/synthetic.yaml" in text
+
+
+def test_sizing_explains_itself(capsys):
+    from ah_ray.training.sizing import main as sizing
+
+    for arguments, code, said in ((["--help"], 0, "usage"), (["/nowhere"], 2, "/nowhere")):
+        with pytest.raises(SystemExit) as end:
+            sizing(arguments)
+        assert end.value.code == code
+        assert said in "".join(capsys.readouterr())
