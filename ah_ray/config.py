@@ -147,8 +147,8 @@ class RunConfig(ArchiveConfig):
         values = self.media.model_dump() | self.members[member].media
         return build(MediaConfig, values, f"members.{member}.media")
 
-    def recipe(self, member: str) -> RecipeConfig | None:
-        """The recipe of a member with its overrides applied; None for a base model as it is.
+    def recipe(self, member: str) -> RecipeConfig:
+        """The recipe of a member that is tuned, with its overrides applied.
 
         Raises:
             ConfigError: the recipe does not exist, an override is wrong, or the processes of
@@ -156,10 +156,8 @@ class RunConfig(ArchiveConfig):
         """
         settings = self.members[member]
         if settings.recipe is None:
-            if settings.overrides:
-                problem = "there is no recipe that they change"
-                raise ConfigError(f"members.{member}.overrides", problem, "name a recipe")
-            return None
+            problem = f"{member} is the base model as it is"
+            raise ConfigError(f"members.{member}.recipe", problem, "name a recipe to tune it")
         if settings.reads:
             problem = "a member that reads others is not trained: their texts are not known then"
             raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
@@ -243,8 +241,9 @@ def load_config(
         chosen = {name: config.members[name] for name in config.members if name in members}
         config = config.model_copy(update={"members": chosen})
     config.judgement()
-    for name in config.members:
-        config.recipe(name)
+    for name, member in config.members.items():
+        if member.recipe is not None or member.overrides:
+            config.recipe(name)
         config.question(name)
         config.model_of(name)
         config.media_of(name)

@@ -53,7 +53,7 @@ KINDS: dict[str, Kind] = {
     # What a table means by its cells.
     "column_unused": _catalog("warning", "kept as an attribute"),
     "separator": _catalog("info", "read with the separator that its header has"),
-    "label_words": _catalog("info", "yes, true and y are read as 1, no, false and n as 0"),
+    "label_words": _catalog("info", "read as the label that is named in the message"),
     "split_spelling": _catalog("warning", "read as the split that is named in the message"),
     "split_spellings": _catalog("error", "kept as stated: as different splits"),
     "null_words": _catalog("info", "read as an empty cell"),
@@ -74,7 +74,7 @@ KINDS: dict[str, Kind] = {
     "duplicate_split_line": _catalog("warning", "the first line of the split file is used"),
     "not_in_splits": _catalog("warning", "kept without a split, with the annotated label"),
     "not_in_annotations": _catalog("warning", "kept with the split file's label, no intervals"),
-    "label_invalid": _catalog("warning", "taken as not stated: a label is 0 or 1"),
+    "label_invalid": _catalog("warning", "taken as not stated: it is no label of the task"),
     "label_contradiction": _catalog("warning", "the split file wins: it is the benchmark's label"),
     # Intervals.
     "interval_unparsable": _catalog("warning", "the interval is dropped"),

@@ -362,7 +362,8 @@ def card_of(config: RunConfig, name: str) -> MemberCard:
     Raises:
         ConfigError: a setting of the member is wrong.
     """
-    settings, recipe = config.members[name], config.recipe(name)
+    settings = config.members[name]
+    recipe = None if settings.recipe is None else config.recipe(name)
     weights = "base" if recipe is None else "adapter" if recipe.tuner == "lora" else "full"
     return MemberCard(
         name=name,
@@ -430,7 +431,7 @@ def _keys(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asked(member: Member, settings: ScoreConfig) -> Member:
-    """A member as it is asked: ``score.decoding`` and ``score.max_new_tokens`` win over its card."""
+    """A member as it is asked: what ``score`` says of decoding wins over its card."""
     instead = {"decoding": settings.decoding, "max_new_tokens": settings.max_new_tokens}
     stated = {key: value for key, value in instead.items() if value is not None}
     return Member(member.uri, member.card.model_copy(update=stated))

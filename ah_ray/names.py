@@ -49,9 +49,7 @@ def _leads_to(package: str, module: str) -> bool:
 Named = str | dict[str, Any]
 
 
-def find_made(
-    named: Named, table: Mapping[str, Any], makers: Mapping[str, Any], where: str
-) -> Any:
+def find_made(named: Named, table: Mapping[str, Any], makers: Mapping[str, Any], where: str) -> Any:
     """What ``named`` stands for: a thing of the table, or what one of the makers makes.
 
     Raises:

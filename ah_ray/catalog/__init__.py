@@ -1,7 +1,7 @@
 """Catalogs: what an archive contains, read from its own format into rows and findings.
 
-A reader is a function ``(entry, root) -> Catalog``; to add a format, write one and name it here
-and in ``CatalogEntry.reader``.
+A reader is a function ``(entry, root, answer) -> Catalog``. Those of ours are named here; one of
+your own is named ``module:function`` in the entry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from ah_ray.catalog.entry import CatalogEntry, load_entry, parse_entry
 from ah_ray.catalog.published import compare_with_published
 from ah_ray.catalog.rows import Catalog
 from ah_ray.errors import ConfigError
+from ah_ray.names import find
 from ah_ray.storage_errors import StorageError
+from ah_ray.tasks.answers import Answer
 
 __all__ = [
     "Catalog",
@@ -26,23 +28,27 @@ __all__ = [
     "read_catalog",
 ]
 
-READERS: dict[str, Callable[[CatalogEntry, str], Catalog]] = {
+Reader = Callable[[CatalogEntry, str, Answer], Catalog]
+
+READERS: dict[str, Reader] = {
     "bah": bah.read,
     "folder": folder.read,
     "table": table.read,
 }
 
 
-def read_catalog(entry: CatalogEntry, root: str) -> Catalog:
+def read_catalog(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     """What the copy of a data set at ``root`` contains.
 
     Args:
         entry: the data set.
         root: where this copy is, as any fsspec URI: a folder (for the reader folder also a glob
             or a file; for the reader table the table itself).
+        answer: the task's, in whose words labels are stated.
 
     Raises:
-        ConfigError: nothing usable is there, or not in the format of the entry.
+        ConfigError: there is no such reader, or nothing usable is there, or not in the format of
+            the entry.
     """
     try:
         storage.absolute(root)
@@ -50,8 +56,9 @@ def read_catalog(entry: CatalogEntry, root: str) -> Catalog:
         raise ConfigError(
             f"catalog.root: {root}", str(error), "install it, or correct the protocol"
         ) from None
+    reader: Reader = find(entry.reader, READERS, "reader")
     try:
-        catalog = READERS[entry.reader](entry, root)
+        catalog = reader(entry, root, answer)
     except StorageError as error:
         raise ConfigError(
             f"catalog.root: {root}",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ah_ray.catalog.rows import needs_interval
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.findings import note, shown
+from ah_ray.tasks.answers import Answer
 from ah_ray.training.config import TrainConfig
 
 Rows = list[dict[str, str]]
 
 
 def against_config(
-    videos: Sequence[Mapping[str, Any]], train: TrainConfig, score: ScoreConfig
+    videos: Sequence[Mapping[str, Any]], train: TrainConfig, score: ScoreConfig, answer: Answer
 ) -> Rows:
     """Findings about splits that are not there or not used, and about those of one class.
 
@@ -22,6 +25,7 @@ def against_config(
         videos: rows of ``schemas.VIDEOS``.
         train: which splits are trained on, and which choose the checkpoint.
         score: which splits are scored.
+        answer: what can be answered.
     """
     there = sorted({video["split"] for video in videos} - {None})
     asked = {
@@ -40,7 +44,7 @@ def against_config(
         for split in there
         if split not in used
     ]
-    return findings + _training(videos, train.splits) + _scored(videos, score.splits)
+    return findings + _training(videos, train.splits, answer) + _scored(videos, score.splits)
 
 
 def _missing(key: str, split: str, there: Sequence[str], used: set[str]) -> dict[str, str]:
@@ -57,25 +61,27 @@ def _missing(key: str, split: str, there: Sequence[str], used: set[str]) -> dict
     return note(key, "split_missing" if lost else "validation_missing", message)
 
 
-def _training(videos: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> Rows:
-    """Training cuts positives to their intervals, so that those without are none."""
+def _training(videos: Sequence[Mapping[str, Any]], splits: Sequence[str], answer: Answer) -> Rows:
+    """Is there more than one thing to learn to say? See ``rows.needs_interval``."""
     rows = [video for video in videos if video["split"] in splits]
-    positives = sum(video["label"] == 1 for video in rows)
-    usable = sum(video["label"] == 1 and bool(video["intervals"]) for video in rows)
-    negatives = sum(video["label"] == 0 for video in rows)
-    if not rows or (usable and negatives):
+    usable = [
+        v for v in rows if v["labels"] and (v["intervals"] or not needs_interval(v, answer.absent))
+    ]
+    if not rows or len({tuple(video["labels"]) for video in usable}) > 1:
         return []
+    labels = Counter(", ".join(video["labels"]) for video in rows if video["labels"])
+    stated = ", ".join(f"{count} {label}" for label, count in sorted(labels.items())) or "no label"
     message = (
-        f"the {len(rows)} videos of {', '.join(splits)} are {negatives} negatives and {positives} "
-        f"positives, {usable} of them with intervals to train on: both are needed"
+        f"the {len(rows)} videos of {', '.join(splits)} are {stated}; {len(usable)} of them can be "
+        "trained on, and at least two labels are needed there"
     )
     return [note("train.splits", "one_class_training", message)]
 
 
 def _scored(videos: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> Rows:
-    labels = [video["label"] for video in videos if video["split"] in splits]
-    stated = {label for label in labels if label is not None}
-    if not labels or len(stated) == 2:
+    labels = [video["labels"] for video in videos if video["split"] in splits]
+    stated = {", ".join(some) for some in labels if some is not None}
+    if not labels or len(stated) > 1:
         return []
     what = f"all have the label {min(stated)}" if stated else "have no label"
     message = f"the {len(labels)} videos of {', '.join(splits)} {what}"

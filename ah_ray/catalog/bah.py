@@ -24,7 +24,7 @@ from ah_ray.catalog.rows import (
     Catalog,
     Rows,
     check_intervals,
-    parse_label,
+    labels_meant,
     participants_in_two_splits,
     video_row,
     withheld,
@@ -32,6 +32,7 @@ from ah_ray.catalog.rows import (
 from ah_ray.errors import ConfigError
 from ah_ray.findings import note, shown
 from ah_ray.schemas import stable_id
+from ah_ray.tasks.answers import Answer, LabelSet
 from ah_ray.yaml_nodes import check_nodes
 
 SPLITS = ("train", "val", "test")
@@ -70,7 +71,7 @@ class Sources(NamedTuple):
         return stated[0] if stated and not _differ(stated) else {}
 
 
-def read(entry: CatalogEntry, root: str) -> Catalog:
+def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     """Every video that the annotation file or a split file names, as a row or as a finding.
 
     Raises:
@@ -85,7 +86,7 @@ def read(entry: CatalogEntry, root: str) -> Catalog:
         if reason := _left_out(key, sources, entry.consent):
             findings.append(reason)
         else:
-            video, notes = _video(key, sources)
+            video, notes = _video(key, sources, entry, answer)
             videos.append(video)
             findings += notes
     findings += participants_in_two_splits(videos)
@@ -244,7 +245,9 @@ def _left_out(key: str, sources: Sources, consent: Mapping[str, str]) -> dict[st
     return None
 
 
-def _video(key: str, sources: Sources) -> tuple[dict[str, Any], Rows]:
+def _video(
+    key: str, sources: Sources, catalog: CatalogEntry, answer: Answer
+) -> tuple[dict[str, Any], Rows]:
     """The row of a video that can be used, and the findings about it."""
     video_id, participant = stable_id(key), _participant(key)
     entries, lines = sources.annotations.get(key, ()), sources.splits.get(key, ())
@@ -260,8 +263,9 @@ def _video(key: str, sources: Sources) -> tuple[dict[str, Any], Rows]:
         found.append(("not_in_annotations", f"{key} is in {lines[0].split} and not annotated"))
     if line is None:
         found.append(("not_in_splits", f"{key} is annotated and in no split file"))
-    label, labels_found = _label(key, entry, line)
-    intervals, notes = check_intervals(video_id, key, label, entry and entry.intervals)
+    labels, labels_found = _labels(key, entry, line, catalog, answer)
+    annotated = entry and entry.intervals
+    intervals, notes = check_intervals(video_id, key, labels, annotated, answer)
     found += labels_found + (_lengths(key, entry) if entry else [])
     attributes = {
         **_question(key),
@@ -273,31 +277,40 @@ def _video(key: str, sources: Sources) -> tuple[dict[str, Any], Rows]:
         sources.files[key],
         participant,
         line and line.split,
-        label,
+        labels,
         intervals,
         attributes,
     )
     return row, [note(video_id, kind, message) for kind, message in found] + notes
 
 
-def _label(
-    key: str, entry: Annotation | None, line: SplitLine | None
-) -> tuple[int | None, list[tuple[str, str]]]:
-    """The label of a video: that of the split file, else the annotated one."""
+def _labels(
+    key: str,
+    entry: Annotation | None,
+    line: SplitLine | None,
+    catalog: CatalogEntry,
+    answer: Answer,
+) -> tuple[LabelSet | None, list[tuple[str, str]]]:
+    """The labels of a video: that of the split file, else the annotated one."""
     stated = {
         source: value.label
         for source, value in (("the split file", line), ("the annotation", entry))
         if value is not None
     }
-    labels = {source: parse_label(value) for source, value in stated.items()}
+    read = {source: labels_meant(value, catalog, answer) for source, value in stated.items()}
     found = [
-        ("label_invalid", f"{key}: the label in {source} is {shown(stated[source])}")
-        for source, label in labels.items()
-        if label is None
+        (
+            "label_invalid",
+            f"{key}: the label in {source} is {shown(stated[source])}: "
+            f"{answer.advice(stated[source])}",
+        )
+        for source, labels in read.items()
+        if labels is None
     ]
-    valid = [label for label in labels.values() if label is not None]
+    valid = [labels for labels in read.values() if labels is not None]
     if len(set(valid)) > 1:
-        message = f"{key} is {valid[0]} in the split file and {valid[1]} in the annotation"
+        line_says, entry_says = (", ".join(sorted(labels)) for labels in valid)
+        message = f"{key} is {line_says} in the split file and {entry_says} in the annotation"
         found.append(("label_contradiction", message))
     return next(iter(valid), None), found
 

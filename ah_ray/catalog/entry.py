@@ -6,7 +6,7 @@ Where a copy of the data set lies is not among them; the run config says that (`
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,7 +14,11 @@ from ah_ray.yaml_objects import Frozen, build, load_yaml, parse_yaml
 
 
 class Counts(Frozen):
-    """Published sizes; null where nothing is published."""
+    """Published sizes; null where nothing is published.
+
+    Attributes:
+        positives: videos with the first option of the task's answer.
+    """
 
     videos: int | None = None
     participants: int | None = None
@@ -46,7 +50,9 @@ class CatalogEntry(Frozen):
 
     Attributes:
         title: its name.
-        reader: the format it is in.
+        reader: the format it is in: ``bah``, ``folder``, ``table``, or ``module:function`` of your
+            own, ``(entry, root, answer) -> Catalog``.
+        labels: its words for labels, and for each the task's; what is not here is taken as it is.
         citation: what to cite when using it.
         licence: under which terms it may be used.
         access: how to get it.
@@ -58,22 +64,27 @@ class CatalogEntry(Frozen):
     """
 
     title: str
-    reader: Literal["bah", "folder", "table"]
+    reader: str
     citation: str | None = None
     licence: str | None = None
     access: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
     consent: dict[str, str] = Field(default_factory=dict)
     files: BahFiles | None = None
     expected: Published = Published()
 
-    @field_validator("consent", mode="before")
+    @field_validator("consent", "labels", mode="before")
     @classmethod
     def _flags_are_words(cls, value: Any) -> Any:
         """An unquoted Yes or No is a boolean in YAML 1.1."""
         words = {True: "Yes", False: "No"}
         if not isinstance(value, dict):
             return value
-        return {k: words[v] if isinstance(v, bool) else v for k, v in value.items()}
+
+        def word(part: Any) -> Any:
+            return words[part] if isinstance(part, bool) else part
+
+        return {str(word(key)): word(part) for key, part in value.items()}
 
     @model_validator(mode="after")
     def _fits_reader(self) -> CatalogEntry:

@@ -7,9 +7,10 @@ from ah_ray.catalog.listing import files_below, is_video
 from ah_ray.catalog.rows import Catalog, video_row
 from ah_ray.findings import note
 from ah_ray.schemas import stable_id
+from ah_ray.tasks.answers import Answer
 
 
-def read(entry: CatalogEntry, root: str) -> Catalog:
+def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     """Every video file below ``root``, without label, split or participant.
 
     The id of a video depends on its path relative to ``root`` (see ``listing.files_below``), so a

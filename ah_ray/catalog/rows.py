@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from ah_ray.catalog.entry import CatalogEntry
 from ah_ray.catalog.intervals import clean_intervals
-from ah_ray.findings import note
+from ah_ray.findings import note, shown
 from ah_ray.participants import person
+from ah_ray.tasks.answers import Answer, LabelSet
 
 Rows = list[dict[str, Any]]
 
@@ -33,59 +35,111 @@ def video_row(
     uri: str,
     participant_id: str | None = None,
     split: str | None = None,
-    label: int | None = None,
-    intervals: Iterable[tuple[float, float]] = (),
+    labels: LabelSet | None = None,
+    intervals: Iterable[Interval] = (),
     attributes: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One row of ``schemas.VIDEOS``; ``intervals`` are ``(start_s, end_s)`` in seconds."""
+    """One row of ``schemas.VIDEOS``."""
     return {
         "video_id": video_id,
         "uri": uri,
         "participant_id": participant_id,
         "split": split,
-        "label": label,
-        "intervals": [{"start_s": start_s, "end_s": end_s} for start_s, end_s in intervals],
+        "labels": None if labels is None else sorted(labels),
+        "intervals": [interval._asdict() for interval in intervals],
         "attributes": sorted((attributes or {}).items()),
     }
 
 
-def parse_label(value: object) -> int | None:
-    """0 or 1 from a number or its text, None for anything else.
+class Interval(NamedTuple):
+    """Where something is annotated, in seconds; without a label, what the video is labelled."""
 
-    >>> parse_label("1"), parse_label(0.0), parse_label("maybe")
-    (1, 0, None)
+    start_s: float
+    end_s: float
+    label: str | None = None
+
+
+def labels_meant(value: object, entry: CatalogEntry, answer: Answer) -> LabelSet | None:
+    """The labels of the task that an archive states with ``value``; None when it states none.
+
+    Args:
+        value: as it stands there.
+        entry: translates the archive's words (``labels``).
+        answer: the task's, which knows the usual words for its labels.
     """
-    try:
-        number = float(value) if isinstance(value, str | int | float) else None
-    except (ValueError, OverflowError):
-        return None
-    return int(number) if number in (0.0, 1.0) else None
+    translated = {word.casefold(): label for word, label in entry.labels.items()}
+    if isinstance(value, list | tuple):
+        return answer.meant([translated.get(str(v).strip().casefold(), v) for v in value])
+    return answer.meant(translated.get(str(value).strip().casefold(), value))
 
 
 def check_intervals(
-    video_id: str, name: str, label: int | None, annotated: object
-) -> tuple[list[tuple[float, float]], Rows]:
-    """The intervals of a video that agree with its label, and the findings about them.
+    video_id: str, name: str, labels: LabelSet | None, annotated: object, answer: Answer
+) -> tuple[list[Interval], Rows]:
+    """The intervals of a video that agree with its labels, and the findings about them.
 
     Args:
         video_id: of the video.
         name: of the video, for people.
-        label: of the video.
-        annotated: its list of intervals as annotated; None when the archive does not state any.
+        labels: of the video.
+        annotated: its list of intervals as annotated, each ``[start, end]``, or with a label of its
+            own after them; None when the archive does not state any.
+        answer: the task's; where an option says that what is looked for is absent, that option has
+            no intervals and the other one needs some.
 
     Returns:
-        Sorted, disjoint ``(start_s, end_s)`` in seconds, and rows of ``schemas.FINDINGS``.
+        Sorted intervals, those of one label disjoint, and rows of ``schemas.FINDINGS``.
     """
-    intervals, problems = clean_intervals(annotated)
-    findings = [note(video_id, kind, f"{name}: {message}") for kind, message in problems]
-    if label == 1 and not intervals and annotated is not None:
-        message = f"{name} is positive and has no usable interval"
+    intervals: list[Interval] = []
+    findings: Rows = []
+    for label, pairs in _by_label(annotated).items():
+        own = None if label is None else answer.meant(label)
+        if label is not None and (own is None or len(own) != 1):
+            message = f"{name}: an interval has the label {shown(label)}: {answer.advice(label)}"
+            findings.append(note(video_id, "interval_unparsable", message))
+            continue
+        usable, problems = clean_intervals(pairs)
+        intervals += [Interval(*pair, *(own or ())) for pair in usable]
+        findings += [note(video_id, kind, f"{name}: {message}") for kind, message in problems]
+    if answer.absent is None or labels is None:
+        return sorted(intervals, key=_order), findings
+    if answer.absent in labels and intervals:
+        message = f"{name} is {answer.absent} and has intervals: {len(intervals)}"
+        return [], [*findings, note(video_id, "negative_with_intervals", message)]
+    if answer.absent not in labels and not intervals and annotated is not None:
+        message = f"{name} is {', '.join(sorted(labels))} and has no usable interval"
         findings.append(note(video_id, "positive_without_intervals", message))
-    if label == 0 and intervals:
-        message = f"{name} is negative and has intervals: {len(intervals)}"
-        findings.append(note(video_id, "negative_with_intervals", message))
-        intervals = []
-    return intervals, findings
+    return sorted(intervals, key=_order), findings
+
+
+def _by_label(annotated: object) -> dict[Any, object]:
+    """Annotated intervals by the label that they state; as they are where they are no list."""
+    if not isinstance(annotated, list | tuple):
+        return {None: annotated}
+    groups: dict[Any, list[object]] = {}
+    for item in annotated:
+        stated = isinstance(item, list | tuple) and len(item) == 3 and item[2] is not None
+        label = str(item[2]) if stated else None
+        whole = isinstance(item, list | tuple) and len(item) == 3
+        groups.setdefault(label, []).append(item[:2] if whole else item)
+    return dict(groups) or {None: annotated}
+
+
+def _order(interval: Interval) -> tuple[float, float, str]:
+    return interval.start_s, interval.end_s, interval.label or ""
+
+
+def needs_interval(video: Mapping[str, Any], absent: str | None) -> bool:
+    """Whether a labelled video can be trained on by its annotated intervals alone.
+
+    Where one option says that what is looked for is absent, the other one is true of some moments
+    and not of the whole video; of other options each is true of the whole.
+
+    Args:
+        video: a row of ``schemas.VIDEOS``.
+        absent: that option, if there is one.
+    """
+    return absent is not None and absent not in video["labels"]
 
 
 def withheld(consent: Mapping[str, str], flags: Mapping[str, str]) -> list[str]:

@@ -1,8 +1,9 @@
 """The reader for a table of videos: Parquet, CSV or JSON lines, with one row per video.
 
 Columns: ``uri`` (relative ones are relative to the table's folder) and, as far as known,
-``video_id``, ``participant_id``, ``split``, ``label`` (0 or 1) and ``intervals`` (a list of
-``[start, end]`` or of ``{start_s, end_s}``; in CSV, that list as JSON). Times are seconds or
+``video_id``, ``participant_id``, ``split``, ``label`` (a label of the task; of two options also 1
+and 0) and ``intervals`` (a list of ``[start, end]`` or of ``{start_s, end_s}``, each with a label
+of its own if it has one; in CSV, that list as JSON). Times are seconds or
 ``HH:MM:SS.mmm``. Every other column becomes an attribute, unless its name is nearly one of these
 (``wording``).
 """
@@ -13,7 +14,7 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,7 +28,7 @@ from ah_ray.catalog.rows import (
     Catalog,
     Rows,
     check_intervals,
-    parse_label,
+    labels_meant,
     participants_in_two_splits,
     video_row,
     withheld,
@@ -43,6 +44,7 @@ from ah_ray.catalog.wording import (
 from ah_ray.errors import ConfigError
 from ah_ray.findings import note, shown
 from ah_ray.schemas import stable_id
+from ah_ray.tasks.answers import Answer
 
 # A cell may hold a transcript; Python's own limit is 131,072 characters.
 csv.field_size_limit(2**31 - 1)
@@ -51,7 +53,7 @@ csv.field_size_limit(2**31 - 1)
 Row = dict[str, Any] | str
 
 
-def read(entry: CatalogEntry, root: str) -> Catalog:
+def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     """Every row of the table ``root``, as a video or as a finding.
 
     Raises:
@@ -69,7 +71,7 @@ def read(entry: CatalogEntry, root: str) -> Catalog:
     videos: list[tuple[str, dict[str, Any]]] = []
     for number, row in enumerate(rows, start=1):
         where = f"row {number} of {PurePosixPath(root).name}"
-        video, notes = _video(row, where, folder, "intervals" in columns, entry.consent, wording)
+        video, notes = _video(row, where, folder, "intervals" in columns, entry, answer, wording)
         if video is not None:
             videos.append((where, video))
         findings += notes
@@ -117,7 +119,8 @@ def _video(
     where: str,
     folder: str,
     has_intervals: bool,
-    consent: Mapping[str, str],
+    entry: CatalogEntry,
+    answer: Answer,
     wording: Wording,
 ) -> tuple[dict[str, Any] | None, Rows]:
     """The video of a row, None if it cannot be used, and the findings about it."""
@@ -136,19 +139,22 @@ def _video(
             return None, [note(where, "bad_row", f"{where} has the {name} {shown(value)}")]
     video_id = str(stated.get("video_id", stable_id(uri)))
     attributes = {k: _text(v) for k, v in stated.items() if k not in COLUMNS}
-    if reasons := withheld(consent, attributes):
+    if reasons := withheld(entry.consent, attributes):
         return None, [note(video_id, "consent_denied", f"{where}: {'; '.join(reasons)}")]
-    label, notes = parse_label(stated.get("label")), []
-    if label is None and "label" in stated:
-        notes.append(
-            note(video_id, "label_invalid", f"{where} has the label {shown(stated['label'])}")
-        )
+    labels, notes = None, []
+    if "label" in stated:
+        labels = labels_meant(stated["label"], entry, answer)
+        wording.label(stated["label"], labels)
+        if labels is None:
+            advice = answer.advice(stated["label"])
+            message = f"{where} has the label {shown(stated['label'])}: {advice}"
+            notes.append(note(video_id, "label_invalid", message))
     annotated = _pairs(stated.get("intervals", [])) if has_intervals else None
-    intervals, more = check_intervals(video_id, where, label, annotated)
+    intervals, more = check_intervals(video_id, where, labels, annotated, answer)
     participant, split = (
         str(stated[name]) if name in stated else None for name in ("participant_id", "split")
     )
-    video = video_row(video_id, resolved, participant, split, label, intervals, attributes)
+    video = video_row(video_id, resolved, participant, split, labels, intervals, attributes)
     return video, notes + more
 
 
@@ -161,7 +167,8 @@ def _pairs(intervals: object) -> object:
             return intervals
     if not isinstance(intervals, list):
         return intervals
-    return [[i.get("start_s"), i.get("end_s")] if isinstance(i, dict) else i for i in intervals]
+    keys = ("start_s", "end_s", "label")
+    return [[i.get(key) for key in keys] if isinstance(i, dict) else i for i in intervals]
 
 
 def _text(value: object) -> str:

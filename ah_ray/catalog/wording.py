@@ -30,7 +30,6 @@ _SYNONYMS = {
 _COLUMN_OF = {word: column for column, words in _SYNONYMS.items() for word in words}
 _NEAR = 0.8  # of difflib's ratio: one pair of letters exchanged in a word of five
 _NULLS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none"})
-_LABELS = {"yes": 1, "true": 1, "y": 1, "no": 0, "false": 0, "n": 0}
 _SPLITS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 
 
@@ -98,7 +97,7 @@ class Wording:
     _read: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def stated(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The cells of a row that say something, words for labels and splits as they are meant."""
+        """The cells of a row that say something, words for splits as they are meant."""
         cells = {name: value for name, value in row.items() if _is_stated(value)}
         for name in COLUMNS[1:]:
             if isinstance(value := cells.get(name), str):
@@ -106,12 +105,14 @@ class Wording:
                 if word in _NULLS:
                     self._note("null_words", f"{shown(value)} in the column {name}")
                     del cells[name]
-                elif name == "label" and word in _LABELS:
-                    self._note("label_words", f"the label {shown(value)} is {_LABELS[word]}")
-                    cells[name] = _LABELS[word]
                 elif name == "split":
                     cells[name] = self._split(value, word)
         return cells
+
+    def label(self, value: object, labels: Collection[str] | None) -> None:
+        """Count a label that was read in another word than the task's."""
+        if isinstance(value, str) and labels and value.strip() not in {"0", "1", *labels}:
+            self._note("label_words", f"the label {shown(value)} is {', '.join(sorted(labels))}")
 
     def findings(self, splits: Collection[str]) -> list[dict[str, str]]:
         """What was read in other words, one finding for each; and splits that look alike."""

@@ -96,9 +96,9 @@ def wording(processor: Any, member: Member, texts: Mapping[str, str] | None = No
     replies = [tokens(reply + tokenizer.eos_token) for reply in said]
     for index, reply in enumerate(replies):
         if reply in replies[:index]:
-            same = f"{labels[replies.index(reply)]!r} and {labels[index]!r}"
-            fix = "give them words of its language"
-            raise ConfigError(f"{member.uri}: answer.options", f"the tokenizer takes {same} for one", fix)
+            problem = f"the tokenizer takes {labels[replies.index(reply)]!r} for {labels[index]!r}"
+            fix = "give both words of its language"
+            raise ConfigError(f"{member.uri}: answer.options", problem, fix)
     ends = [
         _first_with(tokenizer, reply, before + word)
         for reply, word in zip(replies, labels, strict=True)

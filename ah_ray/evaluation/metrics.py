@@ -138,9 +138,7 @@ def classes(judged: Sequence[Judged], answer: Answer) -> Metrics:
     there = [option for option in options if option in truth]
 
     def f1(average: str) -> Callable[[], float]:
-        return lambda: metrics.f1_score(
-            truth, said, labels=there, average=average, zero_division=0
-        )
+        return lambda: metrics.f1_score(truth, said, labels=there, average=average, zero_division=0)
 
     measures: dict[str, Callable[[], float]] = {
         "war": lambda: metrics.accuracy_score(truth, said),

@@ -20,9 +20,10 @@ class SegmentationConfig(Frozen):
             clip back until it is whole, so that no second goes unseen and every clip is as long.
         min_tail_s: see ``tail``, in seconds.
         min_clip_s: a stretch or tail shorter than this gives no clip, in seconds.
-        negatives: training clips of negative videos are cut from the ``whole`` video, or
-            ``balanced``: as long as the clips of positives are, which else are shorter, so that a
-            model could tell the classes apart by nothing but a clip's length.
+        negatives: training clips of videos without annotated intervals, such as negatives, are cut
+            from the ``whole`` video, or ``balanced``: as long as the clips of annotated intervals,
+            which else are shorter, so that a model could tell the classes apart by nothing but a
+            clip's length.
     """
 
     clip_s: Positive = 5.0

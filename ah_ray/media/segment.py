@@ -64,40 +64,16 @@ def split(span: Span, rule: SegmentationConfig) -> list[Span]:
     return clips
 
 
-def scoring_spans(duration_s: float, rule: SegmentationConfig) -> list[list[Span]]:
-    """The clips of a whole video, blind to any annotation; one segment."""
-    return [split(Span(0.0, duration_s), rule)]
-
-
-def training_spans(
-    duration_s: float,
-    label: int,
-    intervals: Sequence[Span],
-    rule: SegmentationConfig,
-    balance: Balance | None = None,
-) -> list[list[Span]]:
-    """The clips of each segment of a training video (Algorithm 1 of the paper).
-
-    A negative video is one segment. Each annotated interval of a positive one is a segment, and
-    what lies outside them is not used: nobody said that it shows nothing.
-
-    Args:
-        duration_s: length of the video.
-        label: 1 or 0.
-        intervals: where a positive shows the behaviour; sorted, disjoint and inside the video.
-        rule: how a segment is cut into clips.
-        balance: how long the clips of a negative are, when the rule's negatives are balanced.
-    """
-    if label:
-        return [split(interval, rule) for interval in intervals]
-    return scoring_spans(duration_s, rule) if balance is None else [balance.clips(duration_s, rule)]
+def scoring_spans(duration_s: float, rule: SegmentationConfig) -> list[Span]:
+    """The clips of a whole video, blind to any annotation."""
+    return split(Span(0.0, duration_s), rule)
 
 
 class Balance(NamedTuple):
-    """Gives negatives clips of the same lengths as positives have.
+    """Gives videos without intervals clips of the same lengths as annotated ones have.
 
     Attributes:
-        lengths: of the clips of all positives, in seconds; sorted and not empty.
+        lengths: of the clips of all annotated intervals, in seconds; sorted and not empty.
         key: of the video, such as its id: each video has its own lengths, the same in every run.
     """
 

@@ -31,8 +31,9 @@ def require_same_asking(run: RunDirectory, settings: ScoreConfig) -> None:
     Raises:
         ConfigError: naming what differs.
     """
-    how, before = asked_how(settings), run.settings().get("asked")
-    for key in sorted(how.keys() | before.keys()) if before is not None else ():
+    how = asked_how(settings)
+    before = run.settings().get("asked", how)
+    for key in sorted(how.keys() | before.keys()):
         if how.get(key) != before.get(key) and storage.list_files(run.path("predictions")):
             raise ConfigError(
                 f"score.{key}",

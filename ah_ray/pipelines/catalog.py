@@ -26,23 +26,27 @@ from ah_ray.pipelines.copies import compare_known, look_for_copies
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import seen_by_members
 from ah_ray.progress import console, printable
+from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Answer
 
 _AGAINST_CONFIG = "config"  # the stage of findings about the run config
+_MOST_LABELS = 8  # that fit into a table
 _ENTRY = "catalog.yaml"  # the entry that a run's catalog was read with, as in data_catalog/
 
 
-def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> None:
+def catalog(run: RunDirectory, entry: CatalogEntry, root: str, answer: Answer) -> None:
     """Read an archive and write its videos and findings, replacing those of an earlier run.
 
     Args:
         run: the run directory.
         entry: what the archive is.
         root: where it is.
+        answer: of the task, in whose words labels are stated.
 
     Raises:
         ConfigError: nothing usable is there, or the run was made from another archive.
     """
-    found = read_into(run, entry, root)
+    found = read_into(run, entry, root, answer)
     compare_known(run)
     splits = Counter(video["split"] or "no split" for video in found.videos)
     sizes = ", ".join(f"{count} {split}" for split, count in sorted(splits.items()))
@@ -51,18 +55,19 @@ def catalog(run: RunDirectory, entry: CatalogEntry, root: str) -> None:
         Counter((row["severity"], row["kind"]) for row in found.findings).items()
     ):
         console.print(f"  {severity}: {count} {kind}")
-    _print_differences(entry, found.videos)
+    _print_differences(entry, found.videos, answer.options)
 
 
-def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
+def read_into(run: RunDirectory, entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     """Read an archive and write its videos and findings into the run, and what it was read with."""
     console.print(f"[bold]catalog[/]: {escape(printable(f'{entry.title} at {root}'))}")
     # First: a mistyped root does not claim the run.
-    found = with_contents(read_catalog(entry, root))
+    found = with_contents(read_catalog(entry, root, answer))
     if not found.videos:
         problem = "names videos, but none of their files is there"
         raise ConfigError(f"catalog.root: {root}", problem, "check the path")
     run.claim({"archive": run.inside(storage.absolute(root))})
+    run.remember({"options": list(answer.options)})
     facts = yaml.safe_dump(entry.model_dump(exclude_defaults=True), allow_unicode=True)
     storage.write_bytes(run.path(_ENTRY), facts.encode())
     findings = storage.join(run.findings_path("catalog"), "part-0.parquet")
@@ -74,8 +79,9 @@ def read_into(run: RunDirectory, entry: CatalogEntry, root: str) -> Catalog:
 
 def read_and_look(run: RunDirectory, entry: CatalogEntry, config: RunConfig) -> None:
     """Read an archive as ``read_into`` does, compare it with the run config, look for copies."""
-    found = read_into(run, entry, config.catalog.root)
-    findings = against_config(found.videos, config.train, config.score)
+    answer = load_task(config.task).answer
+    found = read_into(run, entry, config.catalog.root, answer)
+    findings = against_config(found.videos, config.train, config.score, answer)
     findings += seen_by_members(run, config)
     if findings:
         path = storage.join(run.findings_path(_AGAINST_CONFIG), "part-0.parquet")
@@ -123,8 +129,8 @@ def check(run: RunDirectory) -> int:
     for stage in sorted({row["stage"] for row in findings}):
         rows = [row for row in findings if row["stage"] == stage]
         console.print(findings_table(stage, rows), soft_wrap=False)
-    console.print(sizes_table(videos), soft_wrap=False)
-    _print_differences(entry, videos)
+    console.print(sizes_table(videos, run.settings().get("options", [])), soft_wrap=False)
+    _print_differences(entry, videos, run.settings().get("options", []))
     severities = Counter(row["severity"] for row in findings)
     counts = ", ".join(f"{severities[name]} {name}" for name in schemas.SEVERITIES)
     left_out = len({row["item_id"] for row in findings
@@ -151,22 +157,32 @@ def findings_table(stage: str, findings: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def sizes_table(videos: Sequence[Mapping[str, Any]]) -> Table:
-    """Videos of each split by their label, and how many people are in them."""
+def sizes_table(videos: Sequence[Mapping[str, Any]], options: Sequence[str]) -> Table:
+    """Videos of each split by their labels, and how many people are in them.
+
+    Args:
+        videos: rows of ``schemas.VIDEOS``.
+        options: of the task's answer; where there are none, the most frequent labels are shown.
+    """
+    every = Counter(label for video in videos for label in video["labels"] or ())
+    shown = list(options) or [label for label, _ in every.most_common(_MOST_LABELS)]
     table = Table("split", box=SIMPLE_HEAD)
-    for name in ("videos", "positive", "negative", "no label", "participants"):
-        table.add_column(name, justify="right")
+    for name in ("videos", *shown, "no label", "participants"):
+        table.add_column(Text(printable(name)), justify="right")
     splits: defaultdict[str | None, list[Mapping[str, Any]]] = defaultdict(list)
     for video in videos:
         splits[video["split"]].append(video)
     for split, rows in sorted(splits.items(), key=lambda item: (item[0] is None, item[0])):
-        labels = Counter(video["label"] for video in rows)
+        labels = Counter(label for video in rows for label in video["labels"] or ())
+        unlabelled = sum(video["labels"] is None for video in rows)
         people = {person(v["participant_id"]) for v in rows if v["participant_id"] is not None}
-        sizes = (len(rows), labels[1], labels[0], labels[None], len(people))
+        sizes = (len(rows), *(labels[label] for label in shown), unlabelled, len(people))
         table.add_row(Text(printable(split or "no split")), *map(str, sizes))
     return table
 
 
-def _print_differences(entry: CatalogEntry, videos: Sequence[dict[str, Any]]) -> None:
-    for line in compare_with_published(entry, videos):
+def _print_differences(
+    entry: CatalogEntry, videos: Sequence[dict[str, Any]], options: Sequence[str]
+) -> None:
+    for line in compare_with_published(entry, videos, options):
         console.print(f"  differs from what was published: {escape(printable(line))}")

@@ -25,6 +25,7 @@ from ah_ray.tasks.judgement import Judgement
 
 METRICS_FILE = "metrics.json"
 
+
 def evaluate(
     run: RunDirectory,
     splits: tuple[str, ...],
@@ -86,9 +87,7 @@ def metrics_made_from(run: RunDirectory, splits: Sequence[str]) -> str:
     return lineage.fingerprint(*(table.to_pydict() for table in facts))
 
 
-def video_level(
-    videos: pa.Table, verdicts: pa.Table, judgement: Judgement
-) -> dict[str, Metrics]:
+def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> dict[str, Metrics]:
     """Metrics of every member and of the ensemble over the videos that have labels.
 
     A labelled video without a verdict, such as one in the findings, counts as undecided.

@@ -17,6 +17,7 @@ from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, Segmen
 from ah_ray.media.segment import Span, split
 from ah_ray.pipelines.ledger import in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.tasks import load_task
 
 Row = dict[str, Any]
 
@@ -37,6 +38,7 @@ class Manifest:
         media: what the model will see of them.
         settings: whether clips get files, what becomes of videos without sound, resources.
         limits: what a source may cost.
+        absent: the option that says that what is looked for is absent, if there is one.
     """
 
     segmentation: str
@@ -45,12 +47,13 @@ class Manifest:
     media: MediaConfig
     settings: PrepareConfig
     limits: LimitsConfig
+    absent: str | None = None
 
     @classmethod
     def of(cls, config: RunConfig, segmentation: str, splits: Sequence[str]) -> Manifest:
         """A manifest of a run."""
         how = (config.segmentation, config.media, config.prepare, config.limits)
-        return cls(segmentation, splits, *how)
+        return cls(segmentation, splits, *how, load_task(config.task).answer.absent)
 
     def facts(self, lengths: Sequence[float]) -> dict[str, Any]:
         """What a run notes of its manifest: the rule that decides about clips, and the limits."""
@@ -81,22 +84,22 @@ def claim(run: RunDirectory, manifest: Manifest, lengths: Sequence[float]) -> No
     run.remember({"manifests": run.settings().get("manifests", {}) | noted})
 
 
-def positive_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]:
-    """How long the clips of annotated positives are, sorted; empty unless negatives need it.
+def annotated_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]:
+    """How long the clips of annotated intervals are, sorted; empty unless other videos need it.
 
     Raises:
-        ConfigError: no positive has an interval.
+        ConfigError: no labelled video has an interval.
     """
     if manifest.segmentation == SCORING or manifest.rule.negatives == "whole":
         return ()
     videos = in_splits(videos, manifest.splits, unlabelled=False)
-    positives = videos.filter(pc.equal(videos["label"], 1))["intervals"].to_pylist()
-    spans = [Span(i["start_s"], i["end_s"]) for intervals in positives for i in intervals]
+    annotated = videos.filter(pc.is_valid(videos["labels"]))["intervals"].to_pylist()
+    spans = [Span(i["start_s"], i["end_s"]) for intervals in annotated for i in intervals]
     lengths = sorted(clip.duration_s for span in spans for clip in split(span, manifest.rule))
     if not lengths:
         raise ConfigError(
             "segmentation.negatives",
-            "balanced, but no positive video of the training splits has an interval",
+            "balanced, but no labelled video of the training splits has an interval",
             "annotate intervals, or set it to whole",
         )
     return tuple(lengths)

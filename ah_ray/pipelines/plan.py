@@ -16,7 +16,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import (
     EngineGroup,
     Member,
-    MemberCard,
+    card_of,
     engine_groups,
     ensemble_folder,
     is_complete,
@@ -30,8 +30,6 @@ from ah_ray.pipelines.ledger import in_splits, prepared_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.places import place
 from ah_ray.progress import results
-from ah_ray.tasks import load_task
-from ah_ray.training.recipe import RecipeConfig
 
 
 def print_scoring(
@@ -156,31 +154,21 @@ def _member(run: RunDirectory, config: RunConfig, name: str) -> Member:
         member = read_member(uri)
         require_settings(member, config)
         return member
-    card = MemberCard(
-        name=name,
-        weights=_weights(config.recipe(name)),
-        task=load_task(config.task),
-        prompt=config.members[name].prompt,
-        model=config.model,
-        media=config.media,
-        segmentation=config.segmentation,
-    )
-    return Member(uri, card)
-
-
-def _weights(recipe: RecipeConfig) -> str:
-    return "adapter" if recipe.tuner == "lora" else "full"
+    return Member(uri, card_of(config, name))
 
 
 def _training(run: RunDirectory, config: RunConfig, member: Member) -> str:
     """What becomes of a member in the stage ``train``."""
     if is_complete(member.uri):
         return "is there"
-    recipe, train = config.recipe(member.name), config.train
+    settings, train = config.members[member.name], config.train
+    if settings.recipe is None:
+        return f"not at all: {member.card.model.path} as it is"
+    recipe = config.recipe(member.name)
     device = "GPUs" if train.use_gpu else "processes"
     return (
         f"{recipe.tuner} {recipe.algorithm}, {recipe.epochs:g} epochs, prompt "
-        f"{member.card.prompt}, on {train.nodes} x {train.processes_per_node} {device} and "
+        f"{settings.prompt}, on {train.nodes} x {train.processes_per_node} {device} and "
         f"{train.nodes} x {train.cpus_per_node:g} CPUs; `ah-ray train --dry-run` has the commands"
     )
 

@@ -23,10 +23,10 @@ from ah_ray.pipelines.manifest import (
     Counts,
     Manifest,
     Outcome,
+    annotated_lengths,
     claim,
     drop_stale,
     make_write,
-    positive_lengths,
 )
 from ah_ray.pipelines.prepare_video import make_prepare_video
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -50,7 +50,7 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
             by, or the cluster can never grant the resources.
         StorageError: the manifest cannot be written; the next run goes on where this one stopped.
     """
-    lengths = positive_lengths(run.videos(), manifest)
+    lengths = annotated_lengths(run.videos(), manifest)
     claim(run, manifest, lengths)
     run.remember({"limit": limit})
     stale = drop_stale(run, manifest.segmentation)

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ah_ray import schemas, storage
+from ah_ray.catalog.rows import needs_interval
 from ah_ray.contents import require_content
 from ah_ray.errors import ItemError
 from ah_ray.findings import note
-from ah_ray.media.config import SegmentationConfig
 from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
-from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, training_spans
+from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split
 from ah_ray.pipelines.manifest import PASSING, Manifest, Outcome, Row
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+
+
+class Segment(NamedTuple):
+    """A stretch of a video that is cut into clips.
+
+    Attributes:
+        clips: of it, in order of time.
+        labels: of what they show; None where nobody looks at labels.
+    """
+
+    clips: list[Span]
+    labels: list[str] | None
 
 
 def make_prepare_video(
@@ -29,7 +42,7 @@ def make_prepare_video(
     Args:
         run: the run directory; files of clips are written there.
         manifest: what to make.
-        lengths: ``positive_lengths``.
+        lengths: ``annotated_lengths``.
     """
 
     def prepare_video(video: Row) -> Outcome:
@@ -71,11 +84,11 @@ def _clips(
         kind = "no_audio_skipped" if skipped else "no_audio"
         raise ItemError(kind, f"{video['uri']}: has no sound")
     if manifest.segmentation == TRAINING:
-        segments = _training_segments(video, info, manifest.rule, lengths, findings)
-        rows = _clip_rows(video, info, manifest, segments, int(video["label"]))
+        segments = _training_segments(video, info, manifest, lengths, findings)
+        rows = _clip_rows(video, info, manifest, segments)
     else:  # neither label nor annotation is looked at
-        segments = scoring_spans(info.duration_s, manifest.rule)
-        rows = _clip_rows(video, info, manifest, segments, None)
+        spans = scoring_spans(info.duration_s, manifest.rule)
+        rows = _clip_rows(video, info, manifest, [Segment(spans, None)])
     if not rows:
         raise ItemError("no_clip", f"{video['uri']}: nothing is as long as segmentation wants")
     if manifest.writes_files:
@@ -86,40 +99,55 @@ def _clips(
 def _training_segments(
     video: Mapping[str, Any],
     info: MediaInfo,
-    rule: SegmentationConfig,
+    manifest: Manifest,
     lengths: Sequence[float],
     findings: list[Row],
-) -> list[list[Span]]:
-    """The clips of a labelled video."""
-    if video["label"] is None:
+) -> list[Segment]:
+    """The clips of a labelled video, and what they show."""
+    if video["labels"] is None:
         raise ItemError("no_label", f"{video['uri']}: a training video needs a label")
-    annotated = [Span(i["start_s"], i["end_s"]) for i in video["intervals"]]
-    intervals, problems = clamp(annotated, info.duration_s)
-    findings += [
-        note(
-            video["video_id"],
-            "interval_past_end",
-            f"{video['uri']}: [{span.start_s:.3f}, {span.end_s:.3f}] s "
-            f"in a video of {info.duration_s:.3f} s {problem}",
-        )
-        for span, problem in problems
-    ]
-    if video["label"] and not intervals:
-        message = f"{video['uri']}: positive, but no annotated interval lies in the video"
+    annotated: dict[str | None, list[Span]] = defaultdict(list)
+    for interval in video["intervals"]:
+        annotated[interval["label"]].append(Span(interval["start_s"], interval["end_s"]))
+    segments: list[Segment] = []
+    for label, spans in annotated.items():
+        intervals, problems = clamp(spans, info.duration_s)
+        findings += [
+            note(
+                video["video_id"],
+                "interval_past_end",
+                f"{video['uri']}: [{span.start_s:.3f}, {span.end_s:.3f}] s "
+                f"in a video of {info.duration_s:.3f} s {problem}",
+            )
+            for span, problem in problems
+        ]
+        labels = video["labels"] if label is None else [label]
+        segments += [Segment(split(interval, manifest.rule), labels) for interval in intervals]
+    if segments:
+        return segments
+    if needs_interval(video, manifest.absent):
+        shown = ", ".join(video["labels"])
+        message = f"{video['uri']}: {shown}, but no annotated interval lies in the video"
         raise ItemError("no_interval", message)
-    balance = Balance(lengths, video["video_id"]) if lengths else None
-    return training_spans(info.duration_s, int(video["label"]), intervals, rule, balance)
+    if lengths:
+        clips = Balance(lengths, video["video_id"]).clips(info.duration_s, manifest.rule)
+    else:
+        clips = scoring_spans(info.duration_s, manifest.rule)
+    return [Segment(clips, video["labels"])]
 
 
 def _clip_rows(
     video: Mapping[str, Any],
     info: MediaInfo,
     manifest: Manifest,
-    segments: Sequence[Sequence[Span]],
-    label: int | None,
+    segments: Sequence[Segment],
 ) -> list[Row]:
     """Rows of ``schemas.CLIPS``, without files."""
-    clips = [(number, span) for number, spans in enumerate(segments) for span in spans]
+    clips = [
+        (number, span, segment.labels)
+        for number, segment in enumerate(segments)
+        for span in segment.clips
+    ]
     return [
         {
             "clip_id": schemas.stable_id(
@@ -138,7 +166,7 @@ def _clip_rows(
             "clip_index": index,
             "start_s": span.start_s,
             "end_s": span.end_s,
-            "label": label,
+            "labels": labels,
             "media_uri": None,
             "audio_uri": None,
             "width": info.width,
@@ -148,7 +176,7 @@ def _clip_rows(
             "damage": None,
             "bucket": bucket(span, info.width, info.height, manifest.media),
         }
-        for index, (segment, span) in enumerate(clips)
+        for index, (segment, span, labels) in enumerate(clips)
     ]
 
 

@@ -1,33 +1,36 @@
-"""What a run has found, for people: positives, the strongest videos, and every kind of finding."""
+"""What a run has found, for people: labels, the strongest videos, and every kind of finding."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich.markup import escape
 
 from ah_ray import schemas
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import printable, results
 
-_WORDS = {1: "yes", 0: "no", None: "undecided"}
+_MOST_LABELS = 8  # that are told of
 
 
 class Strong(NamedTuple):
     """A video near the top.
 
     Attributes:
-        label: its verdict; None when undecided.
-        score: the mean of the members' scores; None without any.
+        labels: its verdict; None when undecided.
+        chance: of the likeliest label of it, or where it is undecided of what was looked for; None
+            when nothing is known.
         uri: where it is.
         evidence_clip_id: the clip that speaks loudest for the verdict; None when undecided.
     """
 
-    label: int | None
-    score: float | None
+    labels: tuple[str, ...] | None
+    chance: float | None
     uri: str
     evidence_clip_id: str | None
 
@@ -43,25 +46,36 @@ def print_found(run: RunDirectory, top: int = 10) -> None:
         ConfigError: there are no verdicts yet.
     """
     verdicts = run.verdicts()
-    counts = {row["values"]: row["counts"] for row in verdicts["label"].value_counts().to_pylist()}
-    positives, undecided = counts.get(1, 0), counts.get(None, 0)
     results.print(
-        f"[bold]found[/]: {positives} of {len(verdicts)} videos are positive"
-        + (f", {undecided} undecided" if undecided else "")
+        f"[bold]found[/] in {len(verdicts)} videos: {escape(printable(_summary(verdicts)))}"
         + (". The strongest, and where:" if len(verdicts) else "")
     )
     shown = strongest(verdicts, top)
     times = _times(run, shown)
     archive = run.outside(run.settings().get("archive", "")).rstrip("/") + "/"
     for video in shown:
-        score = "-    " if video.score is None else f"{video.score:.3f}"
+        chance = "-    " if video.chance is None else f"{video.chance:.3f}"
+        words = "undecided" if video.labels is None else ", ".join(video.labels) or "nothing"
         at = f" {times[video.evidence_clip_id]}" if video.evidence_clip_id in times else ""
         file = printable(video.uri.removeprefix(archive))
-        results.print(f"  {score} {_WORDS[video.label]:9} {file}{at}", markup=False)
+        results.print(f"  {chance} {printable(words):9} {file}{at}", markup=False)
     _print_findings(run.findings())
     results.print("in Python:")
     for line in opening_lines(run):
         results.print(f"  {line}", markup=False)
+
+
+def _summary(verdicts: pa.Table) -> str:
+    """How many videos have which label; the options of a choice in their order."""
+    counts: Counter[str] = Counter()
+    order: dict[str, None] = {}
+    for row in verdicts.select(["labels", "considered"]).to_pylist():
+        order |= dict.fromkeys(one["label"] for one in row["considered"] or ())
+        counts.update(["undecided"] if row["labels"] is None else row["labels"])
+    found = {label: counts[label] for label in (*order, "undecided") if counts[label]}
+    most = sorted(found.items(), key=lambda item: -item[1])[:_MOST_LABELS]
+    words = [f"{count} {label}" for label, count in found.items() if (label, count) in most]
+    return ", ".join(words) or "nothing"
 
 
 def voters(verdicts: pa.Table) -> list[str]:
@@ -71,36 +85,52 @@ def voters(verdicts: pa.Table) -> list[str]:
 
 
 def strongest(verdicts: pa.Table, top: int) -> list[Strong]:
-    """The first ``top`` verdicts: positives first, by score, undecided ones last.
+    """The first ``top`` verdicts: by label in the order of the options, then by chance.
+
+    What is looked for comes first, undecided ones last.
 
     Args:
         verdicts: ``schemas.VERDICTS``.
         top: at most so many.
     """
-    keys = [("label", "descending"), ("score", "descending"), ("uri", "ascending")]
-    best = verdicts.take(pc.select_k_unstable(verdicts, min(top, len(verdicts)), keys))
+
+    def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        labels, considered = row["labels"], row["considered"] or []
+        places = [place for place, one in enumerate(considered) if one["label"] in (labels or ())]
+        rank = min(places, default=len(considered)) if len(labels or ()) == 1 else 0
+        # Two options: the surer of what is looked for, also among those where it is not found.
+        chance = considered[0]["chance"] if len(considered) == 2 else _chance(row)
+        return labels is None, not labels, rank, -(chance or 0.0), row["uri"]
+
+    rows = heapq.nsmallest(top, verdicts.to_pylist(), key)
     return [
-        Strong(row["label"], row["score"], row["uri"], evidence(row)) for row in best.to_pylist()
+        Strong(
+            None if row["labels"] is None else tuple(row["labels"]),
+            _chance(row),
+            row["uri"],
+            evidence(row),
+        )
+        for row in rows
     ]
 
 
+def _chance(verdict: Mapping[str, Any]) -> float | None:
+    """Of the likeliest label of a verdict; of an undecided one, of the first one considered."""
+    considered = verdict["considered"] or []
+    labels = verdict["labels"]
+    chances = [one["chance"] for one in considered if one["label"] in (labels or ())]
+    return max(chances, default=considered[0]["chance"] if considered and not labels else None)
+
+
 def evidence(verdict: Mapping[str, Any]) -> str | None:
-    """The clip of the surest member among those that agree with the verdict.
+    """The clip that speaks loudest for the likeliest label of a verdict; None when undecided.
 
     Args:
         verdict: a row of ``schemas.VERDICTS``.
     """
-    agreeing = [
-        member
-        for member in verdict["members"]
-        if verdict["label"] is not None
-        and member["label"] == verdict["label"]
-        and member["evidence_clip_id"] is not None
-    ]
-    if not agreeing:
-        return None
-    surest = max(agreeing, key=lambda member: -1.0 if member["score"] is None else member["score"])
-    return str(surest["evidence_clip_id"])
+    said = [one for one in verdict["considered"] or () if one["label"] in (verdict["labels"] or ())]
+    best = max(said, key=lambda one: one["chance"] or 0.0, default=None)
+    return None if best is None else best["evidence_clip_id"]
 
 
 def span_text(start_s: float, end_s: float) -> str:
@@ -120,7 +150,7 @@ def opening_lines(run: RunDirectory) -> list[str]:
     """Python that opens the verdicts, as it is printed."""
     return [
         "import pandas; pandas.options.display.max_colwidth = None",
-        f"print(pandas.read_parquet({run.path('verdicts')!r})[['label', 'score', 'uri']])",
+        f"print(pandas.read_parquet({run.path('verdicts')!r})[['labels', 'status', 'uri']])",
     ]
 
 

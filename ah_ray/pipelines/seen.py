@@ -104,6 +104,8 @@ def changed_since(
         seen: ``schemas.SEEN`` of the member.
         splits: that are trained on; by default those that the manifest was made for.
     """
+    if not len(seen):  # a base model as it is was not trained here
+        return []
     now = _to_be_seen(run, run, rules.TRAINING, splits)
     stated = seen.to_pylist()
     if any(row["role"] == rules.VALIDATION for row in stated):
@@ -129,7 +131,7 @@ def _to_be_seen(
     videos = run.stored(in_scope(run, splits, unlabelled=False))
     if role == rules.VALIDATION:
         videos = in_splits(run.stored(run.videos()), splits, unlabelled=False)
-        videos = videos.filter(pc.is_valid(videos["label"]))
+        videos = videos.filter(pc.is_valid(videos["labels"]))
     made_from = lineage.clips_made_from(videos.to_pylist(), True, noted["rule"])
     lost = source.left_out(TRAINING)
     return [

@@ -12,7 +12,7 @@ from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
-from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
+from ah_ray.engines.prior import Chances, base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
 from ah_ray.errors import ConfigError
 from ah_ray.members import (
@@ -22,6 +22,7 @@ from ah_ray.members import (
     read_ensemble,
     read_member,
     require_settings,
+    voting,
 )
 from ah_ray.pipelines.asking import require_same_asking
 from ah_ray.pipelines.catalog import catalog
@@ -37,7 +38,7 @@ from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.manifest import Manifest
 from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import prepare
-from ah_ray.pipelines.reduce import current_verdicts, reduce, require_current
+from ah_ray.pipelines.reduce import current_verdicts, noted_judgement, reduce, require_current
 from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
@@ -46,7 +47,10 @@ from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.train import train
 from ah_ray.places import place
 from ah_ray.preflight import require, wishes
+from ah_ray.progress import console
 from ah_ray.tasks import load_task
+from ah_ray.tasks.judgement import Judgement
+from ah_ray.tasks.policies import ReduceConfig
 
 __all__ = [
     "STAGES",
@@ -64,7 +68,8 @@ Stage = Callable[[RunDirectory, RunConfig], None]
 
 def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
     """Read the archive."""
-    catalog(run, load_entry(config.catalog.entry), config.catalog.root)
+    answer = load_task(config.task).answer
+    catalog(run, load_entry(config.catalog.entry), config.catalog.root, answer)
 
 
 def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
@@ -92,12 +97,12 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
     members = _fitting_members(run, config)
     require_unseen(run, config, members)
     if config.score.prior is not None:
-        rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
-        first = members[0].card
-        card = first.model_copy(
+        rates = _base_rates(run, config, config.score.prior)
+        card = voting(members)[0].card.model_copy(
             update={
                 "name": BASELINE,
                 "weights": "prior",
+                "decoding": "answer",
                 "trained": {"rate_of": config.score.prior},
             }
         )
@@ -105,6 +110,19 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
         members.append(write_prior(prior, card, rates, run.root))
     run.remember({"ensemble": "members", "voters": list(config.members)})
     score(run, members, config.score, config.limits, limit)
+
+
+def _base_rates(run: RunDirectory, config: RunConfig, attribute: str) -> dict[str, Chances]:
+    """``prior.base_rates`` of the options of the task.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    options = load_task(config.task).answer.options
+    if not options:
+        problem = f"task {config.task} has no options of which there could be rates"
+        raise ConfigError("score.prior", problem, "leave it out")
+    return base_rates(run.videos().to_pylist(), config.train.splits, attribute, options)
 
 
 def plan_score(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
@@ -127,17 +145,17 @@ def _fitting_members(run: RunDirectory, config: RunConfig) -> list[Member]:
 def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
     """Reduce the answers to verdicts."""
     members = read_ensemble(run.path("members"), list(config.members))
-    reduce(run, members, load_task(config.task), config.reduce)
+    reduce(run, members, config.judgement())
 
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
     require_named_splits(run, config)
     storage.remove(run.path(METRICS_FILE))  # an evaluation that fails leaves no older one
-    members, task = read_ensemble(run.path("members"), list(config.members)), load_task(config.task)
+    members, judgement = _fitting_members(run, config), config.judgement()
     require_unseen(run, config, members)
     verdicts = run.verdicts()
-    judged, wanted = voters(verdicts), sorted(config.members)
+    judged, wanted = voters(verdicts), [member.name for member in voting(members)]
     if len(verdicts) and judged != wanted:
         raise ConfigError(
             run.path("verdicts"),
@@ -145,19 +163,19 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
             "run `ah-ray reduce` with the same --config and --members first",
         )
     accounted(run, config.score.splits)
-    require_current(run, members, task, config.reduce)
+    require_current(run, members, judgement)
     baseline = None
     if config.score.prior is not None:
         if not is_complete(run.path("baselines", BASELINE)):
             problem = f"{config.score.prior} was not asked for when the run was scored"
             raise ConfigError("score.prior", problem, "run `ah-ray score` with it, or leave it out")
         prior = read_member(run.path("baselines", BASELINE))
-        rates = base_rates(run.videos().to_pylist(), config.train.splits, config.score.prior)
+        rates = _base_rates(run, config, config.score.prior)
         counted = verdicts["video_id"].to_pylist()
         require_current_prior(prior, {video: rates[video] for video in counted})
-        baseline = current_verdicts(run, [prior], task, config.reduce)
+        baseline = current_verdicts(run, [prior], judgement)
         require_answered(baseline, run.predictions_path(prior.name))
-    report = evaluate(run, config.score.splits, baseline)
+    report = evaluate(run, config.score.splits, judgement, baseline)
     print_metrics(report)
     print_doubts(run, config, members)
     print_counts(run, report["counts"])
@@ -198,7 +216,8 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     Raises:
         ConfigError: also when the cluster can never grant what a stage will ask for.
     """
-    require_checkpoint(config.model.path, "model.path")
+    for name in config.members:
+        require_checkpoint(config.model_of(name).path, "model.path")
     find_engine(config.score.engine)
     if not all(is_complete(run.path("members", name)) for name in config.members):
         connect()
@@ -228,7 +247,8 @@ def score_archive(
         videos: a folder, a glob or a file, on any fsspec URI.
         ensemble: the folder of the members, or a run that has them; how to cut and what to ask is
             theirs.
-        settings: resources, and what absent answers and ties count as.
+        settings: resources; and where the run of the members does not say how it judges, what
+            absent answers and ties count as.
         names: of the members that judge; by default all.
         limit: take only the first so many videos, for a trial.
     """
@@ -241,13 +261,41 @@ def score_archive(
     require_same_asking(run, settings.score)
     plan_passes(members, settings.score)  # an engine that is not there is told now
     place(videos, "--videos")
-    catalog(run, CatalogEntry(title="unlabelled videos", reader="folder"), videos)
+    judgement = _archive_judgement(folder, members, settings.reduce)
+    entry = CatalogEntry(title="unlabelled videos", reader="folder")
+    catalog(run, entry, videos, judgement.answer)
     card, splits = members[0].card, settings.score.splits
     how = (card.segmentation, card.media, settings.prepare, settings.limits)
     prepare(run, Manifest(SCORING, splits, *how), limit)
     voting = [member.name for member in members]
     run.remember({"ensemble": run.inside(folder), "voters": voting})
     score(run, members, settings.score, settings.limits, limit)
-    reduce(run, members, card.task, settings.reduce)
+    reduce(run, members, judgement)
     print_counts(run, counts(run, splits))
     print_found(run)
+
+
+def _archive_judgement(folder: str, members: Sequence[Member], policies: ReduceConfig) -> Judgement:
+    """How an archive is judged: as the run of the members was, else as such answers usually are.
+
+    Args:
+        folder: of the members.
+        members: they.
+        policies: what absent answers and ties count as; what is stated there wins.
+    """
+    asked = voting(members)
+    if not asked:
+        fix = "add one that answers with labels"
+        raise ConfigError(folder, "no member votes: all write text, or are read by others", fix)
+    question = asked[0].card.question
+    run = RunDirectory.at(folder.rstrip("/").rpartition("/")[0])
+    noted = noted_judgement(run) if storage.exists(run.path("run.yaml")) else None
+    if noted is None or noted.answer != question.answer:
+        noted = Judgement.usual(question.answer, policies)
+    stated = {key: getattr(policies, key) for key in policies.model_fields_set}
+    judgement = noted.model_copy(update={"policies": noted.policies.model_copy(update=stated)})
+    rules = judgement.rules
+    console.print(
+        f"judged by: {rules.clips} over clips, {rules.members} over members", markup=False
+    )
+    return judgement.check(f"the question of {asked[0].name}")

@@ -66,7 +66,6 @@ def choose(
         config: the engine and its resources; the recipe says by what to choose.
     """
     recipe = config.recipe(card.name)
-    assert recipe is not None  # what is chosen from was trained
     tried = [best(checkpoints)] if recipe.best_by == "loss" else list(checkpoints)
     candidates = [
         Candidate(checkpoint, _video_metrics(validation, card, store, checkpoint, config))

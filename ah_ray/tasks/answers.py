@@ -21,8 +21,8 @@ SLOT = "{answer}"
 # How archives spell that something is there, and that it is not.
 _PRESENT = frozenset({"1", "1.0", "yes", "true", "y"})
 _ABSENT = frozenset({"0", "0.0", "no", "false", "n"})
-_SEPARATORS = re.compile(r"[,;\n，、；]+")
-_MARKS = " \t\r\n.\"'`*[](){}-•"
+_SEPARATORS = re.compile("[,;\n\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{FULLWIDTH SEMICOLON}]+")
+_MARKS = " \t\r\n.\"'`*[](){}-"
 _MOST_WORDS = 4  # of one label; what is longer is a sentence
 
 
@@ -39,11 +39,10 @@ class Reading(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A label that could be decided for, and how strong it is."""
+    """A label that could be decided for, and how likely it is."""
 
     label: str
     chance: float
-    votes: int
 
 
 class _Kind(BaseModel):

@@ -22,22 +22,23 @@ def chat_messages(prompt: Prompt, kinds: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def swift_row(prompt: Prompt, reply: str, video: str, audio: str | None) -> dict[str, Any]:
+def swift_row(prompt: Prompt, reply: str, video: str | None, audio: str | None) -> dict[str, Any]:
     """The conversation with its reply as one row of an MS-Swift data set.
 
     Args:
         prompt: the wording.
         reply: what the model shall write.
-        video: path of the clip's picture.
+        video: path of the clip's picture; None for a model that gets none.
         audio: path of the clip's 16 kHz mono WAV; None for a model that gets no sound.
     """
-    tags = "<video>" if audio is None else "<video><audio>"
+    media = {"video": video, "audio": audio}
+    tags = "".join(f"<{kind}>" for kind, path in media.items() if path is not None)
     return {
         "messages": [
             {"role": "system", "content": prompt.system},
             {"role": "user", "content": tags + prompt.user},
             {"role": "assistant", "content": reply},
         ],
-        "videos": [video],
+        "videos": [] if video is None else [video],
         "audios": [] if audio is None else [audio],
     }

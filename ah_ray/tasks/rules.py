@@ -160,9 +160,7 @@ def at_least(needed: int | str) -> Rule:
         counts = {"all": len(used), "most": answer.most(votes, len(used))}
         least = counts[needed] if isinstance(needed, str) else needed
         reached = [
-            Candidate(one.label, one.chance, len(one.givers))
-            for one in considered
-            if len(one.givers) >= least
+            Candidate(one.label, one.chance) for one in considered if len(one.givers) >= least
         ]
         return Opinion(answer.settle(reached, policies.tie), considered)
 

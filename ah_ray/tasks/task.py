@@ -73,9 +73,8 @@ class Task(Frozen):
             ConfigError: there is no such wording.
         """
         if prompt not in self.prompts:
-            raise ConfigError(
-                where, f"task {self.name} has no prompt {prompt!r}", f"one of {sorted(self.prompts)}"
-            )
+            known = f"one of {sorted(self.prompts)}"
+            raise ConfigError(where, f"task {self.name} has no prompt {prompt!r}", known)
         return Question(name=self.name, answer=self.answer, prompt=self.prompts[prompt])
 
     def judged(self, policies: ReduceConfig) -> Judgement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
@@ -15,7 +15,8 @@ from ah_ray.findings import note
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.fragment import with_times
 from ah_ray.media.segment import Span
-from ah_ray.tasks import Prompt, Task, swift_row
+from ah_ray.tasks import Question, swift_row
+from ah_ray.tasks.answers import Reading
 from ah_ray.training.recipe import RecipeConfig
 
 Row = dict[str, Any]
@@ -37,7 +38,7 @@ def usable_clips(clips: Sequence[Row], files: Collection[str]) -> tuple[list[Row
         if missing := [uri for uri in needed if uri not in files]:
             message = f"no file {' and no file '.join(missing)}"
             findings.append(note(clip["clip_id"], "clip_file_missing", message))
-        elif clip["label"] is None:
+        elif clip["labels"] is None:
             message = f"{clip['source_uri']}: the clip has no label"
             findings.append(note(clip["clip_id"], "clip_unlabelled", message))
         else:
@@ -46,18 +47,20 @@ def usable_clips(clips: Sequence[Row], files: Collection[str]) -> tuple[list[Row
 
 
 def balanced(clips: Sequence[Row], recipe: RecipeConfig) -> list[Row]:
-    """The clips, with those of the rarer label repeated when the recipe asks for it.
+    """The clips, with those of the rarer labels repeated when the recipe asks for it.
 
-    All are taken equally often but for one; which one, the seed decides.
+    All of a label are taken equally often but for some; which ones, the seed decides.
     """
-    count = Counter(clip["label"] for clip in clips)
-    if recipe.balance == "none" or len(count) < 2:
-        return list(clips)
-    rare, common = min(count, key=count.__getitem__), max(count.values())
-    of_rare = [clip for clip in clips if clip["label"] == rare]
-    times, rest = divmod(common - len(of_rare), len(of_rare))
-    extra = np.random.default_rng(recipe.seed).choice(len(of_rare), rest, replace=False)
-    return [*clips, *(of_rare * times), *(of_rare[index] for index in sorted(extra.tolist()))]
+    by_label: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for clip in clips:
+        by_label[tuple(clip["labels"])].append(clip)
+    most = max(map(len, by_label.values()), default=0)
+    again: list[Row] = []
+    for _, rare in sorted(by_label.items()) if recipe.balance == "oversample" else ():
+        times, rest = divmod(most - len(rare), len(rare))
+        extra = np.random.default_rng(recipe.seed).choice(len(rare), rest, replace=False)
+        again += [*(rare * times), *(rare[index] for index in sorted(extra.tolist()))]
+    return [*clips, *again]
 
 
 def evened(clips: Sequence[Row], processes: int) -> list[Row]:
@@ -100,32 +103,32 @@ def in_run(clips: Sequence[Row], run: str) -> list[Row]:
 
 def training_rows(
     clips: Sequence[Mapping[str, Any]],
-    task: Task,
-    prompt: Prompt,
+    question: Question,
     recipe: RecipeConfig,
     media: MediaConfig,
 ) -> bytes:
     """One JSON object per clip and line, in MS-Swift's format.
 
-    With grpo the model finds the reply itself, and the row has the label for its reward.
+    With grpo the model finds the reply itself, and the row has the labels for its reward.
     """
     lines = []
     for clip in clips:
-        row = swift_row(prompt, task.reply(clip["label"]), *media_of(clip, media))
+        reply = question.answer.write(Reading(frozenset(clip["labels"])))
+        row = swift_row(question.prompt, reply, *media_of(clip, media))
         if recipe.algorithm == "grpo":
             row["messages"] = row["messages"][:-1]
-            row["solution"] = clip["label"]
+            row["solution"] = clip["labels"]
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     return "".join(lines).encode()
 
 
-def media_of(clip: Mapping[str, Any], media: MediaConfig) -> tuple[str, str | None]:
+def media_of(clip: Mapping[str, Any], media: MediaConfig) -> tuple[str | None, str | None]:
     """Picture and sound of a clip (a row of ``schemas.CLIPS``): its files, or its source twice.
 
-    The sound is None where the model gets none.
+    What the model gets none of is None.
     """
     if clip["media_uri"] is not None:
         picture, sound = clip["media_uri"], clip["audio_uri"]
     else:
         picture = sound = with_times(clip["source_uri"], Span(clip["start_s"], clip["end_s"]))
-    return picture, sound if "audio" in media.kinds else None
+    return (picture if "video" in media.kinds else None, sound if "audio" in media.kinds else None)

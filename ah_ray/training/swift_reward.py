@@ -15,11 +15,11 @@ from ah_ray.training.swift import MEMBER_VARIABLE, REWARD
 class AnswerReward(ORM):  # type: ignore[misc]
     """Compares replies with the column ``solution`` of the rows."""
 
-    def __call__(self, completions: list[str], solution: list[int], **_: Any) -> list[float]:
+    def __call__(self, completions: list[str], solution: list[list[str]], **_: Any) -> list[float]:
         """One reward per reply."""
-        task = MemberCard.model_validate_json(os.environ[MEMBER_VARIABLE]).task
+        card = MemberCard.model_validate_json(os.environ[MEMBER_VARIABLE])
         return [
-            answer_reward(task, reply, expected)
+            answer_reward(card.question.answer, reply, expected)
             for reply, expected in zip(completions, solution, strict=True)
         ]
 

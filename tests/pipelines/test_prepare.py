@@ -15,7 +15,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.findings import KINDS, note
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.pipelines.ledger import in_scope, prepared_videos
-from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write, positive_lengths
+from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write, annotated_lengths
 from ah_ray.pipelines.prepare import make_prepare_videos, prepare
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from tests.media.coded_video import run_ffmpeg, steady, tone, write_video
@@ -214,7 +214,7 @@ def test_balanced_negatives_are_cut_like_positives(tmp_path, sounding):
     ]
     what = manifest(clips="virtual", negatives="balanced", min_tail_s=1.0)
     table = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
-    lengths = positive_lengths(table, what)
+    lengths = annotated_lengths(table, what)
     assert lengths == pytest.approx((1.5, 2.0, 5.0))
     training = [v for v in videos if v["split"] == "train"]
     done = Prepared(tmp_path, what, training, lengths)
@@ -222,14 +222,14 @@ def test_balanced_negatives_are_cut_like_positives(tmp_path, sounding):
     assert len(negatives) == 16
     found = {round(row["end_s"] - row["start_s"], 3) for row in negatives}
     assert found == {1.5, 2.0, 5.0}
-    assert positive_lengths(table, manifest()) == ()
-    assert positive_lengths(table, manifest(SCORING, negatives="balanced")) == ()
+    assert annotated_lengths(table, manifest()) == ()
+    assert annotated_lengths(table, manifest(SCORING, negatives="balanced")) == ()
 
 
 def test_there_must_be_something_to_balance_by(sounding):
     table = pa.Table.from_pylist([video(sounding)], schema=schemas.VIDEOS)
     with pytest.raises(ConfigError, match=r"segmentation\.negatives"):
-        positive_lengths(table, manifest(negatives="balanced"))
+        annotated_lengths(table, manifest(negatives="balanced"))
 
 
 def test_a_second_time_writes_the_same(tmp_path, sounding, silent):
