@@ -114,9 +114,9 @@ def print_summary(run: RunDirectory, config: RunConfig) -> None:
 
 
 def _cell(value: float | None, digits: int = 3) -> str:
-    return (
-        "-" if value is None else f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-    )
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 def write_base(run: RunDirectory, config: RunConfig, name: str) -> None:
