@@ -49,7 +49,8 @@ class RecipeConfig(Frozen):
             for once an epoch.
         save_total_limit: checkpoints that are kept at a time, besides the best.
         best_by: which checkpoint becomes the member: the one with the lowest ``loss`` on
-            validation clips, or the one with the highest video-level ``macro_f1``.
+            validation clips, or the one with the highest of a video-level metric of the task, such as
+            ``macro_f1``.
         early_stop_after: stop after so many validations without a lower loss; null for never.
         generations: replies that are compared with each other (grpo).
         temperature: of these replies (grpo).
@@ -82,7 +83,7 @@ class RecipeConfig(Frozen):
     log_every_steps: Count = 1
     save_every_steps: Count | None = None
     save_total_limit: Count = 2
-    best_by: Literal["loss", "macro_f1"] = "loss"
+    best_by: str = "loss"
     early_stop_after: Count | None = None
     generations: Annotated[int, Field(ge=2)] = 8
     temperature: Positive = 1.0
