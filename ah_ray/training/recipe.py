@@ -49,7 +49,7 @@ class RecipeConfig(Frozen):
             for once an epoch.
         save_total_limit: checkpoints that are kept at a time, besides the best.
         best_by: which checkpoint becomes the member: the one with the lowest ``loss`` on
-            validation clips, or the one with the highest of a video-level metric of the task, such as
+            validation clips, or the highest value of a video-level metric of the task, such as
             ``macro_f1``.
         early_stop_after: stop after so many validations without a lower loss; null for never.
         generations: replies that are compared with each other (grpo).
