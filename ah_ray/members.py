@@ -94,6 +94,7 @@ def _of_first_format(task: Any) -> Task:
     if isinstance(task, dict) and {"positive", "negative", "answer"} <= task.keys():
         options = [task["positive"], task["negative"]]
         answer = {"kind": "choice", "options": options, "reply": task["answer"]}
+        answer |= {"absent": task["negative"]}
         task = {"name": task.get("name"), "answer": answer, "prompts": task.get("prompts")}
     return build(Task, task, "task")
 
