@@ -181,10 +181,10 @@ def train(
     if not dry_run:
         return _stage("train", config, run, set_)
     opened = _open(config, run, set_)
-    from ah_ray.pipelines import train as stage
+    from ah_ray.pipelines.train_dry_run import dry_run as plan_training
 
     console.quiet = False  # what follows was asked for
-    stage.dry_run(*opened)
+    plan_training(*opened)
 
 
 @app.command()

@@ -1,0 +1,65 @@
+"""A dry run of the stage ``train``: what every node would run for each member."""
+
+from __future__ import annotations
+
+from ah_ray import storage
+from ah_ray.attention import attention_kernel
+from ah_ray.checkpoints import is_hub_id
+from ah_ray.config import RunConfig
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.seen import require_up_to_date
+from ah_ray.pipelines.splits import require_named_splits
+from ah_ray.pipelines.training_plan import (
+    Row,
+    missing_members,
+    plan_member,
+    print_outlook,
+    training_clips,
+)
+from ah_ray.pipelines.validate import validation_run
+from ah_ray.progress import console
+from ah_ray.training.checkpoints import complete_checkpoints
+from ah_ray.training.outlook import parameters_text
+from ah_ray.training.swift import shell_text
+
+
+def dry_run(run: RunDirectory, config: RunConfig) -> None:
+    """Print what every node would run for each missing member; nothing is started or written.
+
+    Raises:
+        ConfigError: as ``train``.
+        LeakError: as ``train``.
+    """
+    require_named_splits(run, config)
+    missing = missing_members(run, config)
+    require_up_to_date(run, config, [name for name in config.members if name not in missing])
+    if not missing:
+        console.print("every member is trained")
+        return
+    from ah_ray.training.launch import node_of, node_paths, node_scratch
+
+    clips, _ = training_clips(run, config)
+    # They may not be cut yet; which there are does not change the command.
+    seen: list[Row] | None = None if validation_run(run, config) is None else []
+    for name in missing:
+        plan = plan_member(run, config, name, clips, seen)
+        job = plan.job
+        print_outlook(plan, config)
+        console.print(f"  parameters that are trained: {parameters_text(job)}", markup=False)
+        done = complete_checkpoints(job.checkpoints)
+        model = storage.local_path(job.model.path)
+        if model is None or is_hub_id(job.model.path):
+            local = f"<local copy of {job.model.path}>"
+        else:
+            local = str(model)
+        _, note = attention_kernel(job.model.attention, config.train.use_gpu)
+        if note:
+            console.print(f"[yellow]warning[/] on a node like this machine: {note}")
+        for rank in range(config.train.nodes):
+            node = node_of(config.train, rank, "<address of node 0>", 0)
+            scratch = node_scratch(job, config.train, rank)
+            paths = node_paths(job, scratch, local, done[-1] if done else None)
+            console.print(f"# {name}, node {rank} of {config.train.nodes}", markup=False)
+            text = shell_text(job, node, paths)
+            text = text.replace("MASTER_PORT=0", "MASTER_PORT='<free port of node 0>'")
+            console.print(f"{text}\n", markup=False)

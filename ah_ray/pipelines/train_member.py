@@ -1,0 +1,105 @@
+"""From a plan to a member: train it, choose its checkpoint, and make it appear with its card."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pyarrow as pa
+from rich.table import Table
+
+from ah_ray import storage, tables
+from ah_ray.config import RunConfig
+from ah_ray.members import MEMBER_FILE, SEEN_FILE, model_place, read_member, write_card
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.training_plan import Plan, print_outlook
+from ah_ray.pipelines.validate import Candidate, choose
+from ah_ray.progress import console
+from ah_ray.training.checkpoints import complete_checkpoints, publish
+
+ADAPTER = "adapter_config.json"  # PEFT's settings
+
+# Scoring takes what is free of the cluster: two validations at once could starve each other.
+_ONE_VALIDATION = threading.Lock()
+
+
+def train_member(
+    run: RunDirectory,
+    config: RunConfig,
+    plan: Plan,
+    validation: RunDirectory | None,
+    has: pa.Table,
+) -> None:
+    """Train one member, choose its checkpoint, and make it appear with what it ``has`` seen."""
+    from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
+
+    job = plan.job
+    print_outlook(plan, config)
+    storage.write_bytes(job.rows, plan.rows)
+    if job.validation and plan.validation_rows is not None:
+        storage.write_bytes(job.validation, plan.validation_rows)
+    fit(job, config.train)
+    checkpoints = complete_checkpoints(job.checkpoints)
+    candidates = [Candidate(checkpoints[-1], {})]
+    if validation is not None:
+        with _ONE_VALIDATION:
+            candidates = choose(validation, plan.card, job.store, checkpoints, config)
+    facts = json.loads(storage.read_bytes(job.finished))
+    chosen = candidates[0]
+    card = plan.card.model_copy(
+        update={
+            "model": plan.card.model.model_copy(update={"attention": facts["attention"]}),
+            "trained": plan.card.trained
+            | {
+                "seconds": facts["seconds"],
+                "checkpoint": _described(chosen),
+                "checkpoints": [_described(candidate) for candidate in candidates],
+            },
+        }
+    )
+    uri = run.path("members", job.name)
+    files = {
+        SEEN_FILE: tables.parquet_bytes(has),
+        MEMBER_FILE: write_card(card, uri, run.root),
+    }
+    if card.weights == "adapter":  # PEFT names the base by where it lay on the node
+        settings = json.loads(storage.read_bytes(storage.join(chosen.checkpoint.uri, ADAPTER)))
+        settings["base_model_name_or_path"] = model_place(card, uri, run.root)
+        files[ADAPTER] = json.dumps(settings, indent=2).encode()
+    publish(chosen.checkpoint, uri, files, MEMBER_FILE)
+    storage.remove(job.checkpoints)  # with the states of their optimizers: large, and of no use
+
+
+def _described(candidate: Candidate) -> dict[str, Any]:
+    """A checkpoint as ``member.yaml`` has it."""
+    checkpoint, metrics = candidate
+    values = checkpoint._asdict()
+    values.pop("uri")
+    return values | {"validation": dict(metrics)}
+
+
+def print_summary(run: RunDirectory, config: RunConfig) -> None:
+    """A table like the paper's Table II, of the validation participants."""
+    table = Table(
+        "", "fine-tuning", "epochs", "step", "loss", "accuracy", "macro F1", "AP", "n",
+        title="members on validation participants (loss: clips, the rest: videos)",
+    )  # fmt: skip
+    for name in config.members:
+        trained = read_member(run.path("members", name)).card.trained
+        recipe, chosen = trained["recipe"], trained["checkpoint"]
+        values = chosen["validation"]
+        table.add_row(
+            name,
+            f"{recipe['tuner']} {recipe['algorithm']}",
+            f"{recipe['epochs']:g}",
+            str(chosen["step"]),
+            _cell(chosen["eval_loss"], 4),
+            *(_cell(values.get(key)) for key in ("accuracy", "macro_f1", "average_precision")),
+            str(values.get("n", "-")),
+        )
+    console.print(table)
+
+
+def _cell(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,243 @@
+"""What members are trained on, and all else about a training before it starts.
+
+The clips that there are, the rows that they become, what a member will have seen, and what its
+training is called: the name depends on everything that its checkpoints depend on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ah_ray import schemas, storage
+from ah_ray.config import RunConfig
+from ah_ray.contents import contents_of
+from ah_ray.errors import ConfigError
+from ah_ray.evaluation import seen as has_seen
+from ah_ray.evaluation.leaks import require_no_leaks
+from ah_ray.members import (
+    MemberCard,
+    is_complete,
+    model_fingerprint,
+    read_member,
+    require_settings,
+)
+from ah_ray.pipelines.ledger import require_prepared
+from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.progress import console
+from ah_ray.schemas import stable_id
+from ah_ray.tasks import load_task
+from ah_ray.training.arguments import require_known
+from ah_ray.training.outlook import FEW_STEPS
+from ah_ray.training.rows import (
+    RUN,
+    balanced,
+    evened,
+    in_run,
+    optimizer_steps,
+    training_rows,
+    usable_clips,
+)
+from ah_ray.training.swift import SwiftJob
+from ah_ray.training.versions import git_commit, package_versions
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All about the training of one member, before it starts.
+
+    Attributes:
+        job: what Ray Train and MS-Swift do.
+        card: the member's, but for what comes out of the training.
+        rows: the training data set.
+        validation_rows: the validation data set; None without validation participants.
+    """
+
+    job: SwiftJob
+    card: MemberCard
+    rows: bytes
+    validation_rows: bytes | None
+
+
+def missing_members(run: RunDirectory, config: RunConfig) -> list[str]:
+    """The members that are still to be trained; the others must fit the config."""
+    missing = []
+    for name in config.members:
+        uri = run.path("members", name)
+        if is_complete(uri):
+            require_settings(read_member(uri), config)
+        else:
+            missing.append(name)
+            require_known(config.recipe(name), f"recipe of member {name}: extra_args")
+    return missing
+
+
+def training_clips(run: RunDirectory, config: RunConfig) -> tuple[list[Row], list[Row]]:
+    """The clips that can be trained on, and a finding for each that cannot.
+
+    Raises:
+        ConfigError: there are none that can.
+        LeakError: a participant, file or content is in several splits.
+    """
+    require_no_leaks(run.videos())
+    require_prepared(run, TRAINING, config.train.splits)
+    clips, findings = _usable(_training_rows(run, config))
+    if not clips:
+        raise ConfigError(run.path("clips"), "holds no training clips", "run `ah-ray prepare`")
+    _require_sources(clips)
+    return clips, findings
+
+
+def _require_sources(clips: Sequence[Row]) -> None:
+    """Fail when the source of a virtual clip is not the file that the catalog has read.
+
+    Raises:
+        ConfigError: naming some of them.
+    """
+    sources = {c["source_uri"]: c["content"] for c in clips if c["media_uri"] is None}
+    found = contents_of(uri for uri, content in sources.items() if content is not None)
+    if changed := sorted(uri for uri, content in found.items() if content != sources[uri]):
+        raise ConfigError(
+            changed[0],
+            f"is not as it was when the catalog was read; so are {len(changed) - 1} other videos",
+            "run `ah-ray catalog` and `ah-ray prepare` again",
+        )
+
+
+def _training_rows(run: RunDirectory, config: RunConfig) -> list[Row]:
+    """The clips of the training splits."""
+    table = run.clips(TRAINING)
+    in_training = pc.is_in(table["split"], pa.array(config.train.splits))
+    rows: list[Row] = table.filter(in_training).to_pylist()
+    return rows
+
+
+def validation_clips(validation: RunDirectory) -> tuple[list[Row], list[Row]]:
+    """The clips of the validation participants that give a loss, and a finding for each other."""
+    return _usable(validation.clips(TRAINING).to_pylist())
+
+
+def _usable(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    folders = {row["media_uri"].rsplit("/", 2)[0] for row in rows if row["media_uri"]}
+    return usable_clips(rows, {file for folder in folders for file in storage.list_files(folder)})
+
+
+def plan_member(
+    run: RunDirectory,
+    config: RunConfig,
+    name: str,
+    clips: Sequence[Row],
+    seen: Sequence[Row] | None,
+) -> Plan:
+    """State the training of a member; nothing is written.
+
+    Its folder is called after everything that its checkpoints depend on, so that a training with
+    other settings never goes on from them.
+
+    Args:
+        run: where it goes.
+        config: the recipe and its resources.
+        name: of the member.
+        clips: the training clips.
+        seen: the validation clips; None without validation participants.
+    """
+    recipe, settings = config.recipe(name), config.members[name]
+    task = load_task(config.task)
+    prompt = task.prompt(settings.prompt, f"members.{name}.prompt")
+    taught = evened(balanced(clips, recipe), config.train.processes)
+    how = (task, prompt, recipe, config.media)
+    rows = training_rows(in_run(taught, run.uri), *how)
+    # A reward has no loss on given replies: such members are chosen by what they answer.
+    with_loss = seen is not None and recipe.algorithm == "sft"
+    asked = evened(seen or [], config.train.processes)
+    validation_rows = training_rows(in_run(asked, run.uri), *how) if with_loss else None
+    base = model_fingerprint(config.model.path)
+    training = stable_id(
+        rows.decode(),
+        config.model.model_dump_json().replace(f"{run.uri}/", f"{RUN}/"),
+        config.media.model_dump_json(),
+        recipe.model_dump_json(),
+        json.dumps([with_loss, config.train.nodes, config.train.processes_per_node]),
+        base,
+    )
+    store = run.path("train", name, training)
+    card = MemberCard(
+        name=name,
+        weights="adapter" if recipe.tuner == "lora" else "full",
+        task=task.asking(settings.prompt),
+        prompt=settings.prompt,
+        model=config.model,
+        media=config.media,
+        segmentation=config.segmentation,
+        trained={
+            "recipe": recipe.model_dump(mode="json"),
+            "base": base,
+            "clips": len(clips),
+            "clips_by_label": _by_label(clips),
+            "rows": len(taught),
+            "videos": len({clip["video_id"] for clip in clips}),
+            "participants": len({clip["participant_id"] for clip in clips} - {None}),
+            "nodes": config.train.nodes,
+            "processes": config.train.processes,
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+        },
+    )
+    job = SwiftJob(
+        name=name,
+        model=config.model,
+        recipe=recipe,
+        media=config.media,
+        rows=storage.join(store, "rows.jsonl"),
+        store=store,
+        validation=storage.join(store, "validation.jsonl") if with_loss else None,
+        run=run.uri,
+        card=card,
+    )
+    return Plan(job, card, rows, validation_rows)
+
+
+def _by_label(clips: Sequence[Row]) -> dict[str, int]:
+    return {str(k): v for k, v in sorted(Counter(clip["label"] for clip in clips).items())}
+
+
+def what_is_seen(run: RunDirectory, config: RunConfig, validation: RunDirectory | None) -> pa.Table:
+    """What members will have seen (``schemas.SEEN``): the same for all that are trained now.
+
+    Args:
+        run: the run directory.
+        config: the training splits.
+        validation: the run of the validation participants.
+    """
+    rows = has_seen.seen_rows(_training_rows(run, config), has_seen.TRAINING)
+    if validation is not None:
+        clips = validation.clips(TRAINING).to_pylist()
+        rows += has_seen.seen_rows(clips, has_seen.VALIDATION)
+    return pa.Table.from_pylist(rows, schema=schemas.SEEN)
+
+
+def print_outlook(plan: Plan, config: RunConfig) -> None:
+    """Print how many optimizer steps a training will make, and whether they are few."""
+    recipe, rows = plan.job.recipe, plan.rows.count(b"\n")
+    steps = optimizer_steps(rows, recipe, config.train.processes)
+    what = "replies" if recipe.algorithm == "grpo" else "clips"
+    most = "at most " if recipe.packing else ""
+    console.print(
+        f"  {plan.job.name}: {rows} rows, {recipe.global_batch_size} {what} per optimizer step "
+        f"({recipe.accumulation(config.train.processes)} passes of {config.train.processes} x "
+        f"{recipe.batch_size}), {recipe.epochs:g} epochs: {most}{steps} optimizer steps",
+        markup=False,
+    )
+    if steps < FEW_STEPS:
+        console.print(
+            f"  [yellow]warning[/] {plan.job.name} makes fewer than {FEW_STEPS} optimizer steps: "
+            "it may learn nothing; more clips, more epochs or a smaller global_batch_size make more"
+        )
