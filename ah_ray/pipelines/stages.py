@@ -145,6 +145,7 @@ def _fitting_members(run: RunDirectory, config: RunConfig) -> list[Member]:
 def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
     """Reduce the answers to verdicts."""
     members = read_ensemble(run.path("members"), list(config.members))
+    run.remember({"ensemble": "members", "voters": list(config.members)})
     reduce(run, members, config.judgement())
 
 
