@@ -1,5 +1,6 @@
 """What the engine makes of clips and prompts, on random models of two architectures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import pytest
 import torch
 
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Clip
 from ah_ray.engines.registry import load_engine
 from ah_ray.engines.transformers_engine import (
     encode,
@@ -19,7 +19,7 @@ from ah_ray.engines.transformers_engine import (
 from ah_ray.engines.wording import Wording, wording
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import EngineGroup
-from tests.engines.tiny_models import member, random_clips
+from tests.engines.tiny_models import changed, member, random_clips
 
 UNHEARD = MediaConfig(audio="none")
 MODELS = pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
     clips = random_clips(5, unit)
     for ours, theirs in ((short, detailed), (detailed, short), (short, short)):
         alone = encode(processor, theirs, clips)
-        shared = reword(processor, encode(processor, ours, clips), ours, theirs, [])
+        shared = reword(processor, encode(processor, ours, clips), ours, [theirs] * 5, [])
         assert alone.keys() == shared.keys()
         for name, value in alone.items():
             torch.testing.assert_close(shared[name], value, rtol=0, atol=0)
@@ -66,7 +66,7 @@ def test_a_begun_reply_stands_at_the_end_of_every_row(
 ) -> None:
     processor, words = asked(folder, media)
     plain = encode(processor, words, random_clips(4, unit))
-    begun = reword(processor, plain, words, words, words.prefix)
+    begun = reword(processor, plain, words, [words] * 4, words.prefix)
     count = len(words.prefix)
     assert count
     assert (begun["input_ids"][:, -count:] == torch.tensor(words.prefix)).all()
@@ -81,11 +81,10 @@ def test_members_in_one_call_answer_as_they_do_alone(
     folder: Path, unit: int, media: MediaConfig, decoding: str
 ) -> None:
     members = [
-        member(folder, f"m{n}", prompt, media) for n, prompt in enumerate(("short", "detailed"))
+        changed(member(folder, f"m{n}", prompt, media), decoding=decoding, max_new_tokens=8)
+        for n, prompt in enumerate(("short", "detailed"))
     ]
-    engine = load_engine(
-        EngineGroup(str(folder), tuple(members)), ScoreConfig(decoding=decoding, max_new_tokens=8)
-    )
+    engine = load_engine(EngineGroup(str(folder), tuple(members)), ScoreConfig())
     clips = random_clips(4, unit)
     together = engine.answer(members, clips)
     assert [len(answers) for answers in together] == [4, 4]
@@ -94,10 +93,12 @@ def test_members_in_one_call_answer_as_they_do_alone(
     assert engine.answer(members, []) == [[], []]
     if decoding == "answer":
         for answer in together[0]:
-            assert answer.p_yes is not None
+            assert answer.text is None
+            assert answer.chances is not None
+            assert list(answer.chances) == ["Yes", "No"]
+            assert sum(answer.chances.values()) == pytest.approx(1)
             assert answer.mass is not None
             assert 0 < answer.mass <= 1
-            assert answer.text == f"<answer>{'Yes' if answer.p_yes >= 0.5 else 'No'}</answer>"
 
 
 def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:
@@ -130,7 +131,7 @@ def test_padding_does_not_change_an_answer(omni: Path) -> None:
     (together,) = engine.answer([one], clips)
     alone = [engine.answer([one], [clip])[0][0] for clip in clips]
     for a, b in zip(together, alone, strict=True):
-        assert a.p_yes == pytest.approx(b.p_yes, abs=1e-5)
+        assert a.chances == pytest.approx(b.chances, abs=1e-5)
 
 
 def test_a_model_that_hears_is_given_audio(omni: Path) -> None:
@@ -149,9 +150,7 @@ def test_a_model_without_ears_or_of_no_audio_is_given_none(
     assert words.kinds == ("video",)
     assert "audio" not in words.text
     loud, silent = random_clips(1, unit)[0], random_clips(1, unit)[0]
-    silent = Clip(
-        video_id="", frames=silent.frames, fps=silent.fps, audio=0 * silent.audio
-    )  # fmt: skip
+    silent = replace(silent, audio=0 * silent.audio)
     a, b = (encode(processor, words, [clip]) for clip in (loud, silent))
     assert not any("audio" in name or "feature" in name for name in a)
     assert all((a[name] == b[name]).all() for name in a)

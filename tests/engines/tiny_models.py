@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from ah_ray.engines.engine import Clip
+from ah_ray.engines.engine import Item
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import Member, MemberCard, write_card
 from ah_ray.models.config import ModelConfig
+from ah_ray.tasks import load_task
 
 
 def member(
@@ -27,7 +29,7 @@ def member(
 ) -> Member:
     """A member with weights of its own in ``folder``, and its card there."""
     card = MemberCard(
-        name=name, weights="full", task="cue_conflict", prompt=prompt,
+        name=name, weights="full", question=load_task("cue_conflict").question(prompt, "prompt"),
         model=ModelConfig(path=str(folder), dtype="float32"), media=media or MediaConfig(),
         segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
     )  # fmt: skip
@@ -35,11 +37,16 @@ def member(
     return Member(str(folder), card)
 
 
-def random_clips(count: int, unit: int = 32, seed: int = 0) -> list[Clip]:
+def changed(one: Member, **values: Any) -> Member:
+    """A member with other values on its card."""
+    return Member(one.uri, one.card.model_copy(update=values))
+
+
+def random_clips(count: int, unit: int = 32, seed: int = 0) -> list[Item]:
     """Clips of various lengths, rates and sizes; both sides are multiples of ``unit`` pixels."""
     rng = np.random.default_rng(seed)
     return [
-        Clip(
+        Item(
             video_id=str(number),
             frames=rng.integers(
                 0, 255, (2 * rng.integers(1, 4), *(unit * rng.integers(1, 4, 2)), 3), np.uint8
