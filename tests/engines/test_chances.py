@@ -19,7 +19,7 @@ from ah_ray.engines.wording import Wording, part_replies, scores_of_reply, weigh
 from ah_ray.members import EngineGroup, Member
 from ah_ray.pipelines.scorer import prediction
 from ah_ray.tasks.answers import Choice, Reading
-from tests.engines.tiny_models import changed, member, random_clips
+from tests.engines.tiny_models import changed, member, random_clips, reading
 
 UNITS = {"omni": 32, "real_omni": 32, "real_vision": 28}
 # One step with the toy's vocabulary, two with the real one; several for words that part at once;
@@ -55,7 +55,7 @@ def by_brute_force(
     engine: TransformersEngine, one: Member, clip: Item
 ) -> tuple[dict[str, float], float]:
     """The chances and the mass, from one pass over each whole conversation."""
-    words = engine.wordings[one.name]
+    words = wording(engine.processor, one, clip.texts)
     assert words.labels == one.card.question.answer.options
     chances = []
     for reply, option in zip(replies(one).values(), words.options, strict=True):
@@ -97,9 +97,33 @@ def test_chances_are_those_of_whole_replies(
         chances, mass = by_brute_force(engine, one, clip)
         ((alone,),) = engine.answer([one], [clip])
         for answer, tolerance in ((alone, 1e-7), (padded, 1e-3)):
-            assert answer.chances == pytest.approx(chances, rel=tolerance)
-            assert answer.mass == pytest.approx(mass, rel=tolerance)
+            assert answer.chances == pytest.approx(chances, rel=tolerance, abs=0)
+            assert answer.mass == pytest.approx(mass, rel=tolerance, abs=0)
             assert answer.text is None
+
+
+@pytest.mark.parametrize(("model", "unit"), UNITS.items(), ids=UNITS)
+def test_who_reads_alone_weighs_what_it_has_read(
+    model: str, unit: int, request: pytest.FixtureRequest
+) -> None:
+    one = reading(request.getfixturevalue(model))
+    engine = loaded(one)
+    engine.model.set_experts_implementation("eager")
+    engine.model.double()
+    texts = ["They smile.", "", "Something is said that is much longer than what was said before."]
+    items = [
+        replace(clip, texts={"other": text})
+        for clip, text in zip(random_clips(3, unit), texts, strict=True)
+    ]
+    (together,) = engine.answer([one], items)
+    for padded, item in zip(together, items, strict=True):
+        chances, mass = by_brute_force(engine, one, item)
+        ((alone,),) = engine.answer([one], [item])
+        # Padding moves positions, whose angles are rounded; such unlikely replies show it more.
+        for answer, tolerance in ((alone, 1e-7), (padded, 5e-3)):
+            assert answer.chances == pytest.approx(chances, rel=tolerance, abs=0)
+            assert answer.mass == pytest.approx(mass, rel=tolerance, abs=0)
+    assert together[0].mass != pytest.approx(together[2].mass, rel=1e-2, abs=0)
 
 
 def test_the_real_vocabulary_joins_the_bracket_with_one_word_alone(real_omni: Path) -> None:

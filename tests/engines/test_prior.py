@@ -14,7 +14,6 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import EngineGroup, engine_groups
 from tests.engines.tiny_models import member, random_clips
 
-
 OPTIONS = ("glad", "sad", "calm")
 
 

@@ -19,7 +19,8 @@ from ah_ray.engines.transformers_engine import (
 from ah_ray.engines.wording import Wording, wording
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import EngineGroup
-from tests.engines.tiny_models import changed, member, random_clips
+from ah_ray.tasks.answers import Text
+from tests.engines.tiny_models import changed, member, random_adapter, random_clips
 
 UNHEARD = MediaConfig(audio="none")
 MODELS = pytest.mark.parametrize(
@@ -99,6 +100,56 @@ def test_members_in_one_call_answer_as_they_do_alone(
             assert sum(answer.chances.values()) == pytest.approx(1)
             assert answer.mass is not None
             assert 0 < answer.mass <= 1
+
+
+@pytest.mark.parametrize("decoding", ["answer", "generate"])
+def test_a_base_model_beside_its_adapter_answers_as_alone(
+    omni: Path, tmp_path: Path, decoding: str
+) -> None:
+    alone = changed(member(omni, "omni"), decoding=decoding, max_new_tokens=8)
+    base = changed(alone, name="base", weights="base")
+    tuned = random_adapter(tmp_path / "tuned", alone, seed=0)
+    clips = random_clips(4)
+    (plain,) = load_engine(EngineGroup(str(omni), (alone,)), ScoreConfig()).answer([alone], clips)
+    members = (base, tuned, changed(base, name="again"))
+    group = EngineGroup(str(omni), members)
+    engine = load_engine(group, ScoreConfig())
+    first, other, again = engine.answer(members, clips)
+    assert first == again
+    assert other != first
+    for ours, theirs in zip(first, plain, strict=True):
+        assert ours.text == theirs.text
+        assert ours.chances == (theirs.chances and pytest.approx(theirs.chances, rel=1e-5))
+    assert engine.answer([tuned], clips) == [other]
+
+
+def test_a_text_is_written_to_its_own_length(omni: Path) -> None:
+    one = member(omni, "omni")
+    described = one.card.question.model_copy(update={"answer": Text(kind="text")})
+    short, long = (
+        changed(one, name=f"m{length}", question=described, max_new_tokens=length)
+        for length in (3, 9)
+    )
+    engine = load_engine(EngineGroup(str(omni), (short, long, one)), ScoreConfig())
+    head, end = engine.thinker.get_output_embeddings(), engine.processor.tokenizer.eos_token_id
+    steps = []
+
+    def never_end(head: object, args: object, logits: torch.Tensor) -> torch.Tensor:
+        steps.append(len(logits))
+        return logits.index_fill(-1, torch.tensor([end]), -torch.inf)
+
+    head.register_forward_hook(never_end)
+    clips = random_clips(2)
+    texts = {}
+    for asked_one in (short, long):
+        steps.clear()
+        (texts[asked_one.name],) = engine.answer([asked_one], clips)
+        assert steps == [2] * asked_one.card.max_new_tokens
+    for brief, whole in zip(texts["m3"], texts["m9"], strict=True):
+        assert brief.chances is whole.chances is whole.mass is None
+        assert whole.text.startswith(brief.text.rstrip("\N{REPLACEMENT CHARACTER}"))
+        assert len(whole.text) > len(brief.text)
+    assert engine.answer([short, one, long], clips)[::2] == [texts["m3"], texts["m9"]]
 
 
 def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:

@@ -14,6 +14,7 @@ from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import EngineGroup, MemberCard, read_member, write_card
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task, swift_row
+from ah_ray.tasks.answers import Reading
 from ah_ray.toy.base import write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.adapters import adapter_parameters, weights_of
@@ -25,7 +26,7 @@ from ah_ray.training.swift import Node, Paths, SwiftJob, command, environment
 from tests.engines.tiny_models import random_clips
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
-TASK = load_task("cue_conflict")
+QUESTION = load_task("cue_conflict").question("short", "prompt")
 ROWS = 10
 RECIPE = RecipeConfig(
     tuner="lora", learning_rate=1e-2, batch_size=2, global_batch_size=4, lora_dropout=0,
@@ -43,9 +44,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     clips = write_cue_clips(tmp_path_factory.mktemp("clips"), ROWS, seed=1)
-    return [
-        swift_row(TASK.prompts["short"], TASK.reply(clip.smiling), str(clip.video), str(clip.audio))
+    replies = [
+        QUESTION.answer.write(Reading(frozenset({"Yes" if clip.smiling else "No"})))
         for clip in clips
+    ]
+    return [
+        swift_row(QUESTION.prompt, reply, str(clip.video), str(clip.audio))
+        for clip, reply in zip(clips, replies, strict=True)
     ]
 
 
@@ -53,7 +58,7 @@ def train(base: Path, rows: list[dict], folder: Path) -> tuple[SwiftJob, list]:
     """Train the member ``v1`` in ``folder``; what it reported."""
     model = ModelConfig(path=str(base), dtype="float32")
     card = MemberCard(
-        name="v1", weights="adapter", task=TASK.asking("short"), prompt="short", model=model,
+        name="v1", weights="adapter", question=QUESTION, model=model,
         media=MEDIA, segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
     )  # fmt: skip
     job = SwiftJob("v1", model, RECIPE, MEDIA, "", str(folder), card=card)
@@ -112,7 +117,7 @@ def test_experts_get_adapters_that_are_scored_and_merged(
 def engine_answers(member, clips) -> list[torch.Tensor]:
     engine = load_engine(EngineGroup(member.checkpoint, (member,)), ScoreConfig())
     return [
-        torch.tensor([answer.p_yes for answer in answers])
+        torch.tensor([answer.chances["Yes"] for answer in answers])
         for answers in engine.answer([member], clips)
     ]
 

@@ -23,6 +23,7 @@ from ah_ray.media.segment import Span, split
 from ah_ray.members import Member, MemberCard
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task, swift_row
+from ah_ray.tasks.answers import Reading
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.recipe import RecipeConfig
@@ -31,6 +32,7 @@ from ah_ray.training.swift import PLUGINS, Node, Paths, SwiftJob, environment
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
 UNHEARD = MEDIA.model_copy(update={"audio": "none"})
+END = "<|im_end|>"
 RULE = SegmentationConfig(clip_s=4.0, min_tail_s=1.5)
 
 # What somebody's shell may hold and MS-Swift or Qwen's utilities would heed.
@@ -91,7 +93,7 @@ def test_training_and_scoring_see_the_same(
             assert not isinstance(virtual, ItemError)
             files = {"media_uri": path, "audio_uri": str(tmp_path / f"{clip_id}.wav")}
             times = {"source_uri": str(source), "start_s": span.start_s, "end_s": span.end_s}
-            label = len(rows) // 3 % 2
+            label = ("No", "Yes")[len(rows) // 3 % 2]
             prompt = ("short", "detailed")[len(rows) // 6 % 2]
             for row, clip, media in (
                 (files, replace(file, audio=virtual.audio), MEDIA),
@@ -100,7 +102,7 @@ def test_training_and_scoring_see_the_same(
             ):
                 labels.append(label)
                 asked.append((prompt, media.audio))
-                reply = task.reply(label)
+                reply = task.answer.write(Reading(frozenset({label})))
                 rows.append(swift_row(task.prompts[prompt], reply, *media_of(row, media)))
                 clips.append(clip)
     assert len(clips) >= 18
@@ -110,8 +112,8 @@ def test_training_and_scoring_see_the_same(
         (prompt, media.audio): Member(
             str(checkpoint),
             MemberCard(
-                name="m", weights="full", task=task.name, prompt=prompt, model=model, media=media,
-                segmentation=RULE,
+                name="m", weights="full", question=task.question(prompt, "prompt"), model=model,
+                media=media, segmentation=RULE,
             ),
         )
         for prompt in ("short", "detailed")
@@ -133,13 +135,13 @@ def test_training_and_scoring_see_the_same(
     for row, theirs, clip, label, how in zip(rows, trained, clips, labels, asked, strict=True):
         ours = encode(processor, wording(processor, members[how]), [clip])
         prompt_ids = ours["input_ids"][0].tolist()
-        reply = task.reply(label) + "<|im_end|>"
-        expected = prompt_ids + processor.tokenizer(reply, add_special_tokens=False).input_ids
+        reply = task.answer.write(Reading(frozenset({label})))
+        expected = prompt_ids + processor.tokenizer(reply + END, add_special_tokens=False).input_ids
         # MS-Swift ends the turn with a newline too, which the engine never gets to.
         assert theirs["input_ids"][: len(expected)] == expected
         assert len(theirs["input_ids"]) <= len(expected) + 1
         trained_on = [token for token in theirs["labels"] if token != -100]
-        assert processor.tokenizer.decode(trained_on).startswith(task.reply(label))
+        assert processor.tokenizer.decode(trained_on).startswith(reply)
         torch.testing.assert_close(
             theirs["pixel_values_videos"], ours["pixel_values_videos"], rtol=0, atol=0
         )

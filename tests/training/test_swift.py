@@ -214,7 +214,7 @@ def test_a_training_goes_on_with_the_state_of_its_optimizer():
 
 def test_reinforcement_learning_is_another_command():
     card = MemberCard(
-        name="v1", weights="full", task=load_task("cue_conflict").asking("short"), prompt="short",
+        name="v1", weights="full", question=load_task("cue_conflict").question("short", "prompt"),
         model=ModelConfig(path="base"), media=MediaConfig(), segmentation=SegmentationConfig(),
         trained={"clips": 3},
     )  # fmt: skip
