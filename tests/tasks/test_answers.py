@@ -84,7 +84,7 @@ def test_whatever_a_model_writes_reads_as_an_option_or_as_nothing(options, text)
 
 
 # Letters that Python's regular expressions take for others, whatever the case.
-@pytest.mark.parametrize("text", ["brıght", "SMİLE", "smıle"])
+@pytest.mark.parametrize("text", ["br\u0131ght", "SM\u0130LE", "sm\u0131le"])
 def test_letters_that_are_another_letter_are_no_option(text):
     assert CUES.read(text) is None
 
@@ -131,7 +131,7 @@ def test_a_text_with_several_replies_says_what_all_of_them_say(labels, between):
         ("<answer>Glad, a bit SAD</answer>", {"glad", "a bit sad"}),
         ("I see <Answer>\n* glad\n* sad;\n</ANSWER>.", {"glad", "sad"}),
         ("<answer>[glad,'sad', \"glad\"]</answer>", {"glad", "sad"}),
-        ("<answer>glad、sad，calm；bored</answer>", {"glad", "sad", "calm", "bored"}),
+        ("<answer>glad\u3001sad\uff0ccalm\uff1bbored</answer>", {"glad", "sad", "calm", "bored"}),
         ("<answer>glad</answer> That is: <answer>glad</answer>", {"glad"}),
         ("<answer>very   glad</answer>", {"very glad"}),
         ("<answer>\xa0.glad</answer>", {"glad"}),
