@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ah_ray.tasks.policies import POLICIES
+
 LabelSet = frozenset[str]
 
 SLOT = "{answer}"
@@ -98,6 +100,8 @@ class Choice(_Reply):
                 raise ValueError(f"{word!r} is no word to answer with")
             if folded.count(simple) > 1:
                 raise ValueError(f"{word!r} is there twice")
+            if simple in POLICIES:
+                raise ValueError(f"{word!r} is what a policy of reduce is called")
         return value
 
     @property

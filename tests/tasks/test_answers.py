@@ -260,6 +260,7 @@ def test_labels_are_sorted_by_the_options_or_the_alphabet():
         ({"kind": "choice", "options": ["a", " b"]}, "' b' is no word"),
         ({"kind": "choice", "options": ["a", ""]}, "'' is no word"),
         ({"kind": "choice", "options": ["a", "x {answer}"]}, "is no word"),
+        ({"kind": "choice", "options": ["a", "Undecided"]}, "a policy of reduce"),
         ({"kind": "choice"}, "Field required"),
         ({"kind": "choice", "options": ["a", "b"], "reply": "a or b"}, "exactly once"),
         ({"kind": "labels", "reply": "{answer} {answer}"}, "exactly once"),
