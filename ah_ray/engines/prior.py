@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from ah_ray import storage, tables
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
-from ah_ray.members import MEMBER_FILE, EngineGroup, Member, MemberCard, read_member, write_card
+from ah_ray.members import MEMBER_FILE, Member, MemberCard, read_member, write_card
 
 OVERALL = "overall"
 _FILE = "prior.parquet"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Engine
 from ah_ray.engines.vllm_engine import serves_adapters
-from ah_ray.members import EngineGroup, Member, engine_groups
+from ah_ray.ensemble import EngineGroup, engine_groups
+from ah_ray.members import Member
 from ah_ray.names import find
 
 

@@ -19,9 +19,10 @@ from ah_ray.checkpoints import local_checkpoint
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import AUDIO_HZ
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
 from ah_ray.models.config import ModelConfig
 
 _log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
 from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.frames import AUDIO_HZ
-from ah_ray.members import EngineGroup, Member, MemberCard
+from ah_ray.members import Member, MemberCard
 
 # Room for the text of each member that is read; a longer one is an error of its clip.
 _READ_TOKENS = 1024

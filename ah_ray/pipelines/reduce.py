@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from ah_ray import lineage, schemas, tables
+from ah_ray.ensemble import voting
 from ah_ray.errors import ConfigError
-from ah_ray.members import Member, member_fingerprint, voting
+from ah_ray.members import Member, member_fingerprint
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import StageProgress
 from ah_ray.tasks.answers import LabelSet

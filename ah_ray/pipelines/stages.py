@@ -14,16 +14,9 @@ from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
 from ah_ray.engines.prior import Chances, base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
+from ah_ray.ensemble import ensemble_folder, read_ensemble, voting
 from ah_ray.errors import ConfigError
-from ah_ray.members import (
-    Member,
-    ensemble_folder,
-    is_complete,
-    read_ensemble,
-    read_member,
-    require_settings,
-    voting,
-)
+from ah_ray.members import Member, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import require_same_asking
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
