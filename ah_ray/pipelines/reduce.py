@@ -82,7 +82,7 @@ def require_current(run: RunDirectory, members: Sequence[Member], judgement: Jud
         for table in (run.verdicts(), current_verdicts(run, members, judgement))
     )
     if not now:
-        problem = "the manifest of scoring clips has none that is made from the catalog as it is now"
+        problem = "no scoring clip is made from the catalog as it is now"
         raise ConfigError(run.clips_path(SCORING), problem, "run `ah-ray catalog` and `prepare`")
     # Whole rows: a verdict that somebody has edited is not what its answers say.
     stale = sorted(video for video in stored.keys() | now if stored.get(video) != now.get(video))
