@@ -62,8 +62,8 @@ Quiet = Annotated[
 ]
 # What only the extras of pyproject.toml bring.
 _EXTRAS = frozenset(
-    {"accelerate", "decord", "deepspeed", "peft", "psutil", "qwen_omni_utils", "swift", "torch"}
-    | {"torchvision", "transformers", "vllm"}
+    {"accelerate", "decord", "deepspeed", "peft", "psutil", "qwen_omni_utils", "qwen_vl_utils"}
+    | {"swift", "torch", "torchvision", "transformers", "vllm"}
 )
 DEMO_CONFIG, DEMO_RUN = "jobs/demo.yaml", "runs/demo"
 

@@ -16,6 +16,7 @@ from ah_ray.catalog.config import CatalogConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.shipped import find_file
 from ah_ray.tasks import load_task
@@ -100,7 +101,7 @@ def load_config(
 
     Raises:
         ConfigError: the file is missing, is no YAML, holds a wrong key or value, or has no such
-            member.
+            member; or the model cannot be given such media.
     """
     if not str(path).strip():
         raise ConfigError("--config", "names nothing", "name a file such as jobs/demo.yaml")
@@ -110,6 +111,7 @@ def load_config(
         if isinstance(values.get(section), dict) and isinstance(values[section].get(key), str):
             values[section][key] = values[section][key].replace("{run}", run.rstrip("/"))
     config = build(RunConfig, values, str(path))
+    require_media(config.model, config.media, str(path))
     entry = find_file(config.catalog.entry, beside=Path(path).parent)
     if entry is None:
         raise ConfigError(

@@ -15,8 +15,8 @@ from ah_ray.engines.engine import Answer, likelier_answer, written_answer
 from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, weigh, wording
 from ah_ray.media.decode import DecodedClip
-from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import EngineGroup, Member, MemberCard
+from ah_ray.models.architecture import find_architecture, require_type
 
 
 def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
@@ -58,7 +58,6 @@ class VllmEngine:
                 the share of the GPU's memory; ``engine_args`` go to ``vllm.LLM`` as they are.
         """
         import torch
-        import transformers
 
         if not settings.gpus_per_actor:
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
@@ -80,7 +79,10 @@ class VllmEngine:
         self.decoding = settings.decoding
         self.max_new_tokens = settings.max_new_tokens
         self.task = group.members[0].card.task
-        processor = transformers.AutoProcessor.from_pretrained(path)
+        settled_on = group.members[0].card.model.architecture
+        require_type(path, settled_on)
+        self.architecture = find_architecture(settled_on)
+        processor = self.architecture.load_processor(path)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
         # Several questions about a clip share what the model remembers of it.
         self.shares_prefixes = settings.decoding == "answer" and any(
@@ -145,28 +147,15 @@ class VllmEngine:
         """What vLLM is told to plan for: the longest conversation of the members' settings."""
         longest = longest_media(card.media, card.segmentation)
         first, *_ = self.wordings.values()
-        media = tokens_of(processor, first, longest) - len(first.ids)
+        media = tokens_of(self.architecture, processor, first, longest) - len(first.ids)
         reply = max(
             self.max_new_tokens,
             *(len(words.prefix) + len(words.branches[0]) + 1 for words in self.wordings.values()),
         )
         asked = max(len(words.ids) for words in self.wordings.values())
-        sizes = {
-            "video": {
-                "count": 1,
-                "num_frames": longest.frames,
-                "width": longest.side,
-                "height": longest.side,
-            },
-            "audio": {"count": 1, "length": longest.samples},
-        }
         return {
             "max_model_len": media + asked + reply,
-            "limit_mm_per_prompt": {
-                "image": 0,
-                "audio": 0,
-                **{kind: sizes[kind] for kind in first.kinds},
-            },
+            "limit_mm_per_prompt": self.architecture.vllm_limits(first.kinds, longest.clip()),
         }
 
     def _prompt(
@@ -174,25 +163,15 @@ class VllmEngine:
     ) -> dict[str, Any]:
         """What vLLM gets of a clip: token ids with one placeholder per medium, and the arrays."""
         name = f"{self.batch}-{number}"
-        count = len(clip.frames)
-        metadata = {
-            "fps": clip.fps,
-            "duration": count / clip.fps,
-            "total_num_frames": count,
-            "frames_indices": list(range(count)),
-            "do_sample_frames": False,
-        }
-        media = {"video": (clip.frames, metadata), "audio": (clip.audio, AUDIO_HZ)}
         reply = [*words.prefix, *context] if self.decoding == "answer" else []
         # What was remembered of other batches would round what is computed of this one otherwise.
         salt = {"cache_salt": str(self.batch)} if self.shares_prefixes else {}
-        return salt | {
+        return {
+            **salt,
+            **self.architecture.vllm_media(words.kinds, clip),
             "prompt_token_ids": [*words.ids, *reply],
-            "multi_modal_data": {kind: media[kind] for kind in words.kinds},
             # Names the clip, so that its arrays are neither hashed nor processed per member.
             "multi_modal_uuids": {kind: [f"{kind}-{name}"] for kind in words.kinds},
-            # Frames come at their final size and rate.
-            "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False, "fps": clip.fps},
         }
 
     def _params(self, words: Wording, context: Tokens) -> Any:

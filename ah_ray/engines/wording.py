@@ -24,7 +24,7 @@ class Wording(NamedTuple):
     Attributes:
         text: the conversation up to the reply, with one placeholder per medium.
         ids: its tokens.
-        kinds: of the media in it, in order; a model without ears gets no audio.
+        kinds: of the media in it, in order.
         prefix: the tokens that all replies begin with.
         options: how each reply goes on until its word is complete and no other reply goes on in
             the same way; by label.
@@ -73,8 +73,7 @@ def wording(processor: Any, member: Member) -> Wording:
         member: its card names the task and the prompt, and what the model gets of a clip.
     """
     task = member.card.task
-    hears = getattr(processor, "feature_extractor", None) is not None
-    kinds = tuple(kind for kind in member.card.media.kinds if hears or kind != "audio")
+    kinds = member.card.media.kinds
     messages = chat_messages(member.card.wording, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     tokenizer = processor.tokenizer

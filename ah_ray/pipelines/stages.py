@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
-from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
@@ -20,6 +19,7 @@ from ah_ray.members import (
     read_member,
     require_settings,
 )
+from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
     METRICS_FILE,
@@ -175,7 +175,7 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     Raises:
         ConfigError: also when the cluster can never grant what a stage will ask for.
     """
-    require_checkpoint(config.model.path, "model.path")
+    require_model(config.model, "model")
     find_engine(config.score.engine)
     if not all(is_complete(run.path("members", name)) for name in config.members):
         connect()

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from ah_ray import schemas, storage, tables
 from ah_ray.attention import attention_kernel
-from ah_ray.checkpoints import is_hub_id, require_checkpoint
+from ah_ray.checkpoints import is_hub_id
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.contents import contents_of
@@ -43,6 +43,7 @@ from ah_ray.members import (
     require_settings,
     write_card,
 )
+from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
@@ -119,7 +120,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     require_up_to_date(run, config, [name for name in config.members if name not in missing])
     if not missing:
         return
-    require_checkpoint(config.model.path, "model.path")
+    require_model(config.model, "model")
     connect()
     require(train_wish(config.train))
     clips, findings = _training_clips(run, config)
