@@ -15,8 +15,9 @@ from ah_ray.engines.transformers_engine import (
     to_model,
 )
 from ah_ray.engines.wording import Wording, wording
+from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
-from ah_ray.members import EngineGroup
+from ah_ray.members import EngineGroup, Member
 from ah_ray.models.architecture import Architecture
 from tests.engines.tiny_models import architecture_at, member, random_clips
 
@@ -127,6 +128,14 @@ def test_times_stay_exact_in_a_model_of_few_digits(omni: Path) -> None:
     assert inputs["pixel_values_videos"].dtype == inputs["input_features"].dtype == torch.bfloat16
     expected = [processor.video_processor.temporal_patch_size / clip.fps for clip in clips]
     assert inputs["video_second_per_grid"].tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_of_another_architecture_are_refused(vision_only: Path) -> None:
+    card = member(vision_only, vision_only.name).card
+    model = card.model.model_copy(update={"architecture": "qwen3_omni"})
+    one = Member(str(vision_only), card.model_copy(update={"model": model}))
+    with pytest.raises(ConfigError, match="says qwen2_5_vl"):
+        load_engine(EngineGroup(one.checkpoint, (one,)), ScoreConfig())
 
 
 def test_padding_does_not_change_an_answer(omni: Path) -> None:
