@@ -17,6 +17,7 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.metrics import measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.shipped import find_file
 from ah_ray.tasks import Question, load_task
@@ -198,7 +199,7 @@ def load_config(
 
     Raises:
         ConfigError: the file is missing, is no YAML, holds a wrong key or value, or has no such
-            member.
+            member; or the model cannot be given such media.
     """
     if not str(path).strip():
         raise ConfigError("--config", "names nothing", "name a file such as jobs/demo.yaml")
@@ -245,6 +246,6 @@ def load_config(
         if member.recipe is not None or member.overrides:
             config.recipe(name)
         config.question(name)
-        config.model_of(name)
-        config.media_of(name)
+        changed = f" (member {name})" if member.media or member.model else ""
+        require_media(config.model_of(name), config.media_of(name), f"{path}{changed}")
     return config

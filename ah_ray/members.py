@@ -23,6 +23,7 @@ from ah_ray.contents import contents_of, remembered_hash
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
+from ah_ray.models.architecture import architecture_of_type, require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import Question, Task, load_task
 from ah_ray.yaml_objects import Count, Frozen, Name, build, parse_yaml
@@ -31,6 +32,7 @@ MEMBER_FILE = "member.yaml"
 SEEN_FILE = "seen.parquet"  # ``schemas.SEEN``; a member that somebody wrote by hand has none
 _CARD = (f"/{MEMBER_FILE}", f"/{SEEN_FILE}")
 _ON_BASE = ("adapter", "base")  # weights that are, or begin with, those of the base model
+_EARLIER = {"model_type", "template", "thinker_only"}  # keys of ``model`` that there are no more
 
 
 class MemberCard(Frozen):
@@ -146,13 +148,38 @@ def read_member(uri: str) -> Member:
         ConfigError: its ``member.yaml`` is wrong.
     """
     path = storage.join(uri, MEMBER_FILE)
-    card = build(MemberCard, parse_yaml(storage.read_bytes(path), path), path)
+    values = _in_todays_words(parse_yaml(storage.read_bytes(path), path), path)
+    card = build(MemberCard, values, path)
+    require_media(card.model, card.media, path)
     folder = uri.rstrip("/").rsplit("/", 1)[-1]
     if card.name != folder:
         raise ConfigError(
             f"{path}: name", f"is {card.name}, but the folder is {folder}", "give both one name"
         )
     return Member(uri, _with_whole_path(card, uri))
+
+
+def _in_todays_words(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """What a card says, also one of an earlier version.
+
+    It named the architecture as MS-Swift does.
+
+    Raises:
+        ConfigError: there is no such architecture here.
+    """
+    model = values.get("model")
+    if not isinstance(model, dict) or not _EARLIER & model.keys():
+        return values
+    model_type = str(model.get("model_type", "qwen3_omni_moe"))
+    architecture = model.get("architecture", architecture_of_type(model_type))
+    if architecture is None:
+        raise ConfigError(
+            f"{path}: model.model_type",
+            f"is {model_type}, of which there is no architecture",
+            "write model.architecture: module:attribute of your own in its place",
+        )
+    kept = {key: value for key, value in model.items() if key not in _EARLIER}
+    return values | {"model": kept | {"architecture": architecture}}
 
 
 def _with_whole_path(card: MemberCard, folder: str) -> MemberCard:

@@ -329,3 +329,38 @@ def test_one_member_is_no_ensemble_and_says_how_to_choose_it(ensemble):
     with pytest.raises(ConfigError, match="is one member") as caught:
         read_ensemble(uri)
     assert "--members v1" in caught.value.fix
+
+
+# Cards of earlier versions
+
+
+def in_older_words(card_bytes: bytes, **model) -> bytes:
+    values = yaml.safe_load(card_bytes)
+    del values["model"]["architecture"]
+    values["model"] |= {"template": "qwen3_omni", "thinker_only": True} | model
+    return yaml.safe_dump(values).encode()
+
+
+def test_a_card_that_names_the_architecture_as_ms_swift_does_is_understood(tmp_path):
+    written = write_card(card())
+    sees = write_card(card(media=MediaConfig(size_multiple=28, audio="none")))
+    for number, (old, architecture) in enumerate(
+        [
+            (in_older_words(written, model_type="qwen3_omni_moe"), "qwen3_omni"),
+            (in_older_words(written), "qwen3_omni"),
+            (in_older_words(sees, model_type="qwen2_5_vl", template="qwen2_5_vl"), "qwen2_5_vl"),
+        ]
+    ):
+        uri = str(tmp_path / str(number) / "v1")
+        storage.write_bytes(f"{uri}/{MEMBER_FILE}", old)
+        assert read_member(uri).card.model.architecture == architecture
+    storage.write_bytes(f"{uri}/{MEMBER_FILE}", in_older_words(written, model_type="x_vl"))
+    with pytest.raises(ConfigError, match=r"model\.model_type: is x_vl"):
+        read_member(uri)
+
+
+def test_a_card_of_a_model_without_ears_that_is_to_hear_is_refused(tmp_path):
+    model = ModelConfig(path="base", architecture="qwen2_5_vl")
+    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), write_card(card(model=model)))
+    with pytest.raises(ConfigError, match=r"member\.yaml: media\.audio"):
+        read_member(str(tmp_path / "v1"))

@@ -13,6 +13,7 @@ from ah_ray.engines.registry import load_engine
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import EngineGroup, MemberCard, read_member, write_card
 from ah_ray.models.config import ModelConfig
+from ah_ray.models.qwen3_omni import QWEN3_OMNI
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.toy.base import write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
@@ -82,7 +83,7 @@ def test_experts_get_adapters_that_are_scored_and_merged(
     publish(checkpoint, uri, {"member.yaml": write_card(job.card)}, "member.yaml")
     weights = load_file(f"{uri}/adapter_model.safetensors")
     assert sum(w.size for w in weights.values()) == adapter_parameters(
-        weights_of(str(base)), RECIPE
+        weights_of(str(base)), RECIPE, QWEN3_OMNI
     )
     assert not [name for name in weights if "audio_tower" in name or "visual" in name]
     parts = ("experts.lora_B", "experts.base_layer.lora_B", "mlp.gate.lora_B", "q_proj.lora_B")
