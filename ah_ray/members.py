@@ -26,6 +26,7 @@ from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.models.config import ModelConfig
 from ah_ray.places import place
 from ah_ray.tasks import Prompt, Task, load_task
+from ah_ray.training.recipe import settings_of
 from ah_ray.yaml_objects import Frozen, Name, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
@@ -73,6 +74,11 @@ class MemberCard(Frozen):
         if self.prompt not in self.task.prompts:
             raise ValueError(f"prompt {self.prompt!r} is none of {sorted(self.task.prompts)}")
         return self
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How it was trained, by dotted keys, as far as that is stated; see ``settings_of``."""
+        return settings_of(self.trained.get("recipe", {}))
 
     @property
     def wording(self) -> Prompt:
@@ -341,7 +347,7 @@ def _settings(card: MemberCard) -> dict[str, Any]:
         **_keys("media", card.media.model_dump()),
         **_keys("segmentation", card.segmentation.model_dump()),
         # Of a member that was trained elsewhere it may not be known.
-        **_keys(f"members.{card.name}: recipe", card.trained.get("recipe", {})),
+        **_keys(f"members.{card.name}: recipe", card.recipe),
     }
 
 

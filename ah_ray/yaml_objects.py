@@ -136,6 +136,8 @@ def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
         current = (
             current.model_fields[part].annotation if _is_model(current) else get_args(current)[-1]
         )
+        if type(None) in (kinds := get_args(current)):
+            current = kinds[0]
     return sorted(current.model_fields) if _is_model(current) else []
 
 

@@ -30,7 +30,6 @@ from ah_ray.pipelines.score import clip_ids, missing_batches, of_first_videos, p
 from ah_ray.places import place
 from ah_ray.progress import results
 from ah_ray.tasks import load_task
-from ah_ray.training.recipe import RecipeConfig
 
 
 def print_scoring(
@@ -157,7 +156,7 @@ def _member(run: RunDirectory, config: RunConfig, name: str) -> Member:
         return member
     card = MemberCard(
         name=name,
-        weights=_weights(config.recipe(name)),
+        weights=config.recipe(name).weights,
         task=load_task(config.task),
         prompt=config.members[name].prompt,
         model=config.model,
@@ -165,10 +164,6 @@ def _member(run: RunDirectory, config: RunConfig, name: str) -> Member:
         segmentation=config.segmentation,
     )
     return Member(uri, card)
-
-
-def _weights(recipe: RecipeConfig) -> str:
-    return "adapter" if recipe.tuner == "lora" else "full"
 
 
 def _training(run: RunDirectory, config: RunConfig, member: Member) -> str:

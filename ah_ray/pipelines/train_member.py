@@ -86,8 +86,8 @@ def print_summary(run: RunDirectory, config: RunConfig) -> None:
         title="members on validation participants (loss: clips, the rest: videos)",
     )  # fmt: skip
     for name in config.members:
-        trained = read_member(run.path("members", name)).card.trained
-        recipe, chosen = trained["recipe"], trained["checkpoint"]
+        card = read_member(run.path("members", name)).card
+        recipe, chosen = card.recipe, card.trained["checkpoint"]
         values = chosen["validation"]
         table.add_row(
             name,

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from ah_ray import storage
 from ah_ray.checkpoints import is_hub_id
 from ah_ray.errors import ConfigError
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import LoraConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _LAYER = r"thinker\.model\.layers\.\d+"
 _ATTENTION = r"self_attn\.[qkvo]_proj"
 _EXPERTS = r"mlp\.experts\.\d+\.(gate|up|down)_proj"
-#: The named ``lora_targets``. ``all-linear`` is what MS-Swift's word for it reached with
+#: The named ``lora.targets``. ``all-linear`` is what MS-Swift's word for it reached with
 #: transformers 4, where the experts and their router were linear layers: all of the language model
 #: but its two ends, and nothing of towers and projections.
 LORA_TARGETS = {
@@ -64,22 +64,22 @@ def weights_of(checkpoint: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def lora_targets(weights: Shapes, recipe: RecipeConfig) -> Targets:
-    """What of a checkpoint the ``lora_targets`` of a recipe mean.
+def lora_targets(weights: Shapes, lora: LoraConfig) -> Targets:
+    """What of a checkpoint the ``targets`` of an adapter mean.
 
     MS-Swift takes a pattern too, but for mixture-of-experts models PEFT reduces it to the last
     part of the names it matches, and ``q_proj`` is found again in the audio tower.
 
     Args:
         weights: see ``weights_of``.
-        recipe: its targets are a name or a regular expression, which must match whole names.
+        lora: its targets are a name or a regular expression, which must match whole names.
 
     Raises:
         ConfigError: nothing matches, or only a part of what is fused does, or it is to have
             dropout.
     """
-    where, pattern = "recipes: lora_targets", LORA_TARGETS.get(recipe.lora_targets)
-    pattern = pattern or recipe.lora_targets
+    where, pattern = "recipes: lora.targets", LORA_TARGETS.get(lora.targets)
+    pattern = pattern or lora.targets
     # The talker has experts too, which are never trained.
     names = sorted(
         name.removesuffix(".weight")
@@ -100,10 +100,10 @@ def lora_targets(weights: Shapes, recipe: RecipeConfig) -> Targets:
             where, f"{pattern} does not match {missed[0]}, which has its adapter together with "
             "others that it matches", f"match all of {', '.join(sorted(filter(None, fused)))}",
         )  # fmt: skip
-    if fused and recipe.lora_dropout:
+    if fused and lora.dropout:
         raise ConfigError(
             where, f"{pattern} reaches experts, whose adapters cannot have dropout",
-            "set lora_dropout to 0",
+            "set lora.dropout to 0",
         )  # fmt: skip
     modules = [name for name in matched if _fused(name) is None]
     return Targets(modules, sorted(filter(None, fused)))
@@ -115,13 +115,13 @@ def _fused(name: str) -> str | None:
     return match and (match["expert"] or match["router"])
 
 
-def adapter_parameters(weights: Shapes, recipe: RecipeConfig) -> int:
-    """How many parameters the adapter of a recipe has; see ``Targets`` for the rank of experts.
+def adapter_parameters(weights: Shapes, lora: LoraConfig) -> int:
+    """How many parameters an adapter has; see ``Targets`` for the rank of experts.
 
     Raises:
         ConfigError: see ``lora_targets``.
     """
-    targets = lora_targets(weights, recipe)
+    targets = lora_targets(weights, lora)
     modules, count = set(targets.modules), 0
     for name, shape in weights.items():
         module = name.removesuffix(".weight")
@@ -131,7 +131,7 @@ def adapter_parameters(weights: Shapes, recipe: RecipeConfig) -> int:
         outputs, inputs = shape
         if part in ("gate_proj", "up_proj") and part in targets.fused:
             # Half of a matrix that both share, of twice the height and twice the rank.
-            count += recipe.lora_rank * (inputs + 2 * outputs)
+            count += lora.rank * (inputs + 2 * outputs)
         elif part in targets.fused or module in modules:
-            count += recipe.lora_rank * (inputs + outputs)
+            count += lora.rank * (inputs + outputs)
     return count

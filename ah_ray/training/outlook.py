@@ -37,16 +37,18 @@ def trained_parameters(weights: Shapes, recipe: RecipeConfig, model: ModelConfig
     Raises:
         ConfigError: see ``lora_targets``.
     """
-    if recipe.tuner == "lora":
-        return adapter_parameters(weights, recipe)
+    if recipe.lora:
+        return adapter_parameters(weights, recipe.lora)
+    full = recipe.full
+    assert full is not None  # a recipe has one of both
     from swift.model import MODEL_MAPPING  # seconds
 
     parts = MODEL_MAPPING[model.model_type].model_arch
     frozen = [*parts.generator]
-    frozen += [] if recipe.train_language else parts.language_model
-    frozen += [] if recipe.train_vision else parts.vision_tower
+    frozen += [] if full.language else parts.language_model
+    frozen += [] if full.vision else parts.vision_tower
     # The projections may lie inside of a tower.
-    aligner, thaws = tuple(parts.aligner), recipe.train_aligner
+    aligner, thaws = tuple(parts.aligner), full.aligner
     return _size(
         {
             name: shape

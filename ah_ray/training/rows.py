@@ -80,8 +80,8 @@ def optimizer_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
         recipe: of the member.
         processes: that train together.
     """
-    if recipe.algorithm == "grpo":
-        steps = rows * recipe.generations // recipe.global_batch_size
+    if recipe.grpo:
+        steps = rows * recipe.grpo.generations // recipe.global_batch_size
     else:
         passes = math.ceil(rows / processes / recipe.batch_size)
         steps = math.ceil(passes / recipe.accumulation(processes))
@@ -112,7 +112,7 @@ def training_rows(
     lines = []
     for clip in clips:
         row = swift_row(prompt, task.reply(clip["label"]), *media_of(clip, media))
-        if recipe.algorithm == "grpo":
+        if recipe.grpo:
             row["messages"] = row["messages"][:-1]
             row["solution"] = clip["label"]
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
