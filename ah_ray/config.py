@@ -168,8 +168,8 @@ class RunConfig(ArchiveConfig):
                 f"there is no recipe {settings.recipe!r}",
                 f"one of {sorted(self.recipes)}, or add it under recipes",
             )
-        base = self.recipes[settings.recipe].model_dump()
-        recipe = build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
+        base = self.recipes[settings.recipe]
+        recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
         metrics = load_task(self.task)
         known = measured([], metrics.metrics, metrics.answer).keys() - {"undefined", "confusion"}

@@ -26,6 +26,7 @@ from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.models.architecture import architecture_of_type, require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import Question, Task, load_task
+from ah_ray.training.recipe import settings_of
 from ah_ray.yaml_objects import Count, Frozen, Name, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
@@ -81,6 +82,11 @@ class MemberCard(Frozen):
             return values | {"question": whole.question(str(prompt), "prompt")}
         except ConfigError as error:
             raise ValueError(f"{error.problem} ({error.fix})") from None
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How it was trained, by dotted keys, as far as that is stated; see ``settings_of``."""
+        return settings_of(self.trained.get("recipe", {}))
 
     @property
     def weighs(self) -> bool:
@@ -274,10 +280,9 @@ def card_of(config: RunConfig, name: str) -> MemberCard:
     """
     settings = config.members[name]
     recipe = None if settings.recipe is None else config.recipe(name)
-    weights = "base" if recipe is None else "adapter" if recipe.tuner == "lora" else "full"
     return MemberCard(
         name=name,
-        weights=weights,
+        weights=recipe.weights if recipe else "base",
         question=config.question(name),
         decoding=settings.decoding,
         max_new_tokens=settings.max_new_tokens,
@@ -332,7 +337,7 @@ def _settings(card: MemberCard) -> dict[str, Any]:
         **_keys("media", card.media.model_dump()),
         **_keys("segmentation", card.segmentation.model_dump()),
         # Of a member that was trained elsewhere it may not be known.
-        **_keys(f"{of_member}: recipe", card.trained.get("recipe", {})),
+        **_keys(f"{of_member}: recipe", card.recipe),
     }
 
 

@@ -11,7 +11,7 @@ from ah_ray import storage
 from ah_ray.checkpoints import is_hub_id
 from ah_ray.errors import ConfigError
 from ah_ray.models.architecture import Architecture
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import LoraConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -53,23 +53,23 @@ def weights_of(checkpoint: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def lora_targets(weights: Shapes, recipe: RecipeConfig, architecture: Architecture) -> Targets:
-    """What of a checkpoint the ``lora_targets`` of a recipe mean.
+def lora_targets(weights: Shapes, lora: LoraConfig, architecture: Architecture) -> Targets:
+    """What of a checkpoint the ``targets`` of an adapter mean.
 
     MS-Swift takes a pattern too, but for mixture-of-experts models PEFT reduces it to the last
     part of the names it matches, and ``q_proj`` is found again in the audio tower.
 
     Args:
         weights: see ``weights_of``.
-        recipe: its targets are a name or a regular expression, which must match whole names.
+        lora: its targets are a name or a regular expression, which must match whole names.
         architecture: says what the names mean, and what is never loaded.
 
     Raises:
         ConfigError: nothing matches, or only a part of what is fused does, or it is to have
             dropout.
     """
-    where, named = "recipes: lora_targets", architecture.lora_targets
-    pattern = named.get(recipe.lora_targets, recipe.lora_targets)
+    where, named = "recipes: lora.targets", architecture.lora_targets
+    pattern = named.get(lora.targets, lora.targets)
     unused = architecture.parts.unused
     names = sorted(
         name.removesuffix(".weight")
@@ -91,10 +91,10 @@ def lora_targets(weights: Shapes, recipe: RecipeConfig, architecture: Architectu
             where, f"{pattern} does not match {missed[0]}, which has its adapter together with "
             "others that it matches", f"match all of {', '.join(sorted(filter(None, fused)))}",
         )  # fmt: skip
-    if fused and recipe.lora_dropout:
+    if fused and lora.dropout:
         raise ConfigError(
             where, f"{pattern} reaches experts, whose adapters cannot have dropout",
-            "set lora_dropout to 0",
+            "set lora.dropout to 0",
         )  # fmt: skip
     modules = [name for name in matched if _fused(name) is None]
     return Targets(modules, sorted(filter(None, fused)))
@@ -106,13 +106,13 @@ def _fused(name: str) -> str | None:
     return match and (match["expert"] or match["router"])
 
 
-def adapter_parameters(weights: Shapes, recipe: RecipeConfig, architecture: Architecture) -> int:
-    """How many parameters the adapter of a recipe has; see ``Targets`` for the rank of experts.
+def adapter_parameters(weights: Shapes, lora: LoraConfig, architecture: Architecture) -> int:
+    """How many parameters an adapter has; see ``Targets`` for the rank of experts.
 
     Raises:
         ConfigError: see ``lora_targets``.
     """
-    targets = lora_targets(weights, recipe, architecture)
+    targets = lora_targets(weights, lora, architecture)
     modules, count = set(targets.modules), 0
     for name, shape in weights.items():
         module = name.removesuffix(".weight")
@@ -122,7 +122,7 @@ def adapter_parameters(weights: Shapes, recipe: RecipeConfig, architecture: Arch
         outputs, inputs = shape
         if part in ("gate_proj", "up_proj") and part in targets.fused:
             # Half of a matrix that both share, of twice the height and twice the rank.
-            count += recipe.lora_rank * (inputs + 2 * outputs)
+            count += lora.rank * (inputs + 2 * outputs)
         elif part in targets.fused or module in modules:
-            count += recipe.lora_rank * (inputs + outputs)
+            count += lora.rank * (inputs + outputs)
     return count

@@ -38,14 +38,15 @@ def trained_parameters(weights: Shapes, recipe: RecipeConfig, architecture: Arch
     Raises:
         ConfigError: see ``lora_targets``.
     """
-    if recipe.tuner == "lora":
-        return adapter_parameters(weights, recipe, architecture)
-    parts = architecture.parts
+    if recipe.lora:
+        return adapter_parameters(weights, recipe.lora, architecture)
+    full, parts = recipe.full, architecture.parts
+    assert full is not None  # a recipe has one of both
     frozen = parts.unused
-    frozen += () if recipe.train_language else parts.language
-    frozen += () if recipe.train_vision else parts.towers
+    frozen += () if full.language else parts.language
+    frozen += () if full.vision else parts.towers
     # The projections may lie inside of a tower.
-    aligner, thaws = parts.aligner, recipe.train_aligner
+    aligner, thaws = parts.aligner, full.aligner
     return _size(
         {
             name: shape

@@ -19,7 +19,7 @@ from ah_ray.members import MemberCard
 from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
 from ah_ray.training.adapters import lora_targets, weights_of
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import LoraConfig, RecipeConfig
 
 # These run inside MS-Swift and must not be imported here: they load it.
 PLUGINS = tuple(
@@ -154,7 +154,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     # The trainer that goes on from a checkpoint of a mixture of experts looks for the experts under
     # the names that they have in memory, does not find them and says no more than a warning. Taken
     # as the model to start from, a checkpoint is loaded whole.
-    whole = paths.resume if recipe.tuner == "full" else None
+    whole = paths.resume if recipe.full else None
     stated: dict[str, str | int | float | bool | list[str]] = {
         "model": whole or paths.model,
         "model_type": architecture.swift_model,
@@ -181,9 +181,6 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "packing": recipe.packing,
         "max_length": recipe.max_length,
         "truncation_strategy": "left",
-        "freeze_llm": not recipe.train_language,
-        "freeze_vit": not recipe.train_vision,
-        "freeze_aligner": not recipe.train_aligner,
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "dataloader_num_workers": node.loaders,
@@ -213,21 +210,27 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
             stated["early_stop_interval"] = recipe.early_stop_after
     if paths.resume:
         stated["resume_from_checkpoint"] = paths.resume
-    if recipe.algorithm == "grpo":
+    if grpo := recipe.grpo:
         stated |= {
             "rlhf_type": "grpo",
             "reward_funcs": REWARD,
-            "num_generations": recipe.generations,
-            "temperature": recipe.temperature,
-            "max_completion_length": recipe.max_reply_tokens,
+            "num_generations": grpo.generations,
+            "temperature": grpo.temperature,
+            "max_completion_length": grpo.max_reply_tokens,
             "use_vllm": False,
         }
-    if recipe.tuner == "lora":
+    if full := recipe.full:
         stated |= {
-            "lora_rank": recipe.lora_rank,
-            "lora_alpha": recipe.lora_alpha,
-            "lora_dropout": recipe.lora_dropout,
-            "target_modules": _adapted(job, paths.model),
+            "freeze_llm": not full.language,
+            "freeze_vit": not full.vision,
+            "freeze_aligner": not full.aligner,
+        }
+    if lora := recipe.lora:
+        stated |= {
+            "lora_rank": lora.rank,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": lora.dropout,
+            "target_modules": _adapted(lora, job, paths.model),
         }
     if recipe.deepspeed:
         stated["deepspeed"] = recipe.deepspeed
@@ -243,16 +246,16 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     ]
 
 
-def _adapted(job: SwiftJob, checkpoint: str) -> list[str]:
+def _adapted(lora: LoraConfig, job: SwiftJob, checkpoint: str) -> list[str]:
     """The names of what gets an adapter; of a checkpoint that is not there (yet), a word for them.
 
     Raises:
         ConfigError: nothing does, or not what the adapters can be put on.
     """
     if not Path(checkpoint).is_dir():
-        return [f"<what {job.recipe.lora_targets} means there>"]
+        return [f"<what {lora.targets} means there>"]
     architecture = find_architecture(job.model.architecture)
-    modules, fused = lora_targets(weights_of(checkpoint), job.recipe, architecture)
+    modules, fused = lora_targets(weights_of(checkpoint), lora, architecture)
     return [*map(architecture.name_in_memory, modules), *fused]
 
 
