@@ -123,6 +123,10 @@ class RunConfig(ArchiveConfig):
             if f"{{{name}}}" not in question.prompt.user:
                 problem = f"{member} reads {name}, but its prompt has no {{{name}}}"
                 raise ConfigError(where, problem, "write it where the text shall stand")
+        for name in self.members.keys() - settings.reads:
+            if f"{{{name}}}" in question.prompt.user:
+                problem = f"has {{{name}}}, but {member} does not read {name}"
+                raise ConfigError(where, problem, f"add {name} to members.{member}.reads")
         return question
 
     def model_of(self, member: str) -> ModelConfig:
@@ -170,9 +174,16 @@ class RunConfig(ArchiveConfig):
             )
         base = self.recipes[settings.recipe]
         recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
+        asked, judged = self.question(member).answer, load_task(self.task)
+        if asked != judged.answer:
+            raise ConfigError(
+                f"members.{member}.task",
+                f"is {settings.task}, but labels are in the words of {self.task}: {member} would be "
+                "trained to answer another question",
+                "leave the recipe out, or ask the question of the run",
+            )
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
-        metrics = load_task(self.task)
-        known = measured([], metrics.metrics, metrics.answer).keys() - {"undefined", "confusion"}
+        known = measured([], judged.metrics, judged.answer).keys() - {"undefined", "confusion"}
         if recipe.best_by not in {"loss", *known}:
             raise ConfigError(
                 f"recipes.{settings.recipe}.best_by (member {member})",
