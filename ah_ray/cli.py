@@ -307,7 +307,7 @@ def demo(
     from ah_ray.toy.demo import make_archive, make_base
 
     with holding(directory, "ah-ray demo"):
-        make_archive(settings.catalog.root)
+        make_archive(settings.catalog.entry, settings.catalog.root)
         make_base(directory, settings)
         run_stages(directory, settings)
 

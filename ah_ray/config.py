@@ -17,6 +17,7 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.metrics import measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.shipped import find_file
 from ah_ray.tasks import Question, load_task
@@ -122,6 +123,10 @@ class RunConfig(ArchiveConfig):
             if f"{{{name}}}" not in question.prompt.user:
                 problem = f"{member} reads {name}, but its prompt has no {{{name}}}"
                 raise ConfigError(where, problem, "write it where the text shall stand")
+        for name in self.members.keys() - settings.reads:
+            if f"{{{name}}}" in question.prompt.user:
+                problem = f"has {{{name}}}, but {member} does not read {name}"
+                raise ConfigError(where, problem, f"add {name} to members.{member}.reads")
         return question
 
     def model_of(self, member: str) -> ModelConfig:
@@ -167,11 +172,18 @@ class RunConfig(ArchiveConfig):
                 f"there is no recipe {settings.recipe!r}",
                 f"one of {sorted(self.recipes)}, or add it under recipes",
             )
-        base = self.recipes[settings.recipe].model_dump()
-        recipe = build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
+        base = self.recipes[settings.recipe]
+        recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
+        asked, judged = self.question(member).answer, load_task(self.task)
+        if asked != judged.answer:
+            raise ConfigError(
+                f"members.{member}.task",
+                f"is {settings.task}, but labels are in the words of {self.task}: {member} would be "
+                "trained to answer another question",
+                "leave the recipe out, or ask the question of the run",
+            )
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
-        metrics = load_task(self.task)
-        known = measured([], metrics.metrics, metrics.answer).keys() - {"undefined", "confusion"}
+        known = measured([], judged.metrics, judged.answer).keys() - {"undefined", "confusion"}
         if recipe.best_by not in {"loss", *known}:
             raise ConfigError(
                 f"recipes.{settings.recipe}.best_by (member {member})",
@@ -198,7 +210,7 @@ def load_config(
 
     Raises:
         ConfigError: the file is missing, is no YAML, holds a wrong key or value, or has no such
-            member.
+            member; or the model cannot be given such media.
     """
     if not str(path).strip():
         raise ConfigError("--config", "names nothing", "name a file such as jobs/demo.yaml")
@@ -245,6 +257,6 @@ def load_config(
         if member.recipe is not None or member.overrides:
             config.recipe(name)
         config.question(name)
-        config.model_of(name)
-        config.media_of(name)
+        changed = f" (member {name})" if member.media or member.model else ""
+        require_media(config.model_of(name), config.media_of(name), f"{path}{changed}")
     return config

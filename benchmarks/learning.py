@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from rich.table import Table
 
-from ah_ray import storage, tables
+from ah_ray import schemas, storage, tables
 from ah_ray.config import ENSEMBLE, RunConfig, load_config
 from ah_ray.evaluation.metrics import Metrics
 from ah_ray.pipelines.evaluate import video_level
@@ -39,8 +39,11 @@ NO_PICTURE = ("-vf", "drawbox=t=fill:color=black", "-preset", "ultrafast", "-c:a
 
 
 def shuffled_run(source: RunDirectory, folder: Path, seed: int) -> RunDirectory:
-    """A run with the manifests of ``source``, but with its training labels in random order."""
-    run = RunDirectory.at(str(folder / "shuffled"))
+    """A run with the manifests of ``source``, but with its training labels in random order.
+
+    What its tables name relative to ``source`` stays there.
+    """
+    run = RunDirectory(str(folder / "shuffled"), source.root)
     for table in ("videos", "clips"):
         shutil.copytree(Path(source.uri, table), Path(run.uri, table))
     clips = source.clips(TRAINING)
@@ -48,7 +51,8 @@ def shuffled_run(source: RunDirectory, folder: Path, seed: int) -> RunDirectory:
     labels = clips["label"].take(pa.array(order))
     clips = clips.set_column(clips.schema.get_field_index("label"), "label", labels)
     storage.remove(run.clips_path(TRAINING))
-    tables.write_table(clips, storage.join(run.clips_path(TRAINING), "part-0.parquet"))
+    path = storage.join(run.clips_path(TRAINING), "part-0.parquet")
+    tables.write_table(run.stored(clips), path)
     return run
 
 
@@ -68,7 +72,11 @@ def altered_run(
     with ThreadPoolExecutor() as pool:
         list(pool.map(copy, videos["uri"].to_pylist(), copies))
     videos = videos.set_column(videos.schema.get_field_index("uri"), "uri", pa.array(copies))
-    tables.write_table(videos, run.path("videos", "part-0.parquet"))
+    # Their contents are no longer those that the catalog has read.
+    videos = videos.drop_columns(["content"]).append_column(
+        "content", pa.nulls(len(videos), "string")
+    )
+    run.write_videos(videos.select(schemas.VIDEOS.names))
     return run
 
 

@@ -12,7 +12,7 @@ from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.tasks import load_task
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import FullConfig, GrpoConfig, LoraConfig, RecipeConfig
 from ah_ray.yaml_objects import differences, load_yaml, with_overrides
 
 ROOT = Path(__file__).parents[1]
@@ -71,14 +71,15 @@ def test_the_papers_recipes_are_those_of_its_table():
     config = load_config(ROOT / "jobs" / "paper.yaml", "run")
     lora, full, longer = (config.recipe(name) for name in ("v1", "v2", "v3"))
     assert (lora.tuner, lora.learning_rate, lora.epochs) == ("lora", 1e-5, 1)
-    assert (lora.lora_rank, lora.lora_alpha) == (8, 32)
+    assert lora.lora == LoraConfig(rank=8, alpha=32, targets="all-linear", dropout=0)
     assert (full.tuner, full.learning_rate, full.epochs) == ("full", 1e-6, 2)
     assert (longer.tuner, longer.learning_rate, longer.epochs) == ("full", 1e-6, 3)
     for recipe in (lora, full, longer):
         assert (recipe.batch_size, recipe.global_batch_size, recipe.max_length) == (2, 64, 32768)
         assert recipe.accumulation(1) == 32  # the paper's one process
         assert recipe.accumulation(config.train.processes) == 2
-    assert (lora.lora_targets, lora.lora_dropout) == ("all-linear", 0)
+    assert full.full == longer.full == FullConfig(language=True, vision=False, aligner=False)
+    assert config.recipes["grpo"].grpo == GrpoConfig(generations=8, temperature=1)
     assert config.segmentation == SegmentationConfig(clip_s=5, min_tail_s=3)
     assert (config.model.dtype, config.model.attention) == ("bfloat16", "flash_attention_2")
 
@@ -90,6 +91,8 @@ def test_the_papers_recipes_are_those_of_its_table():
         ("score.bach_size=3", "score.bach_size", "batch_size"),
         ("media.max_frame=8", "media.max_frame", "max_frames"),
         ("recipes.lora.learningrate=1", "recipes.lora.learningrate", "learning_rate"),
+        ("recipes.lora.lora.rnk=1", "recipes.lora.lora.rnk", "rank"),
+        ("recipes.grpo.grpo.generation=9", "recipes.grpo.grpo.generation", "generations"),
         ("members.v1.promt=short", "members.v1.promt", "prompt"),
         ("catalog.entri=x", "catalog.entri", "entry"),
     ],
@@ -133,7 +136,9 @@ def test_a_missing_key_is_named(edited, tmp_path):
         ("score=3", "score"),
         ("train.splits=train", "train.splits"),
         ("media={min_frames: 8, max_frames: 4}", "media"),
-        ("recipes.lora.lora_targets='(q'", "recipes.lora.lora_targets"),
+        ("recipes.lora.lora.targets='(q'", "recipes.lora.lora.targets"),
+        ("recipes.lora.full={}", "recipes.lora"),
+        ("recipes.lora.lora=null", "recipes.lora"),
         ("segmentation={clip_s: 1, min_tail_s: 2}", "segmentation"),
         ("media={min_pixels: 5000, max_pixels: 4000}", "media"),
     ],
@@ -212,10 +217,37 @@ def test_an_override_of_a_recipe_is_of_that_member_only():
     assert (config.recipe("v2").epochs, config.recipe("v2").seed) == (2, 42)
 
 
+def test_an_override_of_a_part_of_a_recipe_keeps_the_rest_of_it():
+    sets = ["recipes.lora.lora={rank: 4, alpha: 9}", "recipes.lora.extra_args={a: 1}"]
+    override = "members.v1.overrides={lora: {rank: 16}, grpo: {generations: 4}, extra_args: {b: 2}}"
+    recipe = load_config(DEMO, "run", [*sets, override]).recipe("v1")
+    assert recipe.lora == LoraConfig(rank=16, alpha=9)
+    assert recipe.grpo == GrpoConfig(generations=4)
+    assert recipe.extra_args == {"b": 2}
+    plain = load_config(DEMO, "run", ["members.v1={recipe: grpo, prompt: short, overrides: "
+                                      "{grpo: null}}"]).recipe("v1")  # fmt: skip
+    assert (plain.algorithm, plain.tuner) == ("sft", "lora")
+
+
+def test_an_override_that_names_the_other_tuner_replaces_it():
+    other = load_config(DEMO, "run", ["members.v1.overrides={full: {vision: true}}"]).recipe("v1")
+    assert (other.lora, other.full, other.tuner) == (None, FullConfig(vision=True), "full")
+    other = load_config(DEMO, "run", ["members.v3.overrides={lora: {rank: 4}}"]).recipe("v3")
+    assert (other.lora, other.full, other.weights) == (LoraConfig(rank=4), None, "adapter")
+
+
+@pytest.mark.parametrize("where", ["members.v1.overrides", "recipes.new"])
+def test_lora_and_full_in_one_place_are_refused(where):
+    error = error_of(DEMO, f"{where}={{lora: {{}}, full: {{}}, learning_rate: 1}}")
+    assert where in error.where
+    assert "has both lora and full" in error.problem
+
+
 @pytest.mark.parametrize(
     ("overrides", "key"),
-    [("{epoch: 3}", "epoch"), ("{epochs: many}", "epochs"), ("3", "overrides")],
-)
+    [("{epoch: 3}", "epoch"), ("{epochs: many}", "epochs"), ("3", "overrides"),
+     ("{lora: {rnk: 3}}", "lora.rnk"), ("{lora: 3}", "lora")],
+)  # fmt: skip
 def test_a_wrong_override_of_a_recipe(overrides, key):
     error = error_of(DEMO, f"members.v3.overrides={overrides}")
     assert "members.v3.overrides" in error.where
@@ -280,7 +312,7 @@ def test_differences_are_told_key_by_key():
         ("x.a.c", 2, 5), ("x.d", 3, None), ("x.e", None, 4)]  # fmt: skip
 
 
-RECIPE = {"tuner": "lora", "learning_rate": 1}
+RECIPE = {"lora": {}, "learning_rate": 1}
 
 
 @pytest.mark.parametrize(
@@ -296,7 +328,7 @@ RECIPE = {"tuner": "lora", "learning_rate": 1}
             "set global_batch_size to 128, or batch_size to 2",
         ),
         (
-            {"batch_size": 3, "global_batch_size": 12, "algorithm": "grpo", "generations": 8}, 2,
+            {"batch_size": 3, "global_batch_size": 12, "grpo": {"generations": 8}}, 2,
             "no multiple of 24: batch_size 3 x 2 processes",
             "set global_batch_size to 24",
         ),
@@ -312,8 +344,8 @@ def test_steps_that_the_processes_cannot_make_name_the_nearest(recipe, processes
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 99), st.integers(2, 5), st.booleans())
 def test_what_an_impossible_step_suggests_is_possible(batch, processes, size, group, rewarded):
-    values = RECIPE | {"batch_size": batch, "global_batch_size": size, "generations": group}
-    recipe = RecipeConfig(**values | {"algorithm": "grpo" if rewarded else "sft"})
+    values = RECIPE | {"batch_size": batch, "global_batch_size": size}
+    recipe = RecipeConfig(**values | {"grpo": {"generations": group} if rewarded else None})
     try:
         assert recipe.accumulation(processes) * processes * batch == size
     except ConfigError as error:
@@ -329,10 +361,9 @@ def test_a_config_whose_processes_cannot_make_a_step_is_refused(edited):
 
 
 def test_adapters_on_experts_have_no_dropout(edited):
-    error = error_of(edited("recipes.lora.lora_targets=all-linear"))
-    assert "lora_dropout must be 0, not 0.05" in error.problem
-    load_config(edited("recipes.lora={tuner: lora, learning_rate: 1, lora_targets: all-linear, "
-                       "lora_dropout: 0}"), "run")  # fmt: skip
+    error = error_of(edited("recipes.lora.lora.targets=all-linear"))
+    assert "dropout must be 0, not 0.05" in error.problem
+    load_config(edited("recipes.lora.lora={targets: all-linear, dropout: 0}"), "run")
 
 
 @pytest.mark.parametrize(

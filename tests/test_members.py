@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from ah_ray import storage
-from ah_ray.config import RunConfig
+from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import (
@@ -212,7 +212,7 @@ def run_config(**changes) -> RunConfig:
         "catalog": {"entry": "e.yaml", "root": "r"},
         "task": "cue_conflict",
         "model": {"path": "base"},
-        "recipes": {"lora": {"tuner": "lora", "learning_rate": 1}},
+        "recipes": {"lora": {"lora": {}, "learning_rate": 1}},
         "members": {"v1": {"recipe": "lora", "prompt": "short"}},
     }
     return RunConfig(**values | changes)
@@ -236,8 +236,14 @@ def test_a_member_fits_the_config_it_was_trained_with():
         ({"model": {"path": "b"}}, "model.path", "'base'", "'b'"),
         ({"members": {"v1": {"recipe": "lora", "prompt": "detailed"}}},
          "members.v1.prompt", "'short'", "'detailed'"),
-        ({"recipes": {"lora": {"tuner": "lora", "learning_rate": 1, "epochs": 3}}},
+        ({"recipes": {"lora": {"lora": {}, "learning_rate": 1, "epochs": 3}}},
          "members.v1: recipe.epochs", "1.0", "3.0"),
+        ({"recipes": {"lora": {"lora": {"rank": 4}, "learning_rate": 1}}},
+         "members.v1: recipe.lora.rank", "8", "4"),
+        ({"recipes": {"lora": {"full": {}, "learning_rate": 1}}},
+         "members.v1: recipe.tuner", "'lora'", "'full'"),
+        ({"recipes": {"lora": {"lora": {}, "grpo": {}, "learning_rate": 1}}},
+         "members.v1: recipe.algorithm", "'sft'", "'grpo'"),
     ],
 )  # fmt: skip
 def test_other_settings_are_refused_with_both_values(change, key, ours, theirs):
@@ -298,6 +304,54 @@ def test_a_card_without_a_recipe_or_with_a_part_of_one_is_no_mismatch():
     require_settings(member("v1", trained={"recipe": {"tuner": "lora"}}), run_config())
 
 
+# A card of a version whose recipes were flat
+
+
+@pytest.fixture
+def flat() -> Member:
+    return read_member(str(Path(__file__).parent / "cards" / "v1"))
+
+
+def demo_config(*overrides: str) -> RunConfig:
+    root = Path(__file__).parents[1]
+    return load_config(root / "jobs" / "demo.yaml", str(root / "tests"), overrides)
+
+
+def test_a_flat_recipe_is_read_as_one_of_today(flat):
+    assert flat.card.recipe["lora.rank"] == 8
+    assert (flat.card.recipe["tuner"], flat.card.recipe["algorithm"]) == ("lora", "sft")
+    today = demo_config().recipe("v1").model_dump(mode="json")
+    ours = card(trained={"recipe": today}).recipe
+    assert ours.items() <= flat.card.recipe.items()
+    require_settings(flat, demo_config(f"model.path={flat.card.model.path}"))
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("recipes.lora.lora.targets=experts", "recipe.lora.targets"),
+        ("recipes.lora.grpo={generations: 4}", "recipe.algorithm"),
+        ("members.v1.overrides={full: {}}", "recipe.tuner"),
+        ("recipes.lora.seed=1", "recipe.seed"),
+    ],
+)
+def test_a_flat_recipe_that_is_another_is_refused(flat, override, key):
+    config = demo_config(f"model.path={flat.card.model.path}", "recipes.lora.lora.dropout=0",
+                         override)  # fmt: skip
+    no_dropout = flat.card.trained["recipe"] | {"lora_dropout": 0.0}
+    changed = flat.card.model_copy(update={"trained": {"recipe": no_dropout}})
+    with pytest.raises(ConfigError) as caught:
+        require_settings(Member(flat.uri, changed), config)
+    assert caught.value.where == f"members.v1: {key}"
+
+
+def test_what_a_card_states_is_not_rewritten(flat):
+    """Its member's fingerprint has it, and with it all that the member has answered."""
+    written = yaml.safe_load((Path(flat.uri) / MEMBER_FILE).read_text())
+    assert flat.card.trained == written["trained"]
+    assert yaml.safe_load(write_card(flat.card))["trained"] == written["trained"]
+
+
 def test_the_page_about_members_has_a_card_that_reads_and_every_key():
     page = (Path(__file__).parents[1] / "docs" / "members.md").read_text()
     written = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
@@ -329,3 +383,38 @@ def test_one_member_is_no_ensemble_and_says_how_to_choose_it(ensemble):
     with pytest.raises(ConfigError, match="is one member") as caught:
         read_ensemble(uri)
     assert "--members v1" in caught.value.fix
+
+
+# Cards of earlier versions
+
+
+def in_older_words(card_bytes: bytes, **model) -> bytes:
+    values = yaml.safe_load(card_bytes)
+    del values["model"]["architecture"]
+    values["model"] |= {"template": "qwen3_omni", "thinker_only": True} | model
+    return yaml.safe_dump(values).encode()
+
+
+def test_a_card_that_names_the_architecture_as_ms_swift_does_is_understood(tmp_path):
+    written = write_card(card())
+    sees = write_card(card(media=MediaConfig(size_multiple=28, audio="none")))
+    for number, (old, architecture) in enumerate(
+        [
+            (in_older_words(written, model_type="qwen3_omni_moe"), "qwen3_omni"),
+            (in_older_words(written), "qwen3_omni"),
+            (in_older_words(sees, model_type="qwen2_5_vl", template="qwen2_5_vl"), "qwen2_5_vl"),
+        ]
+    ):
+        uri = str(tmp_path / str(number) / "v1")
+        storage.write_bytes(f"{uri}/{MEMBER_FILE}", old)
+        assert read_member(uri).card.model.architecture == architecture
+    storage.write_bytes(f"{uri}/{MEMBER_FILE}", in_older_words(written, model_type="x_vl"))
+    with pytest.raises(ConfigError, match=r"model\.model_type: is x_vl"):
+        read_member(uri)
+
+
+def test_a_card_of_a_model_without_ears_that_is_to_hear_is_refused(tmp_path):
+    model = ModelConfig(path="base", architecture="qwen2_5_vl")
+    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), write_card(card(model=model)))
+    with pytest.raises(ConfigError, match=r"member\.yaml: media\.audio"):
+        read_member(str(tmp_path / "v1"))

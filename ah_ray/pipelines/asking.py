@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.engines.config import ScoreConfig
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
-from ah_ray.members import EngineGroup, member_fingerprint
+from ah_ray.members import member_fingerprint
 from ah_ray.pipelines.batches import Row, clip_ids
 from ah_ray.pipelines.run_directory import RunDirectory, answers_made_from
 

@@ -12,18 +12,9 @@ from ah_ray.catalog.listing import is_video
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.registry import engine_of, plan_passes
+from ah_ray.ensemble import EngineGroup, engine_groups, ensemble_folder, read_ensemble
 from ah_ray.errors import ConfigError
-from ah_ray.members import (
-    EngineGroup,
-    Member,
-    card_of,
-    engine_groups,
-    ensemble_folder,
-    is_complete,
-    read_ensemble,
-    read_member,
-    require_settings,
-)
+from ah_ray.members import Member, card_of, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import missing_batches
 from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos

@@ -21,8 +21,9 @@ from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect, turn
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.registry import engine_of, plan_passes
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import LimitsConfig
-from ah_ray.members import EngineGroup, Member, asked, member_fingerprint
+from ah_ray.members import Member, asked, member_fingerprint
 from ah_ray.pipelines.asking import asked_how, drop_stale, missing_batches
 from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.batches import Row, clip_ids, of_first_videos, plan_batches

@@ -14,8 +14,9 @@ from ah_ray import lineage, schemas, storage, tables
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ItemError, StageError
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
 from ah_ray.pipelines.attempts import Attempts, quarantine
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.texts import texts_of

@@ -9,21 +9,14 @@ import pyarrow.compute as pc
 
 from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
-from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
 from ah_ray.engines.prior import Chances, base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
+from ah_ray.ensemble import ensemble_folder, read_ensemble, voting
 from ah_ray.errors import ConfigError
-from ah_ray.members import (
-    Member,
-    ensemble_folder,
-    is_complete,
-    read_ensemble,
-    read_member,
-    require_settings,
-    voting,
-)
+from ah_ray.members import Member, is_complete, read_member, require_settings
+from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.asking import require_same_asking
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
@@ -145,6 +138,7 @@ def _fitting_members(run: RunDirectory, config: RunConfig) -> list[Member]:
 def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
     """Reduce the answers to verdicts."""
     members = read_ensemble(run.path("members"), list(config.members))
+    run.remember({"ensemble": "members", "voters": list(config.members)})
     reduce(run, members, config.judgement())
 
 
@@ -217,7 +211,7 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
         ConfigError: also when the cluster can never grant what a stage will ask for.
     """
     for name in config.members:
-        require_checkpoint(config.model_of(name).path, "model.path")
+        require_model(config.model_of(name), "model")
     find_engine(config.score.engine)
     if not all(is_complete(run.path("members", name)) for name in config.members):
         connect()

@@ -92,7 +92,10 @@ def status(run: RunDirectory) -> Iterator[Line]:
         hold = not (line.stale or line.to_do)
         yield line
     if storage.exists(run.path(METRICS_FILE)):
-        report = json.loads(storage.read_bytes(run.path(METRICS_FILE)))
+        try:
+            report = json.loads(storage.read_bytes(run.path(METRICS_FILE)))
+        except ValueError:  # it is damaged
+            report = {}
         splits, made_from = report.get("splits", []), report.get("made_from")
         current = hold and made_from == metrics_made_from(run, splits)
         yield Line("evaluate", METRICS_FILE, int(current), int(not current), 0, 0)

@@ -17,10 +17,10 @@ from typing import Any
 import ray
 
 from ah_ray import schemas, storage, tables
-from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.evaluation.leaks import require_no_leaks
+from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.train_member import print_summary, train_member, write_base
@@ -61,7 +61,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     if not missing:
         return
     for name in missing:
-        require_checkpoint(config.model_of(name).path, "model.path")
+        require_model(config.model_of(name), "model")
     tuned = [name for name in missing if config.members[name].recipe is not None]
     for name in sorted(set(missing) - set(tuned)):
         write_base(run, config, name)

@@ -155,7 +155,7 @@ def plan_member(
     how = (card.question, recipe, card.media)
     rows = training_rows(in_run(taught, run.uri), *how)
     # A reward has no loss on given replies: such members are chosen by what they answer.
-    with_loss = seen is not None and recipe.algorithm == "sft"
+    with_loss = seen is not None and recipe.grpo is None
     asked = evened(seen or [], config.train.processes)
     validation_rows = training_rows(in_run(asked, run.uri), *how) if with_loss else None
     base = model_fingerprint(card.model.path)
@@ -218,7 +218,7 @@ def print_outlook(plan: Plan, config: RunConfig) -> None:
     """Print how many optimizer steps a training will make, and whether they are few."""
     recipe, rows = plan.job.recipe, plan.rows.count(b"\n")
     steps = optimizer_steps(rows, recipe, config.train.processes)
-    what = "replies" if recipe.algorithm == "grpo" else "clips"
+    what = "replies" if recipe.grpo else "clips"
     most = "at most " if recipe.packing else ""
     console.print(
         f"  {plan.job.name}: {rows} rows, {recipe.global_batch_size} {what} per optimizer step "

@@ -13,7 +13,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ah_ray.tasks.policies import POLICIES
 
@@ -76,13 +76,16 @@ class Choice(_Reply):
     """One of several options.
 
     Attributes:
-        options: in order: the first is what is looked for, and of two the last is its absence.
+        options: in order: the first is what is looked for.
+        absent: the option that says that it is not there, if one does. It is true of a whole video
+            and the others of moments of it, which an archive annotates as intervals.
         reply: the whole reply, with ``{answer}`` in the place of the option.
     """
 
     kind: Literal["choice"]
     votes: ClassVar[bool] = True
     options: Annotated[tuple[str, ...], Field(min_length=2)]
+    absent: str | None = None
 
     @field_validator("options", mode="before")
     @classmethod
@@ -90,6 +93,11 @@ class Choice(_Reply):
         if isinstance(value, list | tuple) and any(isinstance(word, bool) for word in value):
             raise ValueError('Yes and No are true and false in YAML: write them as "Yes" and "No"')
         return value
+
+    @field_validator("absent", mode="before")
+    @classmethod
+    def _is_a_word(cls, value: Any) -> Any:
+        return cls._are_words([value])[0]
 
     @field_validator("options")
     @classmethod
@@ -104,10 +112,12 @@ class Choice(_Reply):
                 raise ValueError(f"{word!r} is what a policy of reduce is called")
         return value
 
-    @property
-    def absent(self) -> str | None:
-        """The option that says that what is looked for is not there, if one of them does."""
-        return self.options[1] if len(self.options) == 2 else None
+    @model_validator(mode="after")
+    def _absent_is_an_option(self) -> Choice:
+        if self.absent is not None and self.absent not in self.options[1:]:
+            problem = f"absent is {self.absent!r}, which is none of the options after the first"
+            raise ValueError(problem)
+        return self
 
     @property
     def rules(self) -> tuple[str, str]:
@@ -158,7 +168,7 @@ class Choice(_Reply):
         word = _translated(value, words)
         if word in self._folded:
             return frozenset({self._folded[word]})
-        if self.absent and word in _PRESENT | _ABSENT:
+        if len(self.options) == 2 and word in _PRESENT | _ABSENT:
             return frozenset({self.options[word in _ABSENT]})
         return None
 

@@ -44,7 +44,7 @@ class Considered(NamedTuple):
     Attributes:
         label: it.
         chance: how likely it is, as the rule sees it.
-        evidence: the source that speaks for it most.
+        evidence: the source that speaks for it most: of those that give it, if any do.
         givers: the sources that give it.
     """
 
@@ -168,7 +168,7 @@ def at_least(needed: int | str) -> Rule:
 
 
 def _considered(label: str, used: Sequence[Given], chance: float) -> Considered:
-    strongest = max(used, key=lambda given: given.chances.get(label, 0.0))
+    strongest = max(used, key=lambda one: (label in one.labels, one.chances.get(label, 0.0)))
     givers = tuple(sorted(given.source for given in used if label in given.labels))
     return Considered(label, chance, strongest.source, givers)
 

@@ -82,11 +82,16 @@ def track(
 
 
 def faces(
-    rng: np.random.Generator, smiling: NDArray[np.bool_], width: int, height: int
+    rng: np.random.Generator,
+    smiling: NDArray[np.bool_],
+    width: int,
+    height: int,
+    mouth: bool = True,
 ) -> Iterator[NDArray[np.uint8]]:
     """Draw one frame per entry of ``smiling`` [T], as yuv420p planes [height * 3 / 2, width].
 
     Position, size and colour of the head vary by video, its sway, brightness and noise by frame.
+    Without a ``mouth`` the face neither smiles nor frowns.
     """
     wall = rng.uniform((40, 40, 40), (120, 120, 120))
     skin = rng.uniform((190, 140, 90), (250, 200, 150))
@@ -95,7 +100,8 @@ def faces(
 
     @cache
     def still(pose: int, smile: bool) -> NDArray[np.int16]:
-        return _draw(width, height, centres[pose], scales[pose], smile, wall, skin)
+        shown = smile if mouth else None
+        return _draw(width, height, centres[pose], scales[pose], shown, wall, skin)
 
     noise = np.zeros((_NOISES, height * 3 // 2, width), np.int16)
     noise[:, :height] = 6 * rng.standard_normal((_NOISES, height, width), np.float32)  # luma only
@@ -114,11 +120,14 @@ def _draw(
     height: int,
     centre: NDArray[np.float64],
     scale: float,
-    smile: bool,
+    smile: bool | None,
     wall: NDArray[np.float64],
     skin: NDArray[np.float64],
 ) -> NDArray[np.int16]:
-    """Draw one still face as yuv420p planes; ``centre`` and ``scale`` are in half shorter sides."""
+    """Draw one still face as yuv420p planes; ``centre`` and ``scale`` are in half shorter sides.
+
+    It smiles, frowns, or (None) has no mouth.
+    """
     half = min(width, height) / 2
     x = (((np.arange(width) + 0.5 - width / 2) / half - centre[0]) / scale)[None, :]
     y = (((np.arange(height) + 0.5 - height / 2) / half - centre[1]) / scale)[:, None]
@@ -126,7 +135,7 @@ def _draw(
     eyes = (np.abs(x) - 0.38) ** 2 + (y + 0.35) ** 2 < 0.13**2
     # A thick parabola: its corners are up in a smile and down in a frown, around one mean height.
     bend = (0.5 - 2.2 * x**2) * (0.5 if smile else -0.5)
-    mouth = (np.abs(x) < 0.62) & (np.abs(y - 0.4 - bend) < 0.12)
+    mouth = (np.abs(x) < 0.62) & (np.abs(y - 0.4 - bend) < 0.12) & (smile is not None)
     region = head.astype(np.intp)  # 0 wall, 1 skin, 2 ink
     region[eyes | (mouth & head)] = 2
     luma, *chroma = (_TO_YUV @ np.stack([wall, skin, _INK], axis=1)).astype(np.int16)
@@ -137,11 +146,12 @@ def _draw(
 
 
 def voice(
-    rng: np.random.Generator, bright: NDArray[np.bool_], sample_rate: int
+    rng: np.random.Generator, bright: NDArray[np.bool_], sample_rate: int, tone: bool = True
 ) -> NDArray[np.float32]:
     """Sing one tone, bright or dull per sample of ``bright`` [N]; mono in -1…1, [N].
 
     Vibrato, a swell like syllables, an overtone and noise keep it from being a test signal.
+    Without the ``tone`` there is the noise alone.
     """
     times = np.arange(len(bright), dtype=np.float32) / np.float32(sample_rate)
 
@@ -154,10 +164,10 @@ def voice(
     pitch_hz *= 1 + 0.03 * wobble(4, 7)
     turns = np.cumsum(pitch_hz) / sample_rate  # continuous where the pitch jumps
     phase = (2 * np.pi * (turns % 1)).astype(np.float32)
-    tone = np.sin(phase) + np.float32(rng.uniform(0.1, 0.3)) * np.sin(2 * phase)
+    sung = np.sin(phase) + np.float32(rng.uniform(0.1, 0.3)) * np.sin(2 * phase)
     loudness = np.float32(rng.uniform(0.2, 0.5)) * (0.6 + 0.4 * wobble(2, 4))
     hiss = 0.02 * rng.standard_normal(len(bright), np.float32)
-    return np.clip(loudness * tone + hiss, -1, 1)
+    return np.clip(loudness * sung * tone + hiss, -1, 1)
 
 
 def encode(

@@ -12,19 +12,35 @@ from pathlib import Path
 from ah_ray import storage
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
+from ah_ray.names import find
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.preflight import require, train_wish
 from ah_ray.progress import StageProgress, console
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
 from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
+from ah_ray.toy.single_cues import CuesSpec, write_cues
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.swift import SwiftJob
 
 _MARKER = "config.json"  # of a checkpoint folder; written last
 
 
-def make_archive(root: str, spec: ArchiveSpec | None = None) -> None:
-    """Write the synthetic archive to ``root`` unless it is there."""
+def make_archive(entry: str, root: str) -> None:
+    """Write the synthetic archive that a catalog entry describes, unless it is there.
+
+    Args:
+        entry: the file of the entry; its name says which archive it is.
+        root: where (``catalog.root``).
+
+    Raises:
+        ConfigError: it is not one of ours.
+    """
+    make = find(Path(entry).name, ARCHIVES, "catalog.entry")
+    make(root)
+
+
+def make_conflicts(root: str, spec: ArchiveSpec | None = None) -> None:
+    """Write the archive of conflicting cues to the folder ``root``, unless it is there."""
     spec = spec or ArchiveSpec()
     if storage.exists(storage.join(root, METADATA_FILE)):
         return
@@ -37,6 +53,24 @@ def make_archive(root: str, spec: ArchiveSpec | None = None) -> None:
         write_archive(folder, spec, progress=lambda done, total: progress.advance_to(done))
         if local is None:
             storage.upload_folder(folder, root, last=METADATA_FILE)
+
+
+def make_cues(root: str, spec: CuesSpec | None = None) -> None:
+    """Write the archive of single cues to the table ``root``, unless it is there."""
+    spec = spec or CuesSpec()
+    if storage.exists(root):
+        return
+    folder, _, table = root.rpartition("/")
+    with (
+        tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch,
+        StageProgress("synthetic archive", spec.videos, "videos") as progress,
+    ):
+        show = lambda done, total: progress.advance_to(done)  # noqa: E731
+        write_cues(Path(scratch), spec, table, progress=show)
+        storage.upload_folder(Path(scratch), folder, last=table)
+
+
+ARCHIVES = {"synthetic.yaml": make_conflicts, "synthetic_cues.yaml": make_cues}
 
 
 def make_base(run: RunDirectory, config: RunConfig) -> None:

@@ -83,8 +83,8 @@ def optimizer_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
         recipe: of the member.
         processes: that train together.
     """
-    if recipe.algorithm == "grpo":
-        steps = rows * recipe.generations // recipe.global_batch_size
+    if recipe.grpo:
+        steps = rows * recipe.grpo.generations // recipe.global_batch_size
     else:
         passes = math.ceil(rows / processes / recipe.batch_size)
         steps = math.ceil(passes / recipe.accumulation(processes))
@@ -115,7 +115,7 @@ def training_rows(
     for clip in clips:
         reply = question.answer.write(Reading(frozenset(clip["labels"])))
         row = swift_row(question.prompt, reply, *media_of(clip, media))
-        if recipe.algorithm == "grpo":
+        if recipe.grpo:
             row["messages"] = row["messages"][:-1]
             row["solution"] = clip["labels"]
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")

@@ -38,6 +38,15 @@ def test_quiet_leaves_results_and_errors(ah_ray, refused, run):
     assert "mebers" in refused("reduce", *options, "-q", "--set", "mebers=1")
 
 
+def test_verdicts_of_some_members_are_not_stale_for_it(ah_ray, run):
+    run.remember({"ensemble": "members", "voters": ["v1", "v2", "v3"]})  # as after scoring
+    options = ["--config", "jobs/demo.yaml", "--run", run.uri]
+    assert "are not made from" in ah_ray("results", "--run", run.uri)[1]
+    for members in ("v1,v3", "v1,v2,v3"):
+        assert ah_ray("reduce", *options, "--members", members)[0] == 0
+        assert "are not made from" not in ah_ray("results", "--run", run.uri)[1]
+
+
 def test_what_was_found_is_shown_with_its_place_and_reasons(ah_ray, run):
     code, text = ah_ray("results", "--run", run.uri, "--top", 3)
     assert code == 0

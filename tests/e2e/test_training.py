@@ -117,4 +117,4 @@ def test_a_member_is_trained_by_rewards(copy_of_demo: Path) -> None:
     assert 0 < finished["reward"] <= 1  # the base model writes replies that can be read
     card = yaml.safe_load((copy_of_demo / "members" / "v4" / "member.yaml").read_text())
     assert card["weights"] == "adapter"
-    assert card["trained"]["recipe"]["algorithm"] == "grpo"
+    assert card["trained"]["recipe"]["grpo"]["generations"] == 8

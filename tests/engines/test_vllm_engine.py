@@ -22,7 +22,7 @@ from ah_ray.members import EngineGroup, Member
 from tests.engines.tiny_models import member, random_clips
 
 DECODINGS = ("answer", "generate")
-MEDIA = MediaConfig(min_pixels=28 * 28, max_pixels=9 * 28 * 28, size_multiple=28)
+MEDIA = MediaConfig(min_pixels=28 * 28, max_pixels=9 * 28 * 28, size_multiple=28, audio="none")
 
 
 class Told(NamedTuple):

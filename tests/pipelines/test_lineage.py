@@ -31,7 +31,7 @@ from ah_ray.members import (
 from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.asking import drop_stale as drop_stale_answers
 from ah_ray.pipelines.decoder import decode_source
-from ah_ray.pipelines.evaluate import evaluate
+from ah_ray.pipelines.evaluate import METRICS_FILE, evaluate
 from ah_ray.pipelines.ledger import prepared_videos, require_prepared
 from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write
 from ah_ray.pipelines.reduce import reduce
@@ -316,6 +316,10 @@ def test_metrics_hold_no_longer_than_the_verdicts_and_answers_under_them(run, tm
     evaluate(run, ("test",))
     assert [told(run, stage) for stage in ("reduce", "evaluate")] == [(3, 0, 0), (1, 0, 0)]
     assert stale_verdicts(run) == 0
+    report = storage.read_bytes(run.path(METRICS_FILE))
+    storage.write_bytes(run.path(METRICS_FILE), report[:-9])
+    assert told(run, "evaluate") == (0, 1, 0)
+    storage.write_bytes(run.path(METRICS_FILE), report)
     if change == "gone":
         (tmp_path / "v1").rename(tmp_path / "ensemble")
     else:

@@ -15,7 +15,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.findings import KINDS, note
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.pipelines.ledger import in_scope, prepared_videos
-from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write, annotated_lengths
+from ah_ray.pipelines.manifest import Manifest, Outcome, annotated_lengths, drop_stale, make_write
 from ah_ray.pipelines.prepare import make_prepare_videos, prepare
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from tests.media.coded_video import run_ffmpeg, steady, tone, write_video

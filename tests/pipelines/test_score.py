@@ -394,7 +394,13 @@ def test_a_member_of_another_architecture_that_does_not_hear(
     write_tiny_checkpoint(tmp_path / "omni")
     write_tiny_qwen2_5_vl(tmp_path / "m", tmp_path / "omni")
     media = MediaConfig(
-        fps=1, min_frames=2, max_frames=4, min_pixels=784, max_pixels=7840, size_multiple=28
+        fps=1,
+        min_frames=2,
+        max_frames=4,
+        min_pixels=784,
+        max_pixels=7840,
+        size_multiple=28,
+        audio="none",
     )
     member = a_member(tmp_path / "m", "m", media=media)
     run = RunDirectory.at(str(tmp_path / "run"))

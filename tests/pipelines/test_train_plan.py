@@ -8,7 +8,7 @@ import pytest
 from ah_ray import schemas
 from ah_ray.config import RunConfig, load_config
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.train import Plan, plan_member, print_outlook
+from ah_ray.pipelines.training_plan import Plan, plan_member, print_outlook
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.outlook import parameters_text
 

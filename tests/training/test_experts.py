@@ -13,13 +13,14 @@ from ah_ray.engines.registry import load_engine
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import EngineGroup, MemberCard, read_member, write_card
 from ah_ray.models.config import ModelConfig
+from ah_ray.models.qwen3_omni import QWEN3_OMNI
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.toy.base import write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.adapters import adapter_parameters, weights_of
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.process import STEP, SwiftError, run_swift
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import LoraConfig, RecipeConfig
 from ah_ray.training.rows import optimizer_steps
 from ah_ray.training.swift import Node, Paths, SwiftJob, command, environment
 from tests.engines.tiny_models import random_clips
@@ -28,8 +29,8 @@ MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixe
 TASK = load_task("cue_conflict")
 ROWS = 10
 RECIPE = RecipeConfig(
-    tuner="lora", learning_rate=1e-2, batch_size=2, global_batch_size=4, lora_dropout=0,
-    lora_targets="all-linear", gradient_checkpointing=False,
+    lora=LoraConfig(targets="all-linear", dropout=0), learning_rate=1e-2, batch_size=2,
+    global_batch_size=4, gradient_checkpointing=False,
 )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def test_experts_get_adapters_that_are_scored_and_merged(
     publish(checkpoint, uri, {"member.yaml": write_card(job.card)}, "member.yaml")
     weights = load_file(f"{uri}/adapter_model.safetensors")
     assert sum(w.size for w in weights.values()) == adapter_parameters(
-        weights_of(str(base)), RECIPE
+        weights_of(str(base)), RECIPE.lora, QWEN3_OMNI
     )
     assert not [name for name in weights if "audio_tower" in name or "visual" in name]
     parts = ("experts.lora_B", "experts.base_layer.lora_B", "mlp.gate.lora_B", "q_proj.lora_B")

@@ -119,7 +119,7 @@ def test_training_and_scoring_see_the_same(
     }  # fmt: skip
     processor = load_processor(str(checkpoint))
 
-    job = SwiftJob("m", model, RecipeConfig(tuner="full", learning_rate=1), MEDIA, "", "")
+    job = SwiftJob("m", model, RecipeConfig(full={}, learning_rate=1), MEDIA, "", "")
     paths = Paths("", "", None, "", "", None)
     dataset, encoded = tmp_path / "rows.jsonl", tmp_path / "encoded.pt"
     dataset.write_text("".join(json.dumps(row) + "\n" for row in rows))

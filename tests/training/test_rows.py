@@ -22,7 +22,7 @@ TASK = load_task("cue_conflict")
 
 
 def recipe(**values) -> RecipeConfig:
-    return RecipeConfig(**{"tuner": "lora", "learning_rate": 1} | values)
+    return RecipeConfig(**{"lora": {}, "learning_rate": 1} | values)
 
 
 def clip(number: int, label: int | None = 1) -> dict:
@@ -70,10 +70,10 @@ def test_oversampling_makes_both_labels_as_many(labels, seed):
     assert balanced(clips, recipe()) == clips
 
 
-@pytest.mark.parametrize("algorithm", ["sft", "grpo"])
-def test_a_row_per_clip(algorithm):
+@pytest.mark.parametrize("grpo", [None, {}])
+def test_a_row_per_clip(grpo):
     clips = [clip(1, 1), clip(2, 0)]
-    how = (TASK, TASK.prompts["short"], recipe(algorithm=algorithm))
+    how = (TASK, TASK.prompts["short"], recipe(grpo=grpo))
     written = training_rows(clips, *how, MediaConfig())
     rows = [json.loads(line) for line in written.splitlines()]
     assert [row["videos"] for row in rows] == [["m/1.mp4"], ["m/2.mp4"]]
@@ -81,7 +81,7 @@ def test_a_row_per_clip(algorithm):
     unheard = training_rows(clips, *how, MediaConfig(audio="none"))
     assert [json.loads(line)["audios"] for line in unheard.splitlines()] == [[], []]
     roles = [[message["role"] for message in row["messages"]] for row in rows]
-    if algorithm == "sft":
+    if grpo is None:
         assert roles == [["system", "user", "assistant"]] * 2
         replies = [row["messages"][-1]["content"] for row in rows]
         assert replies == ["<answer>Yes</answer>", "<answer>No</answer>"]
@@ -126,8 +126,8 @@ def test_processes_get_equally_many_rows_and_every_clip_is_among_them(count, pro
         (3, {}, 1, 1),
         (12, {"batch_size": 8, "global_batch_size": 8}, 1, 2),
         # Eight clips make a step of 64 replies; the ninth is left out.
-        (9, {"algorithm": "grpo", "generations": 8}, 1, 1),
-        (16, {"algorithm": "grpo", "generations": 8}, 2, 2),
+        (9, {"grpo": {"generations": 8}}, 1, 1),
+        (16, {"grpo": {"generations": 8}}, 2, 2),
     ],
 )
 def test_steps_are_counted_as_the_trainer_counts_them(rows, values, processes, steps):

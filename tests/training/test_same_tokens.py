@@ -2,13 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray.engines.transformers_engine import load_processor
 from ah_ray.engines.wording import wording
 from ah_ray.media.config import MediaConfig
 from ah_ray.tasks import load_task
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.same_tokens import require_same_tokens
-from tests.engines.tiny_models import member
+from tests.engines.tiny_models import architecture_at, member
 
 TASK = load_task("cue_conflict")
 
@@ -22,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("media", [MediaConfig(), MediaConfig(audio="none")])
 def test_the_same_words_pass_and_the_first_other_token_is_shown(folder: Path, media: MediaConfig):
-    processor = load_processor(str(folder))
+    processor = architecture_at(folder).load_processor(str(folder))
     asked = member(folder, folder.name, media=media)
     tokenizer = processor.tokenizer
     words = wording(processor, asked)

@@ -1,0 +1,52 @@
+"""The runs that `benchmarks/learning.py` makes of a finished one: altered, but whole."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ah_ray import schemas, storage, tables
+from ah_ray.contents import content_hash, require_content
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from benchmarks.learning import NO_SOUND, altered_run, shuffled_run
+from tests.media.coded_video import steady, tone, write_video
+
+
+@pytest.fixture
+def source(tmp_path) -> RunDirectory:
+    """A run with its archive inside: six videos, of which each manifest has a clip."""
+    run = RunDirectory.at(str(tmp_path / "run"))
+    (tmp_path / "run" / "archive").mkdir(parents=True)
+    rows = []
+    for number in range(6):
+        path = tmp_path / "run" / "archive" / f"{number}.mp4"
+        write_video(path, steady(10, 1), tone(1))
+        rows.append({"video_id": str(number), "uri": str(path), "content": content_hash(str(path))})
+    run.write_videos(pa.Table.from_pylist(rows, schema=schemas.VIDEOS))
+    for segmentation in (TRAINING, SCORING):
+        clips = [
+            {"clip_id": row["video_id"], "video_id": row["video_id"], "source_uri": row["uri"],
+             "start_s": 0.0, "label": number % 2 if segmentation == TRAINING else None}
+            for number, row in enumerate(rows)
+        ]  # fmt: skip
+        table = run.stored(pa.Table.from_pylist(clips, schema=schemas.CLIPS))
+        tables.write_table(table, storage.join(run.clips_path(segmentation), "part-0.parquet"))
+    return run
+
+
+def test_shuffled_labels_belong_to_the_same_files(source, tmp_path):
+    run = shuffled_run(source, tmp_path, seed=0)
+    assert run.videos().equals(source.videos())
+    assert run.clips(SCORING).equals(source.clips(SCORING))
+    ours, theirs = run.clips(TRAINING), source.clips(TRAINING)
+    assert ours.drop_columns(["label"]).equals(theirs.drop_columns(["label"]))
+    assert ours["label"] != theirs["label"]
+    assert sorted(ours["label"].to_pylist()) == sorted(theirs["label"].to_pylist())
+
+
+def test_altered_videos_are_there_as_the_catalog_states_them(source, tmp_path):
+    run = altered_run(source, tmp_path, "video", NO_SOUND)
+    for ours, theirs in zip(run.videos().to_pylist(), source.videos().to_pylist(), strict=True):
+        require_content(ours["uri"], ours["content"])
+        assert Path(ours["uri"]).exists()
+        assert content_hash(ours["uri"]) != theirs["content"]
