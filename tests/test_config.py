@@ -55,8 +55,9 @@ def test_there_are_the_papers_config_and_the_demos():
 def test_every_shipped_config_loads(path):
     config = load_config(path, "run")
     assert config == RunConfig.model_validate(config.model_dump())
-    for member in config.members:
-        assert isinstance(config.recipe(member), RecipeConfig)
+    for member, settings in config.members.items():
+        assert settings.recipe is None or isinstance(config.recipe(member), RecipeConfig)
+        assert config.question(member).prompt
 
 
 def test_the_demo_differs_from_the_paper_in_values_only():

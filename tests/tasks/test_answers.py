@@ -7,7 +7,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ah_ray.tasks.answers import SLOT, Answer, Candidate, Choice, Labels, Reading, Text
 
-YES_NO = Choice(kind="choice", options=("Yes", "No"), reply="<answer>{answer}</answer>")
+YES_NO = Choice(
+    kind="choice", options=("Yes", "No"), absent="No", reply="<answer>{answer}</answer>"
+)
 CUES = Choice(kind="choice", options=("smile", "frown", "bright", "dull"))
 WORDS = Labels(kind="labels", reply="<answer>{answer}</answer>")
 
@@ -203,8 +205,9 @@ def test_advice_names_the_nearest_option_and_all():
 # What is decided
 
 
-def test_absence_is_the_second_of_two_options():
+def test_an_option_is_absence_where_that_is_said():
     assert YES_NO.absent == "No"
+    assert choice("Yes", "No").absent is None
     assert CUES.absent is WORDS.absent is Text(kind="text").absent is None
 
 
@@ -262,6 +265,9 @@ def test_labels_are_sorted_by_the_options_or_the_alphabet():
         ({"kind": "choice", "options": ["a", "x {answer}"]}, "is no word"),
         ({"kind": "choice", "options": ["a", "Undecided"]}, "a policy of reduce"),
         ({"kind": "choice"}, "Field required"),
+        ({"kind": "choice", "options": ["a", "b"], "absent": "a"}, "none of the options after the"),
+        ({"kind": "choice", "options": ["a", "b"], "absent": "c"}, "absent is 'c', which is none"),
+        ({"kind": "choice", "options": ["a", "b"], "absent": False}, 'write them as "Yes" and'),
         ({"kind": "choice", "options": ["a", "b"], "reply": "a or b"}, "exactly once"),
         ({"kind": "labels", "reply": "{answer} {answer}"}, "exactly once"),
         ({"kind": "labels", "options": ["a", "b"]}, "Extra inputs"),
@@ -275,7 +281,9 @@ def test_an_answer_that_is_none_says_why(values, problem):
         TypeAdapter(Answer).validate_python(values)
 
 
-@pytest.mark.parametrize("answer", [YES_NO, CUES, WORDS, Text(kind="text")], ids=repr)
+@pytest.mark.parametrize(
+    "answer", [YES_NO, CUES, WORDS, Text(kind="text")], ids=lambda answer: answer.kind
+)
 def test_an_answer_is_data(answer):
     kinds = TypeAdapter(Answer)
     assert kinds.validate_json(kinds.dump_json(answer)) == answer

@@ -29,7 +29,7 @@ YES_NO = load_task("cue_conflict").answer
 WORDS = Labels(kind="labels")
 CHOICES = [
     YES_NO,
-    Choice(kind="choice", options=("a", "b", "c")),
+    Choice(kind="choice", options=("a", "b", "c"), absent="c"),
     Choice(kind="choice", options=("d", "c", "b", "a")),
 ]
 DEFAULT = ReduceConfig()
@@ -288,8 +288,9 @@ def test_the_evidence_is_the_first_clip_that_speaks_for_a_label_most(data, judge
     used = usable(rows, judgement.answer, judgement.policies)
     assert (not found.considered) == (not used)
     for considered in found.considered:
-        chances = [given.chances.get(considered.label, 0.0) for given in used]
-        assert considered.evidence == used[chances.index(max(chances))].source
+        label = considered.label
+        speaks = [(label in given.labels, given.chances.get(label, 0.0)) for given in used]
+        assert considered.evidence == used[speaks.index(max(speaks))].source
         givers = {given.source for given in used if considered.label in given.labels}
         assert set(considered.givers) == givers
 
@@ -607,11 +608,8 @@ def test_what_cannot_judge_names_the_key(change, where, problem):
 def test_the_usual_rules_of_each_kind_can_judge():
     for answer in (*CHOICES, WORDS):
         rules = Judgement.usual(answer, DEFAULT).check("t").rules
-        absent = answer.absent is not None
-        usual = (
-            ("first", "most") if absent else ("most", "most") if answer.options else ("any",) * 2
-        )
-        assert (rules.clips, rules.members) == usual
+        votes = ("first" if answer.absent else "most", "most") if answer.options else ("any", "any")
+        assert (rules.clips, rules.members) == votes
 
 
 def test_every_rule_of_the_table_is_found():

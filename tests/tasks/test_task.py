@@ -183,9 +183,11 @@ def test_an_unknown_rule_is_an_error(tmp_path, place):
 
 
 def test_without_rules_a_task_is_judged_by_the_usual_ones(tmp_path):
-    judgement = load_task(own_task(tmp_path)).judged(ReduceConfig(tie="No"))
-    assert (judgement.rules.clips, judgement.rules.members) == ("first", "most")
-    assert judgement.policies == ReduceConfig(tie="No")
+    for absent, clips in (("No", "first"), (None, "most")):
+        task = load_task(own_task(tmp_path, answer={"absent": absent}))
+        judgement = task.judged(ReduceConfig(tie="No"))
+        assert (judgement.rules.clips, judgement.rules.members) == (clips, "most")
+        assert judgement.policies == ReduceConfig(tie="No")
     with pytest.raises(ConfigError, match="no answer to task t"):
         load_task(own_task(tmp_path)).judged(ReduceConfig(tie="positive"))
 
