@@ -67,7 +67,7 @@ def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     if rows and "uri" not in columns:
         raise ConfigError(root, "has no column 'uri'", uri_column(columns))
     folder = storage.absolute(root).rpartition("/")[0]
-    wording = Wording(root)
+    wording = Wording(root, answer.options)
     videos: list[tuple[str, dict[str, Any]]] = []
     for number, row in enumerate(rows, start=1):
         where = f"row {number} of {PurePosixPath(root).name}"

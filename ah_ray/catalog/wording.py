@@ -91,9 +91,11 @@ class Wording:
 
     Attributes:
         where: the table.
+        options: of the task's answer; one of them may be a word for nothing elsewhere.
     """
 
     where: str
+    options: Sequence[str] = ()
     _read: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def stated(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class Wording:
         for name in COLUMNS[1:]:
             if isinstance(value := cells.get(name), str):
                 word = value.strip().casefold()
-                if word in _NULLS:
+                if word in _NULLS and not (name == "label" and self._is_option(word)):
                     self._note("null_words", f"{shown(value)} in the column {name}")
                     del cells[name]
                 elif name == "split":
@@ -128,6 +130,9 @@ class Wording:
                 message = f"splits {' = '.join(map(shown, alike))}: write one of them"
                 found.append(note(self.where, "split_spellings", message))
         return found
+
+    def _is_option(self, word: str) -> bool:
+        return word in {option.casefold() for option in self.options}
 
     def _split(self, value: str, word: str) -> str:
         meant = _SPLITS.get(word, word)

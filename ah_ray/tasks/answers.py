@@ -174,7 +174,8 @@ class Choice(_Reply):
 
     def advice(self, value: object) -> str:
         """What to write instead of ``value``."""
-        near = difflib.get_close_matches(str(value).strip().casefold(), self._folded, 1)
+        word = value.strip().casefold() if isinstance(value, str) else ""
+        near = difflib.get_close_matches(word, self._folded, 1)
         hint = f"did you mean {self._folded[near[0]]}? " if near else ""
         return f"{hint}a label is one of {', '.join(self.options)}"
 

@@ -13,6 +13,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import VIDEOS, stable_id
 from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Choice
 
 read_catalog = partial(read_catalog, answer=load_task("cue_conflict").answer)
 
@@ -100,6 +101,31 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
     ]
     stored = pa.Table.from_pylist(catalog.videos, schema=VIDEOS).drop_columns("content")
     assert stored.to_pylist() == catalog.videos
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
+def test_intervals_with_labels_of_their_own_in_every_format(tmp_path, suffix):
+    path = tmp_path / f"videos.{suffix}"
+    intervals = [
+        {"start_s": 1.0, "end_s": 2.0, "label": "Frown"},
+        {"start_s": 0.5, "end_s": 1.0, "label": None},
+    ]
+    row = {"uri": "1.mp4", "label": "smile", "intervals": intervals}
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif suffix == "jsonl":
+        path.write_text(json.dumps(row))
+    else:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([row, [*list(row.values())[:2], json.dumps(intervals)]])
+    answer = Choice(kind="choice", options=("smile", "frown", "bright"))
+    catalog = read_catalog(ENTRY, str(path), answer=answer)
+    assert catalog.findings == []
+    assert catalog.videos[0]["labels"] == ["smile"]
+    assert catalog.videos[0]["intervals"] == [
+        {"start_s": 0.5, "end_s": 1.0, "label": None},
+        {"start_s": 1.0, "end_s": 2.0, "label": "frown"},
+    ]
 
 
 def test_every_bad_row_is_a_finding(tmp_path):

@@ -160,6 +160,13 @@ def test_words_for_nothing_are_nothing(read, word):
     assert kinds(catalog) == ["null_words"] * 5
 
 
+def test_an_option_may_be_a_word_for_nothing(read):
+    answer = Choice(kind="choice", options=("smile", "None"))
+    catalog = read("uri,label\n1.mp4,none\n2.mp4,NA\n3.mp4,smile\n", answer=answer)
+    assert [v["labels"] for v in catalog.videos] == [["None"], None, ["smile"]]
+    assert kinds(catalog) == ["label_words", "null_words"]
+
+
 def test_splits_without_participants_are_a_warning(read):
     assert kinds(read("uri,split\n1.mp4,train\n2.mp4,test\n")) == ["no_participants"]
     assert kinds(read("uri\n1.mp4\n")) == []
