@@ -150,7 +150,7 @@ def _video(
             message = f"{where} has the label {shown(stated['label'])}: {advice}"
             notes.append(note(video_id, "label_invalid", message))
     annotated = _pairs(stated.get("intervals", [])) if has_intervals else None
-    intervals, more = check_intervals(video_id, where, labels, annotated, answer)
+    intervals, more = check_intervals(video_id, where, labels, annotated, entry, answer)
     participant, split = (
         str(stated[name]) if name in stated else None for name in ("participant_id", "split")
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ah_ray.yaml_objects import Frozen
 
+#: What is done instead of taking an option; no option may be called so.
+POLICIES = frozenset({"exclude", "score", "undecided"})
+
 
 class ReduceConfig(Frozen):
     """What happens to answers that are not there; every case is counted in the verdicts.
@@ -21,5 +24,4 @@ class ReduceConfig(Frozen):
 
     def named_labels(self) -> dict[str, str]:
         """The labels that are named, by key."""
-        words = {"exclude", "score", "undecided"}
-        return {key: word for key, word in self.model_dump().items() if word not in words}
+        return {key: word for key, word in self.model_dump().items() if word not in POLICIES}

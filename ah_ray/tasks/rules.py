@@ -128,8 +128,8 @@ def first(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Op
         upto = 1.0 if count == len(answer.options) else max(together, before)
         considered.append(_considered(option, used, max(upto - before, 0.0)))
         before = upto
-    said = min((label for given in used for label in given.labels), key=answer.rank)
-    return Opinion(frozenset({said}), tuple(considered))
+    said = next((frozenset({one.label}) for one in considered if one.givers), None)
+    return Opinion(said, tuple(considered))
 
 
 def at_least(needed: int | str) -> Rule:

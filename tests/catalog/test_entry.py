@@ -51,10 +51,13 @@ def test_a_wrong_entry_says_what_is_wrong(tmp_path, text, problem):
 def test_differences_to_the_published_sizes():
     expected = {"videos": 3, "participants": 2, "splits": {"train": {"positives": 2, "videos": 2}}}
     entry = CatalogEntry(title="t", reader="table", expected=expected)
-    videos = [video_row(str(n), "u", "p", "train", n) for n in (0, 1)]
-    assert compare_with_published(entry, videos) == [
+    labels = (frozenset({"No"}), frozenset({"Yes"}), None)
+    videos = [video_row(str(n), "u", "p", "train", said) for n, said in enumerate(labels)]
+    videos = videos[:2]
+    assert compare_with_published(entry, videos, ("Yes", "No")) == [
         "all: 2 videos, published are 3 (-1)",
         "all: 1 participants, published are 2 (-1)",
         "train: 1 positives, published are 2 (-1)",
     ]
-    assert compare_with_published(CatalogEntry(title="t", reader="table"), videos) == []
+    nothing = CatalogEntry(title="t", reader="table")
+    assert compare_with_published(nothing, videos, ("Yes", "No")) == []

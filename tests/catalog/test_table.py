@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from functools import partial
 
 import fsspec
 import pyarrow as pa
@@ -11,6 +12,9 @@ from ah_ray.catalog import CatalogEntry, read_catalog
 from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import VIDEOS, stable_id
+from ah_ray.tasks import load_task
+
+read_catalog = partial(read_catalog, answer=load_task("cue_conflict").answer)
 
 ENTRY = CatalogEntry(title="table", reader="table")
 ROWS = [
@@ -68,8 +72,11 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "uri": f"{tmp_path}/a/1.mp4",
             "participant_id": "007",
             "split": "train",
-            "label": 1,
-            "intervals": [{"start_s": 0.5, "end_s": 2.0}, {"start_s": 3.0, "end_s": 4.0}],
+            "labels": ["Yes"],
+            "intervals": [
+                {"start_s": 0.5, "end_s": 2.0, "label": None},
+                {"start_s": 3.0, "end_s": 4.0, "label": None},
+            ],
             "attributes": [("camera", "front")],
         },
         {
@@ -77,7 +84,7 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "uri": "s3://bucket/2.mp4",
             "participant_id": None,
             "split": None,
-            "label": 0,
+            "labels": ["No"],
             "intervals": [],
             "attributes": [("camera", "back")],
         },
@@ -86,7 +93,7 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "uri": "/elsewhere/3.mp4",
             "participant_id": "008",
             "split": None,
-            "label": None,
+            "labels": None,
             "intervals": [],
             "attributes": [],
         },
@@ -163,7 +170,7 @@ def test_positives_need_no_intervals_where_the_table_has_none(tmp_path):
     path = tmp_path / "videos.csv"
     path.write_text("uri,label\n1.mp4,1\n2.mp4,0\n")
     catalog = read_catalog(ENTRY, str(path))
-    assert [v["label"] for v in catalog.videos] == [1, 0]
+    assert [v["labels"] for v in catalog.videos] == [["Yes"], ["No"]]
     assert catalog.findings == []
 
 
