@@ -6,10 +6,10 @@ import yaml
 from ah_ray import schemas, tables
 from ah_ray.config import load_config
 from ah_ray.errors import ConfigError
-from ah_ray.pipelines import train
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.splits import named_splits, require_splits
 from ah_ray.pipelines.stages import STAGES
+from ah_ray.pipelines.train_dry_run import dry_run
 
 KNOWN = ["train", "train", "val", "test", None]
 
@@ -79,7 +79,7 @@ def test_no_stage_begins_with_a_split_that_is_not_there(tmp_path, stage, key):
     run = RunDirectory.at(str(tmp_path / "run"))
     rows = [{"video_id": name, "uri": f"{name}.mp4", "split": name} for name in KNOWN if name]
     tables.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
-    stages = STAGES | {"dry run": train.dry_run}
+    stages = STAGES | {"dry run": dry_run}
     with pytest.raises(ConfigError, match="did you mean test"):
         stages[stage](run, a_config(tmp_path, f"{key}=[tset]"))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["videos"]
