@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ah_ray import schemas, storage
 from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer
+from ah_ray.engines.engine import Reply
 from ah_ray.engines.prior import write_prior
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.media.config import MediaConfig
@@ -30,7 +30,7 @@ from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.batches import clip_ids, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
-from ah_ray.pipelines.scorer import checked
+from ah_ray.pipelines.scorer import checked, prediction
 from ah_ray.storage_errors import StorageError
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
@@ -58,6 +58,11 @@ def local_ray(s3: S3Server) -> Iterator[None]:
     connect()
     yield
     ray.shutdown()
+
+
+def said_yes(row: dict[str, Any]) -> float:
+    """P(Yes) of a prediction."""
+    return float(dict(row["chances"])["Yes"])
 
 
 def only_video_1_fails(
@@ -90,7 +95,7 @@ def undisturbed(
     rows = predictions(directory)
     assert len(rows) == 3 * len(videos)
     assert {row["status"] for row in rows} == {"ok"}
-    assert len({row["p_yes"] for row in rows}) == len(rows)
+    assert len({said_yes(row) for row in rows}) == len(rows)
     return rows
 
 
@@ -144,13 +149,47 @@ def test_an_engine_that_gives_no_answer_or_quits_costs_one_clip(
     assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", kind)]
 
 
+SURE, EVEN = {"Yes": 1.0, "No": 0.0}, {"Yes": 0.5, "No": 0.5}
+
+
 @pytest.mark.parametrize(
-    "said", [None, "Yes", Answer(None, 0.5), Answer("Yes", "high"), Answer("\ud800", 0.5)]
-)
-def test_what_is_no_answer_is_not_taken_for_one(said: Any) -> None:
+    "said",
+    [None, "Yes", Reply(None), Reply(b"Yes"), Reply("\ud800"), Reply("Yes", 0.5),
+     Reply("Yes", {"Yes": "high", "No": 0.5}), Reply("Yes", {"Yes": 0.5}),
+     Reply("Yes", EVEN | {"Perhaps": 0.0}), Reply("Yes", EVEN, "much")],
+)  # fmt: skip
+def test_what_is_no_reply_is_not_taken_for_one(said: Any, member: Member) -> None:
     with pytest.raises((TypeError, ValueError)):
-        checked(said)
-    assert checked(Answer("Yes", np.float32(0.5))) == Answer("Yes", 0.5)
+        checked(said, member)
+
+
+def test_numbers_of_a_reply_become_plain_ones_in_the_order_of_the_options(member: Member) -> None:
+    said = Reply("Yes", {"No": np.float32(0.5), "Yes": np.float32(0.5)}, np.float32(1))
+    found = checked(said, member)
+    assert found == Reply("Yes", EVEN, 1.0)
+    assert list(found.chances or ()) == ["Yes", "No"]
+    assert type(found.mass) is float
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply("<answer>No</answer>", SURE, 1.0), ("ok", ["No"], list(SURE.items()))),
+        (Reply("<answer>no</answer>"), ("ok", ["No"], None)),
+        (Reply("who knows", SURE), ("unparseable", None, list(SURE.items()))),
+        (Reply(None, {"Yes": 0.4, "No": 0.6}), ("ok", ["No"], [("Yes", 0.4), ("No", 0.6)])),
+        (Reply(None, EVEN), ("ok", ["Yes"], list(EVEN.items()))),
+    ],
+)
+def test_a_reply_says_what_it_reads_or_weighed_what_is_likeliest(
+    reply: Reply, expected: tuple[Any, ...], member: Member
+) -> None:
+    clip = {"clip_id": "a", "video_id": "v", "damage": 0, "error_kind": None, "error": None}
+    row = prediction(clip, reply, member, 1)
+    assert (row["status"], row["labels"], row["chances"]) == expected
+    assert row["raw_text"] == reply.text
+    tables_of_one = pa.Table.from_pylist([row], schema=schemas.PREDICTIONS)
+    assert tables_of_one["labels"].to_pylist() == [expected[1]]
 
 
 def test_a_clip_without_a_finite_chance_is_an_error_and_no_answer(
@@ -161,7 +200,7 @@ def test_a_clip_without_a_finite_chance_is_an_error_and_no_answer(
     score(run, [member], settings("LostEngine"))
     failed = [row for row in predictions(run) if row["status"] != "ok"]
     assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", "not_finite")]
-    assert failed[0]["answer"] is failed[0]["p_yes"] is failed[0]["mass"] is None
+    assert failed[0]["labels"] is failed[0]["chances"] is failed[0]["mass"] is None
 
 
 def test_an_engine_is_never_asked_about_nothing(
@@ -379,13 +418,16 @@ def test_members_without_a_model_look_at_no_video(
     run = RunDirectory.at(str(tmp_path / "run"))
     write_manifest(run, [tmp_path / f"gone{n}.mp4" for n in range(len(videos))], [])
     card = member.card.model_copy(update={"name": "prior", "weights": "prior"})
-    chances = {str(number): number / 10 for number in range(len(videos))}
+    chances = {
+        str(number): {"Yes": number / 10, "No": 1 - number / 10} for number in range(len(videos))
+    }
     prior = write_prior(str(tmp_path / "prior"), card, chances)
     score(run, [prior], settings())
     rows = predictions(run)
-    assert {row["clip_id"]: row["p_yes"] for row in rows} == {
+    assert {row["clip_id"]: said_yes(row) for row in rows} == {
         f"{number}-{index}": number / 10 for number in range(len(videos)) for index in range(3)
     }
+    assert {row["raw_text"] for row in rows} == {None}
 
 
 def test_a_member_of_another_architecture_that_does_not_hear(
@@ -403,7 +445,7 @@ def test_a_member_of_another_architecture_that_does_not_hear(
     rows = predictions(run)
     assert len(rows) == 3 * len(videos)
     assert {row["status"] for row in rows} == {"ok"}
-    assert len({row["p_yes"] for row in rows}) > 1
+    assert len({said_yes(row) for row in rows}) > 1
 
 
 CLIP_ROWS = st.lists(
