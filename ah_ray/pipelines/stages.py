@@ -152,7 +152,8 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
     require_named_splits(run, config)
     storage.remove(run.path(METRICS_FILE))  # an evaluation that fails leaves no older one
-    members, judgement = _fitting_members(run, config), config.judgement()
+    members = read_ensemble(run.path("members"), list(config.members))
+    judgement = config.judgement()
     require_unseen(run, config, members)
     verdicts = run.verdicts()
     judged, wanted = voters(verdicts), [member.name for member in voting(members)]

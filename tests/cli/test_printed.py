@@ -42,12 +42,11 @@ def test_what_was_found_is_shown_with_its_place_and_reasons(ah_ray, run):
     code, text = ah_ray("results", "--run", run.uri, "--top", 3)
     assert code == 0
     lines = [line.split() for line in text.splitlines()]
-    assert lines[0][:6] == ["found:", "2", "of", "4", "videos", "are"]
-    assert "1 undecided" in text
+    assert " ".join(lines[0]).startswith("found in 4 videos: 2 Yes, 1 No, 1 undecided. The")
     assert lines[1:4] == [
-        ["0.900", "yes", "c.mp4", "00:00\N{EN DASH}00:02.5"],
-        ["0.750", "yes", "a.mp4", "00:12.5\N{EN DASH}00:15"],
-        ["0.900", "no", "b.mp4", "00:02.5\N{EN DASH}00:05"],
+        ["0.900", "Yes", "c.mp4", "00:00\N{EN DASH}00:02.5"],
+        ["0.750", "Yes", "a.mp4", "00:12.5\N{EN DASH}00:15"],
+        ["0.900", "No", "b.mp4", "00:02.5\N{EN DASH}00:05"],
     ]
     assert "error: 2 unreadable: left out: /archive/e.mp4: moov \\x1b[2J" in text
 
@@ -60,7 +59,7 @@ def test_files_are_named_within_an_archive_that_lies_in_the_run(ah_ray, run):
     path = run.path("verdicts", "part-0.parquet")
     tables.write_rows(verdicts, schemas.VERDICTS, path)
     _, text = ah_ray("results", "--run", run.uri)
-    assert "0.900 yes       c.mp4 00:00" in text
+    assert "0.900 Yes       c.mp4 00:00" in text
 
 
 def test_the_lines_that_open_the_tables_work(ah_ray, run, capsys):
@@ -70,7 +69,7 @@ def test_the_lines_that_open_the_tables_work(ah_ray, run, capsys):
     exec("\n".join(lines), {})
     printed = capsys.readouterr().out
     assert all(f"/archive/{name}.mp4" in printed for name in "abcd")
-    assert "0.75" in printed
+    assert {"[Yes]", "[No]", "undecided"} <= set(printed.split())
 
 
 def test_every_table_opens_as_a_folder(run):
@@ -134,7 +133,7 @@ def test_a_dry_run_of_all_stages_tells_what_is_missing(ah_ray, run, tmp_path):
                "--set=model={path: /models/base}", "--set=media={}",
                "--set=segmentation={}", "--set=score.prior=null"]  # fmt: skip
     options.append("--set=score.batch_size=6")
-    options.append("--set=members.v2.prompt=short")
+    options.append("--set=members.v2={prompt: short, recipe: lora}")
     code, text = ah_ray("run", *options)
     assert code == 0, text
     assert "5 videos are known" in text

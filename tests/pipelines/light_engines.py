@@ -16,7 +16,7 @@ from ah_ray.tasks.answers import SLOT
 
 
 class LightEngine:
-    """Answers by the clip's loudness and brightness; who reads others writes what was read."""
+    """Answers by the clip's loudness and brightness; who reads others adds what was read."""
 
     def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
         pass
@@ -26,15 +26,15 @@ class LightEngine:
 
 
 def light_reply(member: Member, item: Item) -> Reply:
-    """Of options the first, however likely it is, else what is seen, heard and read in words."""
+    """Of options the first, however likely it is, else what is seen and heard in a word."""
     chance = float(item.frames.mean() / 255 + item.audio.std()) / 2
     answer = member.card.question.answer
     if not answer.options:
-        read = [f"{name} says {text}" for name, text in sorted(item.texts.items())]
-        return Reply(answer.reply.replace(SLOT, ", ".join([*read, f"light {chance:.3f}"])))
+        return Reply(answer.reply.replace(SLOT, f"light {chance:.6f}"))
     first, *others = answer.options
     chances = {first: chance, **dict.fromkeys(others, (1 - chance) / len(others))}
-    return Reply(answer.reply.replace(SLOT, first), chances)
+    read = "".join(f" for {text}" for _, text in sorted(item.texts.items()))
+    return Reply(answer.reply.replace(SLOT, first) + read, chances)
 
 
 class FatalEngine(LightEngine):
