@@ -27,7 +27,9 @@ class LightEngine:
 
 def light_reply(member: Member, item: Item) -> Reply:
     """Of options the first, however likely it is, else what is seen and heard in a word."""
-    chance = float(item.frames.mean() / 255 + item.audio.std()) / 2
+    light = item.frames.mean() / 255 if item.frames.size else 0.0  # who only reads gets neither
+    loud = item.audio.std() if item.audio.size else 0.0
+    chance = float(light + loud) / 2
     answer = member.card.question.answer
     if not answer.options:
         return Reply(answer.reply.replace(SLOT, f"light {chance:.6f}"))

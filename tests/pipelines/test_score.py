@@ -25,13 +25,15 @@ from ah_ray.engines.engine import Reply
 from ah_ray.engines.prior import write_prior
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.media.config import MediaConfig
-from ah_ray.members import Member
+from ah_ray.members import MEMBER_FILE, Member, read_member, write_card
 from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.batches import clip_ids, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.scorer import checked, prediction
 from ah_ray.storage_errors import StorageError
+from ah_ray.tasks import Prompt, Question
+from ah_ray.tasks.answers import Text
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
 from tests.engines.tiny_models import write_tiny_qwen2_5_vl
@@ -428,6 +430,74 @@ def test_members_without_a_model_look_at_no_video(
         f"{number}-{index}": number / 10 for number in range(len(videos)) for index in range(3)
     }
     assert {row["raw_text"] for row in rows} == {None}
+
+
+@pytest.fixture
+def describer_and_reader(tmp_path: Path, member: Member) -> tuple[Member, Member]:
+    """One that writes what it sees, and one that gets nothing of a clip but that text."""
+    look = Prompt(system="You look.", user="What is there?")
+    read = Prompt(system="You judge.", user="{z}. Do they disagree?")
+    text = Question(name="describe", answer=Text(kind="text"), prompt=look)
+    asked = member.card.question.model_copy(update={"prompt": read})
+    blind = member.card.media.model_copy(update={"picture": "none", "audio": "none"})
+    changes = {"z": {"question": text}, "a": {"question": asked, "media": blind, "reads": ("z",)}}
+    members = []
+    for name, values in changes.items():
+        card = member.card.model_copy(update={"name": name} | values)
+        storage.write_bytes(str(tmp_path / "members" / name / MEMBER_FILE), write_card(card))
+        storage.write_bytes(str(tmp_path / "members" / name / "config.json"), b"{}")
+        members.append(read_member(str(tmp_path / "members" / name)))
+    return members[0], members[1]
+
+
+def test_who_reads_a_member_comes_after_it_and_gets_what_it_wrote(
+    local_ray: None,
+    tmp_path: Path,
+    describer_and_reader: tuple[Member, Member],
+    videos: list[Path],
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, ["deadly"])
+    describer, reader = describer_and_reader
+    score(run, [reader, describer], settings("NervousEngine"))
+    rows = {(row["member"], row["clip_id"]): row for row in predictions(run)}
+    assert len(rows) == 2 * 3 * len(videos)
+    failed = {key: row["error_kind"] for key, row in rows.items() if row["status"] != "ok"}
+    assert failed == {("z", "0-0"): "engine_failed", ("a", "0-0"): "not_read"}
+    assert rows["a", "0-0"]["error"] == "z has no usable answer to this clip"
+    written = {clip: row["text"] for (name, clip), row in rows.items() if name == "z"}
+    assert len(set(written.values())) == len(written), "each clip has a text of its own"
+    for (name, clip), row in rows.items():
+        if name == "a" and clip != "0-0":
+            assert row["raw_text"] == f"<answer>Yes</answer> for {written[clip]}"
+            assert row["labels"] == ["Yes"]
+        if name == "z":
+            assert (row["labels"], row["chances"]) == (None if clip == "0-0" else [], None)
+
+
+def test_texts_are_found_however_batches_were_planned_and_wherever_the_videos_are_now(
+    local_ray: None,
+    tmp_path: Path,
+    describer_and_reader: tuple[Member, Member],
+    videos: list[Path],
+) -> None:
+    copies = [tmp_path / f"{number}.mp4" for number in range(len(videos))]
+    for video, copy in zip(videos, copies, strict=True):
+        copy.write_bytes(video.read_bytes())
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, copies, [])
+    describer, reader = describer_and_reader
+    score(run, [describer], settings())
+    for copy in copies:
+        copy.unlink()
+    with pytest.raises(ConfigError, match=r"member a reads z, which is not among them"):
+        score(run, [reader], settings())
+    score(run, [describer, reader], settings(batch_size=2))
+    rows = {(row["member"], row["clip_id"]): row for row in predictions(run)}
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    for (name, clip), row in rows.items():
+        if name == "a":
+            assert row["raw_text"].endswith(f" for {rows['z', clip]['text']}")
 
 
 def test_a_member_of_another_architecture_that_does_not_hear(
