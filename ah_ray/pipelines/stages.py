@@ -103,6 +103,7 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
                 "name": BASELINE,
                 "weights": "prior",
                 "decoding": "answer",
+                "reads": (),
                 "trained": {"rate_of": config.score.prior},
             }
         )
@@ -220,7 +221,8 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     for name in config.members:
         require_checkpoint(config.model_of(name).path, "model.path")
     find_engine(config.score.engine)
-    if not all(is_complete(run.path("members", name)) for name in config.members):
+    tuned = [name for name, member in config.members.items() if member.recipe is not None]
+    if not all(is_complete(run.path("members", name)) for name in tuned):
         connect()
         for wish in wishes(config):
             require(wish)

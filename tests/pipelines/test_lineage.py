@@ -404,6 +404,15 @@ def test_who_reads_a_member_is_stale_when_that_one_changes(run, tmp_path):
     assert told(run, "score c") == (0, 3, 3)
 
 
+def test_who_reads_itself_through_others_is_named(run, tmp_path):
+    for name, read in (("a", "b"), ("b", "a")):
+        member = make_member(tmp_path / name, name=name, reads=(read,))
+    with pytest.raises(ConfigError, match="member b reads a reads b"):
+        member_fingerprint(member)
+    run.remember({"ensemble": str(tmp_path), "voters": ["a", "b"]})
+    assert told(run, "score a") == (0, 0, 3)
+
+
 def test_a_base_model_as_it_is_has_seen_nothing_and_is_never_stale(run, tmp_path):
     base = tmp_path / "base"
     base.mkdir()

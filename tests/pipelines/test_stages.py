@@ -1,5 +1,6 @@
 """The stages one after the other, on real videos and a real Ray; a light engine is the model."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -198,7 +199,7 @@ def test_base_models_as_they_are_one_of_which_reads_the_other(
     overrides = [
         f"members.describer={{prompt: plain, task: {tmp_path}/describe.yaml}}",
         f"members.judge={{prompt: told, task: {tmp_path}/judge.yaml, reads: [describer]}}",
-        "score.prior=null",
+        "train.cpus_per_node=1000",  # nobody is trained, so nobody asks for them
     ]
     config = job.with_settings(*overrides, members=["v1", "describer", "judge"])
     run_stages(job.run, config)
@@ -213,6 +214,7 @@ def test_base_models_as_they_are_one_of_which_reads_the_other(
         member["member"] for row in job.run.verdicts().to_pylist() for member in row["members"]
     }
     assert voters == {"v1", "judge"}
+    assert json.loads(job.tables()[f"/{METRICS_FILE}"])["baseline"].keys() == {"prior"}
     lines = {line.stage: line for line in status(job.run)}
     for stage, line in lines.items():
         assert (line.stale, line.to_do) == (0, 0), stage
