@@ -96,6 +96,7 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
                 "name": BASELINE,
                 "weights": "prior",
                 "decoding": "answer",
+                "reads": (),
                 "trained": {"rate_of": config.score.prior},
             }
         )
@@ -146,7 +147,8 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
     require_named_splits(run, config)
     storage.remove(run.path(METRICS_FILE))  # an evaluation that fails leaves no older one
-    members, judgement = _fitting_members(run, config), config.judgement()
+    members = read_ensemble(run.path("members"), list(config.members))
+    judgement = config.judgement()
     require_unseen(run, config, members)
     verdicts = run.verdicts()
     judged, wanted = voters(verdicts), [member.name for member in voting(members)]
@@ -213,7 +215,8 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     for name in config.members:
         require_model(config.model_of(name), "model")
     find_engine(config.score.engine)
-    if not all(is_complete(run.path("members", name)) for name in config.members):
+    tuned = [name for name, member in config.members.items() if member.recipe is not None]
+    if not all(is_complete(run.path("members", name)) for name in tuned):
         connect()
         for wish in wishes(config):
             require(wish)
