@@ -8,7 +8,7 @@ many for YAML. ``member.yaml`` is written last, so a folder without it is not a 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 

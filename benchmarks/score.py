@@ -38,10 +38,11 @@ from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.prior import write_prior
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup, read_ensemble
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
-from ah_ray.members import EngineGroup, Member, read_ensemble
+from ah_ray.members import Member
 from ah_ray.pipelines.asking import missing_batches
 from ah_ray.pipelines.batches import plan_batches
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory

@@ -12,10 +12,11 @@ import pytest
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Answer
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup, engine_groups, read_ensemble
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
-from ah_ray.members import EngineGroup, Member, engine_groups, read_ensemble
+from ah_ray.members import Member
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.tasks import load_task
 from ah_ray.toy.archive import ArchiveSpec, plan_archive

@@ -10,8 +10,9 @@ from typing import Any
 
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
 from ah_ray.tasks.answers import SLOT
 
 

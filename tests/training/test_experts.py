@@ -10,8 +10,9 @@ from safetensors.numpy import load_file
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.merge import merged_checkpoint
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig, SegmentationConfig
-from ah_ray.members import EngineGroup, MemberCard, read_member, write_card
+from ah_ray.members import MemberCard, read_member, write_card
 from ah_ray.models.config import ModelConfig
 from ah_ray.models.qwen3_omni import QWEN3_OMNI
 from ah_ray.tasks import load_task, swift_row
