@@ -23,6 +23,7 @@ from ah_ray.members import Member, MemberCard
 from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task, swift_row
+from ah_ray.tasks.answers import Reading
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.recipe import RecipeConfig
@@ -99,7 +100,7 @@ def test_training_and_scoring_see_the_same(
             assert not isinstance(virtual, ItemError)
             files = {"media_uri": path, "audio_uri": str(tmp_path / f"{clip_id}.wav")}
             times = {"source_uri": str(source), "start_s": span.start_s, "end_s": span.end_s}
-            label = len(labels) // 3 % 2
+            label = ("No", "Yes")[len(labels) // 3 % 2]
             prompt = ("short", "detailed")[len(labels) // 6 % 2]
             for row, clip, media in (
                 (files, replace(file, audio=virtual.audio), shown),
@@ -108,7 +109,7 @@ def test_training_and_scoring_see_the_same(
             ):
                 labels.append(label)
                 asked.append((prompt, media.audio))
-                reply = task.reply(label)
+                reply = task.answer.write(Reading(frozenset({label})))
                 rows.append(swift_row(task.prompts[prompt], reply, *media_of(row, media)))
                 clips.append(clip)
     assert len(clips) >= 6 * (2 + len(unheard))
@@ -145,13 +146,16 @@ def test_training_and_scoring_see_the_same(
         words = wording(processor, members[how])
         ours = architecture.encode(processor, words.text, words.kinds, [clip])
         prompt_ids = ours["input_ids"][0].tolist()
-        reply = task.reply(label) + "<|im_end|>"
-        expected = prompt_ids + processor.tokenizer(reply, add_special_tokens=False).input_ids
+        reply = task.answer.write(Reading(frozenset({label})))
+        expected = (
+            prompt_ids
+            + processor.tokenizer(f"{reply}<|im_end|>", add_special_tokens=False).input_ids
+        )
         # MS-Swift ends the turn with a newline too, which the engine never gets to.
         assert theirs["input_ids"][: len(expected)] == expected
         assert len(theirs["input_ids"]) <= len(expected) + 1
         trained_on = [token for token in theirs["labels"] if token != -100]
-        assert processor.tokenizer.decode(trained_on).startswith(task.reply(label))
+        assert processor.tokenizer.decode(trained_on).startswith(reply)
         torch.testing.assert_close(
             theirs["pixel_values_videos"], ours["pixel_values_videos"], rtol=0, atol=0
         )

@@ -16,6 +16,7 @@ from ah_ray.members import MemberCard, read_member, write_card
 from ah_ray.models.config import ModelConfig
 from ah_ray.models.qwen2_5_vl import QWEN2_5_VL
 from ah_ray.tasks import load_task, swift_row
+from ah_ray.tasks.answers import Reading
 from ah_ray.toy.base import write_cue_clips
 from ah_ray.training.adapters import adapter_parameters, weights_of
 from ah_ray.training.checkpoints import complete_checkpoints, publish
