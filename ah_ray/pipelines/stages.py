@@ -286,7 +286,7 @@ def _archive_judgement(folder: str, members: Sequence[Member], policies: ReduceC
         raise ConfigError(folder, "no member votes: all write text, or are read by others", fix)
     question = asked[0].card.question
     run = RunDirectory.at(folder.rstrip("/").rpartition("/")[0])
-    noted = noted_judgement(run) if storage.exists(run.path("run.yaml")) else None
+    noted = noted_judgement(run) if run.is_readable() else None  # of an older run: the members
     if noted is None or noted.answer != question.answer:
         noted = Judgement.usual(question.answer, policies)
     stated = {key: getattr(policies, key) for key in policies.model_fields_set}
