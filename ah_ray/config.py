@@ -178,7 +178,7 @@ class RunConfig(ArchiveConfig):
         if asked != judged.answer:
             raise ConfigError(
                 f"members.{member}.task",
-                f"is {settings.task}, but labels are in the words of {self.task}: {member} would be "
+                f"is {settings.task}, and labels are in the words of {self.task}: it would be "
                 "trained to answer another question",
                 "leave the recipe out, or ask the question of the run",
             )

@@ -8,7 +8,7 @@ many for YAML. ``member.yaml`` is written last, so a folder without it is not a 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -198,17 +198,25 @@ def _with_whole_path(card: MemberCard, folder: str) -> MemberCard:
     return card.model_copy(update={"model": card.model.model_copy(update={"path": whole})})
 
 
-def member_fingerprint(member: Member) -> str:
+def member_fingerprint(member: Member, readers: Sequence[str] = ()) -> str:
     """A fingerprint of all that a member's answers depend on: weights, question and inputs.
 
     The files of its folder and of its base model are known by what they hold, wherever they lie; a
     model of a hub by its id. The attention kernel changes the speed alone.
 
+    Args:
+        member: it.
+        readers: the members that it is looked at for.
+
     Raises:
-        ConfigError: the base model is not the one that its adapter was trained on.
+        ConfigError: the base model is not the one that its adapter was trained on, or a member that
+            it reads is not there, or it reads itself, if only through others.
         StorageError: a file cannot be read.
     """
-    card = member.card
+    card, readers = member.card, [*readers, member.name]
+    if member.name in readers[:-1]:
+        circle = " reads ".join(readers)
+        raise ConfigError(member.uri, f"member {circle}", "let one of them read nothing")
     base = model_fingerprint(card.model.path) if card.weights in _ON_BASE else None
     trained_on = card.trained.get("base")
     if base is not None and trained_on not in (None, base):
@@ -223,7 +231,7 @@ def member_fingerprint(member: Member) -> str:
         card.weights,
         card.question.model_dump(),
         [card.decoding, card.max_new_tokens],
-        [member_fingerprint(read) for read in members_read(member)],
+        [member_fingerprint(read, readers) for read in members_read(member)],
         card.model.model_dump(exclude={"path", "attention"}),
         card.media.model_dump(),
         card.trained,  # another training is another member, however few of its weights it changed
@@ -234,7 +242,7 @@ def members_read(member: Member) -> list[Member]:
     """The members whose texts a member reads: their folders are beside its own.
 
     Raises:
-        ConfigError: one of them is not there, or it reads itself, if only through others.
+        ConfigError: one of them is not there.
     """
     folder = member.uri.rstrip("/").rpartition("/")[0]
     found = []

@@ -7,16 +7,14 @@ import yaml
 
 from ah_ray import storage
 from ah_ray.config import RunConfig, load_config
+from ah_ray.ensemble import engine_groups, ensemble_folder, read_ensemble
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import (
     MEMBER_FILE,
     Member,
     MemberCard,
-    engine_groups,
-    ensemble_folder,
     is_complete,
-    read_ensemble,
     read_member,
     require_settings,
     write_card,

@@ -38,10 +38,14 @@ def require_same_asking(run: RunDirectory, settings: ScoreConfig) -> None:
         if how.get(key) != before.get(key) and storage.list_files(run.path("predictions")):
             raise ConfigError(
                 f"score.{key}",
-                f"is {how.get(key)!r}, but the predictions of {run.uri} were made with "
-                f"{before.get(key)!r}",
+                f"is {_told(how.get(key))}, but the predictions of {run.uri} were made when it was "
+                f"{_told(before.get(key))}",
                 f"restore the setting, give a new --run, or delete {run.path('predictions')}",
             )
+
+
+def _told(setting: Any) -> str:
+    return "left to the members" if setting is None else repr(setting)
 
 
 def drop_stale(run: RunDirectory, member: str, made_from: tuple[str, Any], clips: pa.Table) -> int:

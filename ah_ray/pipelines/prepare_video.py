@@ -156,6 +156,8 @@ def _clip_rows(
                 f"{span.end_s:.3f}",
                 manifest.segmentation,
                 manifest.rule.model_dump_json(),
+                # One stretch may be annotated with several labels: a clip of each.
+                *([] if labels in (None, video["labels"]) else labels),
             ),
             "video_id": video["video_id"],
             "participant_id": video["participant_id"],

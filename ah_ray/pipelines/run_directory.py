@@ -237,15 +237,27 @@ class RunDirectory:
             ConfigError: it cannot be read, or a version of this software that writes other tables
                 has made the run.
         """
-        path = self.path("run.yaml")
-        known = parse_yaml(storage.read_bytes(path), path) if storage.exists(path) else {}
-        if (stated := known.get("format", 1 if known else FORMAT)) != FORMAT:
+        known = self._noted()
+        if (stated := _format_of(known)) != FORMAT:
             raise ConfigError(
-                f"{path}: format",
+                f"{self.path('run.yaml')}: format",
                 f"is {stated!r}, and this version of ah_ray reads and writes format {FORMAT}",
                 "use the version that made the run, or give a new --run",
             )
         return known
+
+    def is_readable(self) -> bool:
+        """Whether this version of the software reads its tables; what else is there, it may use."""
+        return _format_of(self._noted()) == FORMAT
+
+    def _noted(self) -> dict[str, Any]:
+        path = self.path("run.yaml")
+        return parse_yaml(storage.read_bytes(path), path) if storage.exists(path) else {}
+
+
+def _format_of(noted: Mapping[str, Any]) -> object:
+    """Of the tables of a run whose ``run.yaml`` says ``noted``."""
+    return noted.get("format", 1 if noted else FORMAT)
 
 
 def answers_made_from(member: str, how: Any, clips: pa.Table) -> dict[str, str]:

@@ -96,6 +96,7 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
                 "name": BASELINE,
                 "weights": "prior",
                 "decoding": "answer",
+                "reads": (),
                 "trained": {"rate_of": config.score.prior},
             }
         )
@@ -146,7 +147,8 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
     require_named_splits(run, config)
     storage.remove(run.path(METRICS_FILE))  # an evaluation that fails leaves no older one
-    members, judgement = _fitting_members(run, config), config.judgement()
+    members = read_ensemble(run.path("members"), list(config.members))
+    judgement = config.judgement()
     require_unseen(run, config, members)
     verdicts = run.verdicts()
     judged, wanted = voters(verdicts), [member.name for member in voting(members)]
@@ -213,7 +215,8 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     for name in config.members:
         require_model(config.model_of(name), "model")
     find_engine(config.score.engine)
-    if not all(is_complete(run.path("members", name)) for name in config.members):
+    tuned = [name for name, member in config.members.items() if member.recipe is not None]
+    if not all(is_complete(run.path("members", name)) for name in tuned):
         connect()
         for wish in wishes(config):
             require(wish)
@@ -283,7 +286,7 @@ def _archive_judgement(folder: str, members: Sequence[Member], policies: ReduceC
         raise ConfigError(folder, "no member votes: all write text, or are read by others", fix)
     question = asked[0].card.question
     run = RunDirectory.at(folder.rstrip("/").rpartition("/")[0])
-    noted = noted_judgement(run) if storage.exists(run.path("run.yaml")) else None
+    noted = noted_judgement(run) if run.is_readable() else None  # of an older run: the members
     if noted is None or noted.answer != question.answer:
         noted = Judgement.usual(question.answer, policies)
     stated = {key: getattr(policies, key) for key in policies.model_fields_set}

@@ -76,7 +76,7 @@ def unique(givens: Iterable[Given], answer: Answer) -> list[Given]:
         # Equal rows of a source are the rule; should they differ, order must not decide.
         ranks = sorted(answer.rank(label) for label in given.labels)
         chances = sorted((answer.rank(label), -chance) for label, chance in given.chances.items())
-        return STATUSES.index(given.status), ranks, not chances, chances, given.start_s
+        return STATUSES.index(given.status), not ranks, ranks, not chances, chances, given.start_s
 
     best: dict[str, Given] = {}
     for given in sorted((_known(given) for given in givens), key=preference):
@@ -99,6 +99,8 @@ def usable(givens: Iterable[Given], answer: Answer, policies: ReduceConfig) -> l
             if policy == "exclude":
                 continue
             given = given._replace(labels=frozenset({policy}), chances={})
+        if answer.options and not given.labels:
+            continue  # somebody else's table: a choice without an option says nothing
         sure = dict.fromkeys(given.labels, 1.0)
         counted.append(given._replace(chances=given.chances or sure))
     return counted

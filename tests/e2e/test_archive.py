@@ -32,7 +32,7 @@ def test_broken_files_become_rows_and_the_job_goes_on(
     assert "videos in: 4 = " in done.stdout
     verdicts = rows(run / "verdicts", schemas.VERDICTS)
     findings = rows(run / "findings" / "stage=prepare_scoring", schemas.FINDINGS)
-    judged = {Path(row["uri"]).name for row in verdicts if row["label"] is not None}
+    judged = {Path(row["uri"]).name for row in verdicts if row["labels"] is not None}
     assert {"first.MP4", "second.mp4"} <= judged
     assert {row["item_id"] for row in findings}.isdisjoint(row["video_id"] for row in verdicts)
     assert len(verdicts) + len(findings) == 4

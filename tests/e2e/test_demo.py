@@ -30,7 +30,7 @@ def test_ensemble_learns_and_counts_add_up(demo: Path) -> None:
 
 def test_every_member_answers_every_clip_once_and_blind(demo: Path) -> None:
     clips = tables.read_table(str(demo / "clips" / "segmentation=scoring"), schemas.CLIPS)
-    assert clips["label"].null_count == len(clips)
+    assert clips["labels"].null_count == len(clips)
     assert set(clips["split"].to_pylist()) == {"test"}
     predictions = tables.read_table(str(demo / "predictions"), schemas.PREDICTIONS, "member")
     expected = sorted(clips["clip_id"].to_pylist())

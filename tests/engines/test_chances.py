@@ -16,7 +16,8 @@ from ah_ray.engines.engine import Clip
 from ah_ray.engines.registry import load_engine
 from ah_ray.engines.transformers_engine import TransformersEngine, to_model
 from ah_ray.engines.wording import Wording, part_replies, scores_of_reply, weigh, wording
-from ah_ray.members import EngineGroup, Member
+from ah_ray.ensemble import EngineGroup
+from ah_ray.members import Member
 from ah_ray.pipelines.scorer import prediction
 from tests.engines.tiny_models import member, random_clips
 

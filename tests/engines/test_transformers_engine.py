@@ -15,9 +15,10 @@ from ah_ray.engines.transformers_engine import (
     to_model,
 )
 from ah_ray.engines.wording import Wording, wording
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
 from ah_ray.models.architecture import Architecture
 from tests.engines.tiny_models import architecture_at, member, random_clips
 

@@ -17,8 +17,9 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Answer, Clip
 from ah_ray.engines.registry import load_engine, plan_passes
 from ah_ray.engines.transformers_engine import load_model
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
 from tests.engines.tiny_models import member, random_clips
 
 DECODINGS = ("answer", "generate")

@@ -10,11 +10,13 @@ from safetensors.numpy import load_file
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.merge import merged_checkpoint
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig, SegmentationConfig
-from ah_ray.members import EngineGroup, MemberCard, read_member, write_card
+from ah_ray.members import MemberCard, read_member, write_card
 from ah_ray.models.config import ModelConfig
 from ah_ray.models.qwen3_omni import QWEN3_OMNI
 from ah_ray.tasks import load_task, swift_row
+from ah_ray.tasks.answers import Reading
 from ah_ray.toy.base import write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.adapters import adapter_parameters, weights_of
@@ -34,6 +36,10 @@ RECIPE = RecipeConfig(
 )  # fmt: skip
 
 
+def reply_of(label: str) -> str:
+    return TASK.answer.write(Reading(frozenset({label})))
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "tiny"
@@ -45,7 +51,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     clips = write_cue_clips(tmp_path_factory.mktemp("clips"), ROWS, seed=1)
     return [
-        swift_row(TASK.prompts["short"], TASK.reply(clip.smiling), str(clip.video), str(clip.audio))
+        swift_row(
+            TASK.prompts["short"],
+            reply_of("Yes" if clip.smiling else "No"),
+            str(clip.video),
+            str(clip.audio),
+        )
         for clip in clips
     ]
 
@@ -54,7 +65,7 @@ def train(base: Path, rows: list[dict], folder: Path) -> tuple[SwiftJob, list]:
     """Train the member ``v1`` in ``folder``; what it reported."""
     model = ModelConfig(path=str(base), dtype="float32")
     card = MemberCard(
-        name="v1", weights="adapter", task=TASK.asking("short"), prompt="short", model=model,
+        name="v1", weights="adapter", task="cue_conflict", prompt="short", model=model,
         media=MEDIA, segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
     )  # fmt: skip
     job = SwiftJob("v1", model, RECIPE, MEDIA, "", str(folder), card=card)
@@ -113,7 +124,7 @@ def test_experts_get_adapters_that_are_scored_and_merged(
 def engine_answers(member, clips) -> list[torch.Tensor]:
     engine = load_engine(EngineGroup(member.checkpoint, (member,)), ScoreConfig())
     return [
-        torch.tensor([answer.p_yes for answer in answers])
+        torch.tensor([answer.chances["Yes"] for answer in answers])
         for answers in engine.answer([member], clips)
     ]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ah_ray.media.config import MediaConfig
 from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Reading
 from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.reward import answer_reward
 from ah_ray.training.rows import (
@@ -21,13 +22,17 @@ from ah_ray.training.rows import (
 TASK = load_task("cue_conflict")
 
 
+def reply_of(label: str) -> str:
+    return TASK.answer.write(Reading(frozenset({label})))
+
+
 def recipe(**values) -> RecipeConfig:
     return RecipeConfig(**{"lora": {}, "learning_rate": 1} | values)
 
 
-def clip(number: int, label: int | None = 1) -> dict:
+def clip(number: int, label: str = "Yes") -> dict:
     return {
-        **{"clip_id": f"c{number}", "label": label, "source_uri": "v.mp4"},
+        **{"clip_id": f"c{number}", "labels": [label], "source_uri": "v.mp4"},
         **{"media_uri": f"m/{number}.mp4", "audio_uri": f"m/{number}.wav"},
     }
 
@@ -38,7 +43,7 @@ def files_of(clips) -> set[str]:
 
 def test_every_clip_is_a_row_or_a_finding():
     clips = [clip(n) for n in range(6)]
-    clips[1]["label"] = None
+    clips[1]["labels"] = None
     clips[2] |= {"media_uri": None, "audio_uri": None}  # virtual
     files = files_of(clips) - {"m/3.wav", "m/4.mp4", "m/4.wav"}
     usable, findings = usable_clips(clips, files)
@@ -53,18 +58,20 @@ def test_every_clip_is_a_row_or_a_finding():
     assert {f["severity"] for f in findings} == {"error"}
 
 
-LABELS = st.lists(st.integers(0, 1), min_size=1, max_size=40)
+LABELS = st.lists(st.sampled_from(["smile", "frown", "dull"]), min_size=1, max_size=40)
 
 
 @given(LABELS, st.integers(0, 9))
-def test_oversampling_makes_both_labels_as_many(labels, seed):
+def test_oversampling_makes_all_labels_as_many(labels, seed):
     clips = [clip(n, label) for n, label in enumerate(labels)]
     result = balanced(clips, recipe(balance="oversample", seed=seed))
     assert result[: len(clips)] == clips
-    count = Counter(c["label"] for c in result)
+    count = Counter(c["labels"][0] for c in result)
     assert len(set(count.values())) == 1
     assert max(count.values()) == max(Counter(labels).values())
-    times = {label: Counter(c["clip_id"] for c in result if c["label"] == label) for label in count}
+    times = {
+        label: Counter(c["clip_id"] for c in result if c["labels"] == [label]) for label in count
+    }
     assert all(max(t.values()) - min(t.values()) <= 1 for t in times.values())
     assert result == balanced(clips, recipe(balance="oversample", seed=seed))
     assert balanced(clips, recipe()) == clips
@@ -72,8 +79,8 @@ def test_oversampling_makes_both_labels_as_many(labels, seed):
 
 @pytest.mark.parametrize("grpo", [None, {}])
 def test_a_row_per_clip(grpo):
-    clips = [clip(1, 1), clip(2, 0)]
-    how = (TASK, TASK.prompts["short"], recipe(grpo=grpo))
+    clips = [clip(1, "Yes"), clip(2, "No")]
+    how = (TASK.question("short", "test"), recipe(grpo=grpo))
     written = training_rows(clips, *how, MediaConfig())
     rows = [json.loads(line) for line in written.splitlines()]
     assert [row["videos"] for row in rows] == [["m/1.mp4"], ["m/2.mp4"]]
@@ -88,21 +95,21 @@ def test_a_row_per_clip(grpo):
         assert all("solution" not in row for row in rows)
     else:
         assert roles == [["system", "user"]] * 2
-        assert [row["solution"] for row in rows] == [1, 0]
+        assert [row["solution"] for row in rows] == [["Yes"], ["No"]]
 
 
 def test_a_reward_agrees_with_the_parser():
     right, wrong, unclear, none = (
-        answer_reward(TASK, reply, 1)
+        answer_reward(TASK.answer, reply, ["Yes"])
         for reply in (
-            TASK.reply(1),
-            TASK.reply(0),
-            TASK.reply(0) + TASK.reply(1),
+            reply_of("Yes"),
+            reply_of("No"),
+            reply_of("No") + reply_of("Yes"),
             "Yes, they do.",
         )
     )
     assert right > wrong > unclear == none == 0
-    assert answer_reward(TASK, f"Let me see. {TASK.reply(0).upper()}", 0) == right
+    assert answer_reward(TASK.answer, f"Let me see. {reply_of('No').upper()}", ["No"]) == right
 
 
 @given(st.integers(0, 40), st.integers(1, 16))

@@ -13,7 +13,6 @@ from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import MemberCard
 from ah_ray.models.config import ModelConfig
-from ah_ray.tasks import load_task
 from ah_ray.training.swift import (
     CALLBACK_VARIABLE,
     MEDIA_VARIABLE,
@@ -211,7 +210,7 @@ def test_a_training_goes_on_with_the_state_of_its_optimizer():
 
 def test_reinforcement_learning_is_another_command():
     card = MemberCard(
-        name="v1", weights="full", task=load_task("cue_conflict").asking("short"), prompt="short",
+        name="v1", weights="full", task="cue_conflict", prompt="short",
         model=ModelConfig(path="base"), media=MediaConfig(), segmentation=SegmentationConfig(),
         trained={"clips": 3},
     )  # fmt: skip
