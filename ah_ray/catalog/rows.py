@@ -54,7 +54,7 @@ def video_row(
 
 
 class Interval(NamedTuple):
-    """Where something is annotated, in seconds; without a label, what the video is labelled."""
+    """Where something is annotated, in seconds; no label stands for those of the video."""
 
     start_s: float
     end_s: float
@@ -106,16 +106,16 @@ def check_intervals(
     intervals: list[Interval] = []
     findings: Rows = []
     whole, groups = _by_label(annotated)
-    meant: dict[str, list[object]] = {}
+    meant: dict[str | None, Any] = {None: whole}
     for word, pairs in groups.items():
         own = labels_meant(word, entry, answer)
         if own is None or len(own) != 1:
             message = f"{name}: an interval has the label {shown(word)}: {answer.advice(word)}"
             findings.append(note(video_id, "interval_unparsable", message))
             continue
-        (label,) = own
+        label = None if own == labels else next(iter(own))
         meant[label] = [*meant.get(label, ()), *pairs]
-    for shows, some in ((None, whole), *meant.items()):
+    for shows, some in meant.items():
         usable, problems = clean_intervals(some)
         intervals += [Interval(*pair, shows) for pair in usable]
         findings += [note(video_id, kind, f"{name}: {message}") for kind, message in problems]
@@ -130,7 +130,7 @@ def check_intervals(
     return sorted(intervals, key=_order), findings
 
 
-def _by_label(annotated: object) -> tuple[object, dict[Any, list[object]]]:
+def _by_label(annotated: object) -> tuple[Any, dict[Any, list[Any]]]:
     """Annotated intervals without a label of their own, as they are, and the others by theirs."""
     if not isinstance(annotated, list | tuple):
         return annotated, {}

@@ -84,7 +84,7 @@ def _clips(
         kind = "no_audio_skipped" if skipped else "no_audio"
         raise ItemError(kind, f"{video['uri']}: has no sound")
     if manifest.segmentation == TRAINING:
-        segments = _training_segments(video, info, manifest, lengths, findings)
+        segments = training_segments(video, info, manifest, lengths, findings)
         rows = _clip_rows(video, info, manifest, segments)
     else:  # neither label nor annotation is looked at
         spans = scoring_spans(info.duration_s, manifest.rule)
@@ -96,14 +96,18 @@ def _clips(
     return rows
 
 
-def _training_segments(
+def training_segments(
     video: Mapping[str, Any],
     info: MediaInfo,
     manifest: Manifest,
     lengths: Sequence[float],
     findings: list[Row],
 ) -> list[Segment]:
-    """The clips of a labelled video, and what they show."""
+    """The clips of a labelled video, and what they show.
+
+    Raises:
+        ItemError: it has no label, or no interval where it needs one.
+    """
     if video["labels"] is None:
         raise ItemError("no_label", f"{video['uri']}: a training video needs a label")
     annotated: dict[str | None, list[Span]] = defaultdict(list)

@@ -65,7 +65,8 @@ def test_an_archives_words_are_those_of_the_task():
         (NO, [[1, 2]], [], ["negative_with_intervals"]),
         (NO, [], [], []),
         (None, [[1, 2]], [(1, 2, None)], []),
-        (YES, [[1, 2, "yes"], [1.5, 3, "1"]], [(1, 3, "Yes")], ["intervals_overlap"]),
+        (YES, [[1, 2, "yes"], [1.5, 3, "1"], [2, 4]], [(1, 4, None)], ["intervals_overlap"] * 2),
+        (YES, [[1, 2, "No"], [1, 2]], [(1, 2, None), (1, 2, "No")], []),
         (YES, [[1, 2, "maybe"]], [], ["interval_unparsable", "positive_without_intervals"]),
         (YES, [[1, 2, None]], [(1, 2, None)], []),
     ],
@@ -77,10 +78,11 @@ def test_intervals_of_a_video_where_something_is_there_or_absent(
 
 
 def test_each_interval_may_have_a_label_of_its_own():
-    annotated = [[3, 4, "frown"], [1, 2, "joy"], [1, 3, "Frown"], [1.5, 2.5, "smile"], [0, 9]]
+    annotated = [[3, 4, "frown"], [1, 2, "joy"], [1, 3, "Frown"], [1.5, 2.5, "smile"],
+                 [0, 9, "bright"], [8, 9]]  # fmt: skip
     assert checked(frozenset({"bright"}), annotated, CUES) == (
         [(0, 9, None), (1, 2.5, "smile"), (1, 4, "frown")],
-        ["intervals_touch", "intervals_overlap"],
+        ["intervals_overlap", "intervals_touch", "intervals_overlap"],
     )
     assert checked(frozenset({"bright"}), [], CUES) == ([], [])
     words = [[1, 2, "joy"], [2, 3, "so, too"]]  # one label for each interval
