@@ -94,17 +94,26 @@ def in_order(members: Sequence[Member], where: str) -> list[Member]:
     Raises:
         ConfigError: one reads a member that is not among them, or itself, if only through others.
     """
+    depth = _depths(members, where)
+    return sorted(members, key=lambda member: (depth[member.name], member.name))
+
+
+def _depths(members: Sequence[Member], where: str) -> dict[str, int]:
+    """How many members stand one behind the other before each."""
     by_name = {member.name: member for member in members}
     for member in members:
         if absent := sorted(set(member.card.reads) - by_name.keys()):
             problem = f"member {member.name} reads {', '.join(absent)}, which is not among them"
             raise ConfigError(where, problem, "score both, or none of them")
     reads = {name: sorted(by_name[name].card.reads) for name in sorted(by_name)}
+    depth: dict[str, int] = {}
     try:
-        return [by_name[name] for name in TopologicalSorter(reads).static_order()]
+        for name in TopologicalSorter(reads).static_order():
+            depth[name] = max((depth[read] + 1 for read in reads[name]), default=0)
     except CycleError as error:
         circle = " reads ".join(reversed(error.args[1]))
         raise ConfigError(where, f"member {circle}", "let one of them read nothing") from None
+    return depth
 
 
 def voting(members: Sequence[Member]) -> list[Member]:
@@ -137,11 +146,10 @@ def engine_groups(members: Sequence[Member]) -> list[EngineGroup]:
     A group comes after those whose members its own read.
     """
     groups: dict[tuple[Any, ...], list[Member]] = defaultdict(list)
-    depth: dict[str, int] = {}  # how many members stand one behind the other before it
+    depth = _depths(members, "members")
     for member in in_order(members, "members"):
         # How the checkpoint is loaded and what is decoded must be the same too.
         card = member.card
-        depth[member.name] = max((depth[name] + 1 for name in card.reads), default=0)
         how = (card.model.model_dump_json(), card.media.model_dump_json())
         groups[depth[member.name], member.checkpoint, *how].append(member)
     ordered = sorted(groups.items(), key=lambda item: (item[0][0], item[1][0].name))
