@@ -161,6 +161,9 @@ class RunConfig(ArchiveConfig):
         if settings.reads:
             problem = "a member that reads others is not trained: their texts are not known then"
             raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
+        if self.question(member).answer != load_task(self.task).answer:
+            problem = f"{settings.task} has another answer than {self.task}, whose labels there are"
+            raise ConfigError(f"members.{member}.task", problem, "leave out the task or the recipe")
         if settings.recipe not in self.recipes:
             raise ConfigError(
                 f"members.{member}.recipe",
