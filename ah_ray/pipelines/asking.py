@@ -13,8 +13,9 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
 from ah_ray.members import member_fingerprint
-from ah_ray.pipelines.batches import Row, clip_ids
+from ah_ray.pipelines.batches import clip_ids
 from ah_ray.pipelines.run_directory import RunDirectory, answers_made_from
+from ah_ray.schemas import Row
 
 
 def asked_how(settings: ScoreConfig) -> dict[str, Any]:

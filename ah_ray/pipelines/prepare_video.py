@@ -15,8 +15,9 @@ from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split
-from ah_ray.pipelines.manifest import PASSING, Manifest, Outcome, Row
+from ah_ray.pipelines.manifest import PASSING, Manifest, Outcome
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.schemas import Row
 
 
 class Segment(NamedTuple):
@@ -83,7 +84,7 @@ def _clips(
         skipped = manifest.settings.no_audio == "skip"
         kind = "no_audio_skipped" if skipped else "no_audio"
         raise ItemError(kind, f"{video['uri']}: has no sound")
-    if manifest.segmentation == TRAINING:
+    if manifest.purpose == TRAINING:
         segments = training_segments(video, info, manifest, lengths, findings)
         rows = _clip_rows(video, info, manifest, segments)
     else:  # neither label nor annotation is looked at
@@ -158,7 +159,7 @@ def _clip_rows(
                 video["video_id"],
                 f"{span.start_s:.3f}",
                 f"{span.end_s:.3f}",
-                manifest.segmentation,
+                manifest.purpose,
                 manifest.rule.model_dump_json(),
                 # One stretch may be annotated with several labels: a clip of each.
                 *([] if labels in (None, video["labels"]) else labels),

@@ -20,9 +20,8 @@ from ah_ray.members import Member
 from ah_ray.pipelines.attempts import Attempts, quarantine
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.texts import texts_of
+from ah_ray.schemas import Row
 from ah_ray.tasks.answers import Answer, Reading
-
-Row = dict[str, Any]
 
 # A decoded clip between a decoder and an engine. Bytes with a shape cross processes without a
 # copy whatever their size; clips of one block may differ in size.

@@ -68,8 +68,8 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
 def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
     """Write the manifests of training and of scoring clips, with ``limit`` of so many videos."""
     require_named_splits(run, config)
-    for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
-        prepare(run, Manifest.of(config, segmentation, splits), limit)
+    for purpose, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+        prepare(run, Manifest.of(config, purpose, splits), limit)
 
 
 def train_stage(run: RunDirectory, config: RunConfig) -> None:

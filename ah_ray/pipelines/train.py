@@ -26,7 +26,6 @@ from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.train_member import print_summary, train_member, write_base
 from ah_ray.pipelines.training_plan import (
     Plan,
-    Row,
     missing_members,
     plan_member,
     training_clips,
@@ -36,6 +35,7 @@ from ah_ray.pipelines.training_plan import (
 from ah_ray.pipelines.validate import prepare_validation, validation_run
 from ah_ray.preflight import require, score_wish, train_wish
 from ah_ray.progress import console
+from ah_ray.schemas import Row
 
 
 def train(run: RunDirectory, config: RunConfig) -> None:

@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +31,7 @@ from ah_ray.members import (
 from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
-from ah_ray.schemas import stable_id
+from ah_ray.schemas import Row, stable_id
 from ah_ray.training.arguments import require_known
 from ah_ray.training.outlook import FEW_STEPS
 from ah_ray.training.rows import (
@@ -46,8 +45,6 @@ from ah_ray.training.rows import (
 )
 from ah_ray.training.swift import SwiftJob
 from ah_ray.training.versions import git_commit, package_versions
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from ah_ray.findings import note
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.fragment import with_times
 from ah_ray.media.segment import Span
+from ah_ray.schemas import Row
 from ah_ray.tasks import Question, swift_row
 from ah_ray.tasks.answers import Reading
 from ah_ray.training.recipe import RecipeConfig
-
-Row = dict[str, Any]
 
 RUN = "{run}"  # stands for the run directory in a data set, so that a run can be moved
 

@@ -59,11 +59,11 @@ class Prepared:
         self.run = RunDirectory.at(str(folder))
         table = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
         self.run.write_videos(table)
-        self.run.remember({"manifests": {what.segmentation: what.facts(lengths)}})
+        self.run.remember({"manifests": {what.purpose: what.facts(lengths)}})
         self.told = make_prepare_videos(self.run, what, lengths)(table)
-        path = self.run.clips_path(what.segmentation)
+        path = self.run.clips_path(what.purpose)
         self.clips = self.run.resolved(tables.read_table(path, schemas.CLIPS)).to_pylist()
-        path = self.run.findings_path(f"prepare_{what.segmentation}")
+        path = self.run.findings_path(f"prepare_{what.purpose}")
         self.findings = tables.read_table(path, schemas.FINDINGS).to_pylist()
 
     @property

@@ -177,7 +177,7 @@ def test_nothing_is_lost_and_nothing_is_tried_for_ever(
     second = job.command()
     s3.plan = healthy
     assert second.returncode == 1
-    assert f"error {job.run.uri}/clips/segmentation=scoring/part-" in second.stdout
+    assert f"error {job.run.uri}/clips/purpose=scoring/part-" in second.stdout
     assert "give the same command again" in second.stdout
     assert "Traceback" not in second.stdout
 
