@@ -166,6 +166,10 @@ class RunConfig(ArchiveConfig):
         if settings.reads:
             problem = "a member that reads others is not trained: their texts are not known then"
             raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
+        judged = load_task(self.task)
+        if self.question(member).answer != judged.answer:
+            problem = f"{settings.task} has another answer than {self.task}, whose labels there are"
+            raise ConfigError(f"members.{member}.task", problem, "leave out the task or the recipe")
         if settings.recipe not in self.recipes:
             raise ConfigError(
                 f"members.{member}.recipe",
@@ -174,14 +178,6 @@ class RunConfig(ArchiveConfig):
             )
         base = self.recipes[settings.recipe]
         recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
-        asked, judged = self.question(member).answer, load_task(self.task)
-        if asked != judged.answer:
-            raise ConfigError(
-                f"members.{member}.task",
-                f"is {settings.task}, and labels are in the words of {self.task}: it would be "
-                "trained to answer another question",
-                "leave the recipe out, or ask the question of the run",
-            )
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
         known = measured([], judged.metrics, judged.answer).keys() - {"undefined", "confusion"}
         if recipe.best_by not in {"loss", *known}:
@@ -252,11 +248,16 @@ def load_config(
     if members is not None:
         chosen = {name: config.members[name] for name in config.members if name in members}
         config = config.model_copy(update={"members": chosen})
-    config.judgement()
+    judgement = config.judgement()
+    read = {name for member in config.members.values() for name in member.reads}
     for name, member in config.members.items():
         if member.recipe is not None or member.overrides:
             config.recipe(name)
-        config.question(name)
+        answer = config.question(name).answer
+        if answer.votes and name not in read and answer != judgement.answer:
+            problem = f"{member.task} has another answer than {config.task}, on which it would vote"
+            fix = "let another member read it, or ask it something that is text"
+            raise ConfigError(f"{path}: members.{name}.task", problem, fix)
         changed = f" (member {name})" if member.media or member.model else ""
         require_media(config.model_of(name), config.media_of(name), f"{path}{changed}")
     return config

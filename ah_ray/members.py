@@ -222,7 +222,7 @@ def member_fingerprint(member: Member, readers: Sequence[str] = ()) -> str:
     if base is not None and trained_on not in (None, base):
         raise ConfigError(
             card.model.path,
-            f"has changed since the adapter {member.uri} was trained on it",
+            f"has changed since the member {member.uri} was made of it",
             "bring the model back, or delete the member and train it again",
         )
     return lineage.fingerprint(

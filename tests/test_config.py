@@ -486,3 +486,16 @@ def test_sections_stand_without_the_run_config_and_nothing_heavy():
 
 def test_the_run_config_loads_nothing_heavy():
     assert not loaded_by("ah_ray.config") & {"ah_ray.members", "av", "ray", "torch"}
+
+
+@pytest.mark.parametrize(
+    "answer", ["{kind: text}", "{kind: choice, options: [a, b], reply: '{answer}'}"]
+)
+def test_who_is_trained_answers_what_there_are_labels_for(tmp_path, answer):
+    task = tmp_path / "other.yaml"
+    task.write_text(f"{{name: other, answer: {answer}, prompts: {{p: {{system: s, user: u}}}}}}")
+    settings = f"members.v1={{recipe: lora, prompt: p, task: {task}}}"
+    with pytest.raises(ConfigError, match=r"members\.v1\.task: .*another answer than cue_conflict"):
+        load_config("jobs/demo.yaml", str(tmp_path / "run"), [settings])
+    as_it_is = f"members.v1={{prompt: p, task: {task}}}"
+    load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])

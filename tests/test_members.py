@@ -424,7 +424,7 @@ def test_the_page_about_members_has_a_card_that_reads_and_every_key():
     assert by_hand is not None
     assert written[1] == by_hand[1]
     found = MemberCard.model_validate(yaml.safe_load(written[1]))
-    assert (found.name, found.weights, found.trained) == ("base", "full", {})
+    assert (found.name, found.weights, found.trained) == ("base", "base", {})
     models = (ModelConfig, MediaConfig, SegmentationConfig, MemberCard)
     keys = {key for model in models for key in model.model_fields}
     assert not {key for key in keys if not re.search(rf"[`.]{key}`", page)}

@@ -113,7 +113,8 @@ class Wording:
 
     def label(self, value: object, labels: Collection[str] | None) -> None:
         """Count a label that was read in another word than the task's."""
-        if isinstance(value, str) and labels and value.strip() not in {"0", "1", *labels}:
+        one = isinstance(value, str) and labels is not None and len(labels) == 1
+        if one and labels and str(value).strip() not in {"0", "1", *labels}:
             self._note("label_words", f"the label {shown(value)} is {', '.join(sorted(labels))}")
 
     def findings(self, splits: Collection[str]) -> list[dict[str, str]]:

@@ -73,10 +73,10 @@ class MumblingEngine(LightEngine):
 
 
 class NervousEngine(LightEngine):
-    """Raises on clips of less than 2 s and on batches that hold one."""
+    """Raises on clips of which it hears less than 2 s, and on batches that hold one."""
 
     def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
-        if any(len(item.audio) < 2 * 16_000 for item in items):
+        if any(0 < len(item.audio) < 2 * 16_000 for item in items):
             raise ValueError("too short")
         return super().answer(members, items)
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from ah_ray import storage, tables
+from ah_ray.ensemble import ensemble_folder, read_ensemble
 from ah_ray.errors import ConfigError
-from ah_ray.members import SEEN_FILE, ensemble_folder, read_ensemble, read_seen
+from ah_ray.members import SEEN_FILE, read_seen
 from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.reduce import noted_judgement
 from ah_ray.pipelines.run_directory import FORMAT, RunDirectory

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -130,6 +131,9 @@ def test_one_by_one_after_a_trial_they_make_the_same(
         ("model.path=/nowhere", r"model\.path"),
         ("score.engine=none_of_ours", r"score\.engine"),
         ("score.splits=[tset]", "did you mean test"),
+        ("reduce.tie=No", 'write "Yes" or "No"'),
+        ("reduce.missing=undecided", "reduce.missing: is 'undecided', which is no answer to task"),
+        ("reduce.tie=Perhaps", "reduce.tie: is 'Perhaps', which is no answer to task"),
     ],
 )
 def test_a_wrong_setting_ends_a_run_before_a_video_is_prepared(
@@ -147,7 +151,7 @@ def test_a_wrong_setting_ends_a_run_before_a_video_is_prepared(
         (score_stage, "segmentation.clip_s=3", "v1 was trained with 2.5"),
         (score_stage, "score.decoding=generate", "made when it was left to the members"),
         (score_stage, "score.splits=[test, train]", "videos are not in the manifest"),
-        (evaluate_stage, "reduce.tie=No", "verdicts are not made from"),
+        (evaluate_stage, "reduce.tie='No'", "verdicts are not made from"),
     ],
 )
 def test_what_does_not_fit_what_is_there_is_refused_and_leaves_it(
@@ -180,7 +184,7 @@ def test_a_prior_that_was_not_scored_cannot_be_evaluated(done: Job, tmp_path: Pa
 DESCRIBE = """
 name: describe
 answer: {kind: text}
-prompts: {plain: {system: You describe., user: What is there?}}
+prompts: {plain: {system: You describe., user: "What is there?"}}
 """
 JUDGE = """
 name: cue_conflict
@@ -224,6 +228,10 @@ def test_base_models_as_they_are_one_of_which_reads_the_other(
     assert job.tables() == before
 
 
+def chances(member: dict[str, Any]) -> dict[str, float]:
+    return {one["label"]: one["chance"] for one in member["considered"]}
+
+
 def archive_config(**score: object) -> ArchiveConfig:
     resources = {"cpus_per_actor": 0.5, "cpus_per_decoder": 0.5, "engine": ENGINE}
     return ArchiveConfig(score=ScoreConfig(**{**resources, **score}))
@@ -244,12 +252,12 @@ def test_an_archive_without_labels_is_judged_by_those_who_are_asked_to(
     verdicts = run.verdicts().to_pylist()
     assert {len(row["members"]) for row in verdicts} == {1}
     expected = {
-        row["video_id"]: member["considered"]
+        row["video_id"]: chances(member)
         for row in done.run.verdicts().to_pylist()
         for member in row["members"]
         if member["member"] == "v3"
     }
-    assert {Path(row["uri"]).stem: row["members"][0]["considered"] for row in verdicts} == expected
+    assert {Path(row["uri"]).stem: chances(row["members"][0]) for row in verdicts} == expected
     lost = [row["kind"] for row in run.findings().to_pylist() if row["severity"] == "error"]
     assert lost == ["unreadable"]
 
