@@ -386,6 +386,70 @@ def test_members_do_not_take_the_names_of_reports(edited, name):
     assert f"cannot be called {name}" in error.problem
 
 
+# What members are asked, and how they are judged
+
+
+def test_members_may_have_models_media_and_questions_of_their_own():
+    config = load_config(DEMO, "run", [
+        "models.small={path: '{run}/small', dtype: float32}",
+        "members.other={prompt: detailed, task: ambivalence_hesitancy, model: small, "
+        "media: {max_frames: 2}, decoding: generate, max_new_tokens: 9}",
+    ])  # fmt: skip
+    assert config.model_of("other").path == "run/small"
+    assert config.model_of("v1") == config.model
+    assert config.media_of("v1") == config.media
+    assert config.media_of("other") == config.media.model_copy(update={"max_frames": 2})
+    assert config.question("other").name == "ambivalence_hesitancy"
+    assert config.question("v1") == load_task("cue_conflict").question("short", "k")
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "problem"),
+    [
+        ("members.v1.model=small", "members.v1.model", "there is no model 'small'"),
+        ("members.v1.media={fbs: 2}", "members.v1.media", "unknown key"),
+        ("members.v1.media={max_frames: 3}", "members.v1.media", "max_frames"),
+        ("members.v1.task=none", "task", "no task 'none'"),
+        ("members.v1={prompt: short, reads: [v9]}", "members.v1.reads", "there is no member v9"),
+        ("members.v1={prompt: short, reads: [v2]}", "members.v1.prompt", "has no {v2}"),
+        ("members.v1={prompt: short, overrides: {epochs: 2}}", "members.v1.recipe",
+         "v1 is the base model as it is"),
+        ("members.v1={recipe: lora, prompt: short, reads: [v2]}", "members.v1.recipe",
+         "is not trained"),
+        ("members.v1={recipe: lora, prompt: short, task: ambivalence_hesitancy}", None, None),
+        ("members.v1={recipe: lora, prompt: short, task: cues}", "members.v1.task",
+         "labels are in the words of cue_conflict"),
+        ("recipes.lora.best_by=uar", "recipes.lora.best_by (member v1)", "no metric 'uar'"),
+        ("reduce.tie=positive", "reduce.tie", "which is no answer to task cue_conflict"),
+        ("reduce.invalid='no'", "reduce.invalid", "which is no answer to task cue_conflict"),
+        ("reduce.missing=No", "reduce.missing", 'write "Yes" or "No"'),
+    ],
+)  # fmt: skip
+def test_what_members_cannot_be_is_told_before_anything_starts(override, where, problem):
+    if where is None:
+        load_config(DEMO, "run", [override])
+        return
+    error = error_of(DEMO, override)
+    assert where in error.where
+    assert problem in str(error)
+
+
+def test_a_run_is_judged_as_its_task_says_with_the_policies_of_its_config(tmp_path):
+    judgement = load_config(DEMO, "run", ["reduce.missing='No'"]).judgement()
+    assert (judgement.rules.clips, judgement.rules.members) == ("first", "most")
+    assert judgement.metrics == ("binary",)
+    assert judgement.policies.missing == "No"
+    task = load_task("cue_conflict").model_dump(mode="json")
+    for changes, problem in (
+        ({"metrics": ["f2"]}, "there is no 'f2'"),
+        ({"metrics": ["binary"], "answer": {"kind": "labels"}, "rules": None}, "2 options"),
+        ({"answer": {"kind": "labels"}, "metrics": []}, "first needs options"),
+    ):
+        path = tmp_path / "task.yaml"
+        path.write_text(yaml.safe_dump(task | changes))
+        assert problem in error_of(DEMO, f"task={path}").problem
+
+
 def test_a_config_is_frozen():
     config = load_config(DEMO, "run")
     for section in (config, config.score, config.recipes["lora"]):
