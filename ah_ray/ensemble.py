@@ -122,6 +122,19 @@ def voting(members: Sequence[Member]) -> list[Member]:
     return [m for m in members if m.card.question.answer.votes and m.name not in read]
 
 
+def require_voters(members: Sequence[Member]) -> list[Member]:
+    """The members that vote, of which there must be some; see ``voting``.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not (voters := voting(members)):
+        names = ", ".join(member.name for member in members)
+        problem = "nobody votes: all write text, or are read by others"
+        raise ConfigError(f"members {names}", problem, "add a member that answers with labels")
+    return voters
+
+
 def _require_alike(
     members: Sequence[Member], section: str, values: Callable[[MemberCard], dict[str, Any]]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ah_ray import lineage, schemas, tables
-from ah_ray.ensemble import voting
+from ah_ray.ensemble import require_voters
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, member_fingerprint
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -59,7 +59,7 @@ def current_verdicts(
     """
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
-    voters = voting(members)
+    voters = require_voters(members)
     for member in voters:
         if member.card.question.answer != judgement.answer:
             raise ConfigError(

@@ -13,7 +13,7 @@ from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
 from ah_ray.engines.prior import Chances, base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
-from ah_ray.ensemble import ensemble_folder, read_ensemble, voting
+from ah_ray.ensemble import ensemble_folder, read_ensemble, require_voters, voting
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, read_member, require_settings
 from ah_ray.models.architecture import require_model
@@ -91,7 +91,7 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
     require_unseen(run, config, members)
     if config.score.prior is not None:
         rates = _base_rates(run, config, config.score.prior)
-        card = voting(members)[0].card.model_copy(
+        card = require_voters(members)[0].card.model_copy(
             update={
                 "name": BASELINE,
                 "weights": "prior",
@@ -280,10 +280,7 @@ def _archive_judgement(folder: str, members: Sequence[Member], policies: ReduceC
         members: they.
         policies: what absent answers and ties count as; what is stated there wins.
     """
-    asked = voting(members)
-    if not asked:
-        fix = "add one that answers with labels"
-        raise ConfigError(folder, "no member votes: all write text, or are read by others", fix)
+    asked = require_voters(members)
     question = asked[0].card.question
     run = RunDirectory.at(folder.rstrip("/").rpartition("/")[0])
     noted = noted_judgement(run) if run.is_readable() else None  # of an older run: the members
