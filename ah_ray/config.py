@@ -17,6 +17,7 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.metrics import measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
+from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.shipped import find_file
 from ah_ray.tasks import Question, load_task
@@ -122,6 +123,10 @@ class RunConfig(ArchiveConfig):
             if f"{{{name}}}" not in question.prompt.user:
                 problem = f"{member} reads {name}, but its prompt has no {{{name}}}"
                 raise ConfigError(where, problem, "write it where the text shall stand")
+        for name in self.members.keys() - settings.reads:
+            if f"{{{name}}}" in question.prompt.user:
+                problem = f"has {{{name}}}, but {member} does not read {name}"
+                raise ConfigError(where, problem, f"add {name} to members.{member}.reads")
         return question
 
     def model_of(self, member: str) -> ModelConfig:
@@ -161,17 +166,20 @@ class RunConfig(ArchiveConfig):
         if settings.reads:
             problem = "a member that reads others is not trained: their texts are not known then"
             raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
+        judged = load_task(self.task)
+        if self.question(member).answer != judged.answer:
+            problem = f"{settings.task} has another answer than {self.task}, whose labels there are"
+            raise ConfigError(f"members.{member}.task", problem, "leave out the task or the recipe")
         if settings.recipe not in self.recipes:
             raise ConfigError(
                 f"members.{member}.recipe",
                 f"there is no recipe {settings.recipe!r}",
                 f"one of {sorted(self.recipes)}, or add it under recipes",
             )
-        base = self.recipes[settings.recipe].model_dump()
-        recipe = build(RecipeConfig, base | settings.overrides, f"members.{member}.overrides")
+        base = self.recipes[settings.recipe]
+        recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
-        metrics = load_task(self.task)
-        known = measured([], metrics.metrics, metrics.answer).keys() - {"undefined", "confusion"}
+        known = measured([], judged.metrics, judged.answer).keys() - {"undefined", "confusion"}
         if recipe.best_by not in {"loss", *known}:
             raise ConfigError(
                 f"recipes.{settings.recipe}.best_by (member {member})",
@@ -198,7 +206,7 @@ def load_config(
 
     Raises:
         ConfigError: the file is missing, is no YAML, holds a wrong key or value, or has no such
-            member.
+            member; or the model cannot be given such media.
     """
     if not str(path).strip():
         raise ConfigError("--config", "names nothing", "name a file such as jobs/demo.yaml")
@@ -240,11 +248,16 @@ def load_config(
     if members is not None:
         chosen = {name: config.members[name] for name in config.members if name in members}
         config = config.model_copy(update={"members": chosen})
-    config.judgement()
+    judgement = config.judgement()
+    read = {name for member in config.members.values() for name in member.reads}
     for name, member in config.members.items():
         if member.recipe is not None or member.overrides:
             config.recipe(name)
-        config.question(name)
-        config.model_of(name)
-        config.media_of(name)
+        answer = config.question(name).answer
+        if answer.votes and name not in read and answer != judgement.answer:
+            problem = f"{member.task} has another answer than {config.task}, on which it would vote"
+            fix = "let another member read it, or ask it something that is text"
+            raise ConfigError(f"{path}: members.{name}.task", problem, fix)
+        changed = f" (member {name})" if member.media or member.model else ""
+        require_media(config.model_of(name), config.media_of(name), f"{path}{changed}")
     return config

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _BROUGHT = frozenset(
-    {"accelerate", "decord", "deepspeed", "peft", "psutil", "qwen_omni_utils", "swift", "torch"}
-    | {"torchvision", "transformers", "vllm"}
+    {"accelerate", "decord", "deepspeed", "peft", "psutil", "qwen_omni_utils", "qwen_vl_utils"}
+    | {"swift", "torch", "torchvision", "transformers", "vllm"}
 )
 
 

@@ -8,10 +8,8 @@ many for YAML. ``member.yaml`` is written last, so a folder without it is not a 
 from __future__ import annotations
 
 import posixpath
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -20,20 +18,22 @@ from pydantic import Field, model_validator
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.checkpoints import is_hub_id
-from ah_ray.config import MAX_NEW_TOKENS, Decoding, RunConfig, problem_of_name
+from ah_ray.config import MAX_NEW_TOKENS, Decoding, RunConfig
 from ah_ray.contents import contents_of, remembered_hash
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
+from ah_ray.models.architecture import architecture_of_type, require_media
 from ah_ray.models.config import ModelConfig
-from ah_ray.places import place
 from ah_ray.tasks import Question, Task, load_task
-from ah_ray.yaml_objects import Count, Frozen, Name, build, differences, parse_yaml
+from ah_ray.training.recipe import settings_of
+from ah_ray.yaml_objects import Count, Frozen, Name, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
 SEEN_FILE = "seen.parquet"  # ``schemas.SEEN``; a member that somebody wrote by hand has none
 _CARD = (f"/{MEMBER_FILE}", f"/{SEEN_FILE}")
 _ON_BASE = ("adapter", "base")  # weights that are, or begin with, those of the base model
+_EARLIER = {"model_type", "template", "thinker_only"}  # keys of ``model`` that there are no more
 
 
 class MemberCard(Frozen):
@@ -84,6 +84,11 @@ class MemberCard(Frozen):
             raise ValueError(f"{error.problem} ({error.fix})") from None
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """How it was trained, by dotted keys, as far as that is stated; see ``settings_of``."""
+        return settings_of(self.trained.get("recipe", {}))
+
+    @property
     def weighs(self) -> bool:
         """Whether its options are weighed, not written."""
         return self.decoding == "answer" and bool(self.question.answer.options)
@@ -115,19 +120,6 @@ class Member:
     def checkpoint(self) -> str:
         """The folder with what is loaded first: a model, or base rates."""
         return self.card.model.path if self.card.weights in _ON_BASE else self.uri
-
-
-@dataclass(frozen=True)
-class EngineGroup:
-    """Members that one engine can serve: the same checkpoint, with or without adapters."""
-
-    checkpoint: str
-    members: tuple[Member, ...]
-
-    @property
-    def name(self) -> str:
-        """The names of its members."""
-        return "+".join(member.name for member in self.members)
 
 
 def is_complete(uri: str) -> bool:
@@ -162,13 +154,38 @@ def read_member(uri: str) -> Member:
         ConfigError: its ``member.yaml`` is wrong.
     """
     path = storage.join(uri, MEMBER_FILE)
-    card = build(MemberCard, parse_yaml(storage.read_bytes(path), path), path)
+    values = _in_todays_words(parse_yaml(storage.read_bytes(path), path), path)
+    card = build(MemberCard, values, path)
+    require_media(card.model, card.media, path)
     folder = uri.rstrip("/").rsplit("/", 1)[-1]
     if card.name != folder:
         raise ConfigError(
             f"{path}: name", f"is {card.name}, but the folder is {folder}", "give both one name"
         )
     return Member(uri, _with_whole_path(card, uri))
+
+
+def _in_todays_words(values: dict[str, Any], path: str) -> dict[str, Any]:
+    """What a card says, also one of an earlier version.
+
+    It named the architecture as MS-Swift does.
+
+    Raises:
+        ConfigError: there is no such architecture here.
+    """
+    model = values.get("model")
+    if not isinstance(model, dict) or not _EARLIER & model.keys():
+        return values
+    model_type = str(model.get("model_type", "qwen3_omni_moe"))
+    architecture = model.get("architecture", architecture_of_type(model_type))
+    if architecture is None:
+        raise ConfigError(
+            f"{path}: model.model_type",
+            f"is {model_type}, of which there is no architecture",
+            "write model.architecture: module:attribute of your own in its place",
+        )
+    kept = {key: value for key, value in model.items() if key not in _EARLIER}
+    return values | {"model": kept | {"architecture": architecture}}
 
 
 def _with_whole_path(card: MemberCard, folder: str) -> MemberCard:
@@ -181,23 +198,31 @@ def _with_whole_path(card: MemberCard, folder: str) -> MemberCard:
     return card.model_copy(update={"model": card.model.model_copy(update={"path": whole})})
 
 
-def member_fingerprint(member: Member) -> str:
+def member_fingerprint(member: Member, readers: Sequence[str] = ()) -> str:
     """A fingerprint of all that a member's answers depend on: weights, question and inputs.
 
     The files of its folder and of its base model are known by what they hold, wherever they lie; a
     model of a hub by its id. The attention kernel changes the speed alone.
 
+    Args:
+        member: it.
+        readers: the members that it is looked at for.
+
     Raises:
-        ConfigError: the base model is not the one that its adapter was trained on.
+        ConfigError: the base model is not the one that its adapter was trained on, or a member that
+            it reads is not there, or it reads itself, if only through others.
         StorageError: a file cannot be read.
     """
-    card = member.card
+    card, readers = member.card, [*readers, member.name]
+    if member.name in readers[:-1]:
+        circle = " reads ".join(readers)
+        raise ConfigError(member.uri, f"member {circle}", "let one of them read nothing")
     base = model_fingerprint(card.model.path) if card.weights in _ON_BASE else None
     trained_on = card.trained.get("base")
     if base is not None and trained_on not in (None, base):
         raise ConfigError(
             card.model.path,
-            f"has changed since the adapter {member.uri} was trained on it",
+            f"has changed since the member {member.uri} was made of it",
             "bring the model back, or delete the member and train it again",
         )
     return lineage.fingerprint(
@@ -206,7 +231,7 @@ def member_fingerprint(member: Member) -> str:
         card.weights,
         card.question.model_dump(),
         [card.decoding, card.max_new_tokens],
-        [member_fingerprint(read) for read in members_read(member)],
+        [member_fingerprint(read, readers) for read in members_read(member)],
         card.model.model_dump(exclude={"path", "attention"}),
         card.media.model_dump(),
         card.trained,  # another training is another member, however few of its weights it changed
@@ -217,7 +242,7 @@ def members_read(member: Member) -> list[Member]:
     """The members whose texts a member reads: their folders are beside its own.
 
     Raises:
-        ConfigError: one of them is not there, or it reads itself, if only through others.
+        ConfigError: one of them is not there.
     """
     folder = member.uri.rstrip("/").rpartition("/")[0]
     found = []
@@ -255,108 +280,6 @@ def read_seen(member: Member) -> pa.Table | None:
     return tables.read_table(path, schemas.SEEN)
 
 
-def _members_in(uri: str) -> list[str]:
-    """The names of the finished members in the folder ``uri``."""
-    below = {
-        file.rsplit("/", 2)[-2]
-        for file in storage.list_files(uri)
-        if file.endswith("/" + MEMBER_FILE)
-    }
-    return sorted(name for name in below if is_complete(storage.join(uri, name)))
-
-
-def ensemble_folder(uri: str) -> str:
-    """The folder of the members that ``uri`` means: itself, or ``members`` in a run directory.
-
-    Raises:
-        ConfigError: it is no place; see ``place``.
-    """
-    folder = place(uri, "--ensemble")
-    inside = storage.join(folder, "members")
-    return inside if storage.exists(inside) else folder
-
-
-def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
-    """The members below ``uri``, sorted by name; those that vote answer one question.
-
-    Args:
-        uri: a folder with one folder per member.
-        names: the members that must be there; by default all that are.
-
-    Raises:
-        ConfigError: there is none, a named one is missing or has a name that reports use, or they
-            do not go together.
-    """
-    uri = storage.absolute(uri)
-    complete = _members_in(uri)
-    missing = sorted(set(names or ()) - set(complete))
-    if missing or not complete:
-        what = f"holds no finished member {', '.join(missing)}".rstrip()
-        fix = "train it with `ah-ray train`, or name another folder"
-        if is_complete(uri):
-            folder, _, name = uri.rstrip("/").rpartition("/")
-            what, fix = "is one member", f"name its folder, {folder or '.'}, and `--members {name}`"
-        elif complete:
-            fix = f"one of {', '.join(complete)}; or {fix}"
-        raise ConfigError(uri, what, fix)
-    chosen = sorted(set(names or complete))
-    for name in chosen:
-        if problem := problem_of_name(name):
-            fix = f"rename the folder, and `name` in its {MEMBER_FILE}"
-            raise ConfigError(storage.join(uri, name), problem, fix)
-    members = in_order([read_member(storage.join(uri, name)) for name in chosen], uri)
-    _require_alike(members, "segmentation", lambda card: card.segmentation.model_dump())
-    _require_alike(
-        voting(members),
-        "question",
-        lambda card: card.question.model_dump(include={"name", "answer"}),
-    )
-    return sorted(members, key=lambda member: member.name)
-
-
-def in_order(members: Sequence[Member], where: str) -> list[Member]:
-    """The members so that each comes after those that it reads; else by name.
-
-    Raises:
-        ConfigError: one reads a member that is not among them, or itself, if only through others.
-    """
-    by_name = {member.name: member for member in members}
-    for member in members:
-        if absent := sorted(set(member.card.reads) - by_name.keys()):
-            problem = f"member {member.name} reads {', '.join(absent)}, which is not among them"
-            raise ConfigError(where, problem, "score both, or none of them")
-    reads = {name: sorted(by_name[name].card.reads) for name in sorted(by_name)}
-    try:
-        return [by_name[name] for name in TopologicalSorter(reads).static_order()]
-    except CycleError as error:
-        circle = " reads ".join(reversed(error.args[1]))
-        raise ConfigError(where, f"member {circle}", "let one of them read nothing") from None
-
-
-def voting(members: Sequence[Member]) -> list[Member]:
-    """The members that vote: whose answers are labels, and whom no other member reads."""
-    read = {name for member in members for name in member.card.reads}
-    return [m for m in members if m.card.question.answer.votes and m.name not in read]
-
-
-def _require_alike(
-    members: Sequence[Member], section: str, values: Callable[[MemberCard], dict[str, Any]]
-) -> None:
-    """Fail unless members that judge together have some settings in common.
-
-    Raises:
-        ConfigError: naming the setting, and both values.
-    """
-    for other in members[1:]:
-        first = members[0]
-        for key, ours, theirs in differences(values(first.card), values(other.card), section):
-            raise ConfigError(
-                f"{other.uri}/{MEMBER_FILE}: {key}",
-                f"is {theirs}, but member {first.name} has {ours}; they cannot vote together",
-                "score them in separate runs",
-            )
-
-
 def card_of(config: RunConfig, name: str) -> MemberCard:
     """The card of a member as a run config states it; what comes out of its training is not in it.
 
@@ -365,10 +288,9 @@ def card_of(config: RunConfig, name: str) -> MemberCard:
     """
     settings = config.members[name]
     recipe = None if settings.recipe is None else config.recipe(name)
-    weights = "base" if recipe is None else "adapter" if recipe.tuner == "lora" else "full"
     return MemberCard(
         name=name,
-        weights=weights,
+        weights=recipe.weights if recipe else "base",
         question=config.question(name),
         decoding=settings.decoding,
         max_new_tokens=settings.max_new_tokens,
@@ -423,7 +345,7 @@ def _settings(card: MemberCard) -> dict[str, Any]:
         **_keys("media", card.media.model_dump()),
         **_keys("segmentation", card.segmentation.model_dump()),
         # Of a member that was trained elsewhere it may not be known.
-        **_keys(f"{of_member}: recipe", card.trained.get("recipe", {})),
+        **_keys(f"{of_member}: recipe", card.recipe),
     }
 
 
@@ -436,20 +358,3 @@ def asked(member: Member, settings: ScoreConfig) -> Member:
     instead = {"decoding": settings.decoding, "max_new_tokens": settings.max_new_tokens}
     stated = {key: value for key, value in instead.items() if value is not None}
     return Member(member.uri, member.card.model_copy(update=stated))
-
-
-def engine_groups(members: Sequence[Member]) -> list[EngineGroup]:
-    """Group members so that each checkpoint is loaded once and its clips decoded once.
-
-    A group comes after those whose members its own read.
-    """
-    groups: dict[tuple[Any, ...], list[Member]] = defaultdict(list)
-    depth: dict[str, int] = {}  # how many members stand one behind the other before it
-    for member in in_order(members, "members"):
-        # How the checkpoint is loaded and what is decoded must be the same too.
-        card = member.card
-        depth[member.name] = max((depth[name] + 1 for name in card.reads), default=0)
-        how = (card.model.model_dump_json(), card.media.model_dump_json())
-        groups[depth[member.name], member.checkpoint, *how].append(member)
-    ordered = sorted(groups.items(), key=lambda item: (item[0][0], item[1][0].name))
-    return [EngineGroup(key[1], tuple(group)) for key, group in ordered]

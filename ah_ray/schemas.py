@@ -7,8 +7,12 @@ is a folder of Parquet files in the run directory; see ``storage`` for how they 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pyarrow as pa
+
+#: A row of a table as plain values.
+Row = dict[str, Any]
 
 LABELS = pa.list_(pa.string())  # sorted; null where nothing is known or said
 INTERVAL = pa.struct(

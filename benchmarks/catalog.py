@@ -29,6 +29,7 @@ from rich.table import Table
 from ah_ray.catalog import load_entry, read_catalog
 from ah_ray.catalog.bah import SPLITS
 from ah_ray.progress import console
+from ah_ray.tasks import load_task
 
 ENTRY = Path(__file__).parents[1] / "data_catalog" / "bah.yaml"
 ANNOTATIONS = "video_annotation_transcript.yaml"
@@ -93,7 +94,8 @@ def read_plainly(root: Path) -> int:
 
 def read_ours(root: Path) -> int:
     """The number of videos, with the whole catalog read."""
-    return len(read_catalog(load_entry(ENTRY), str(root)).videos)
+    answer = load_task("ambivalence_hesitancy").answer
+    return len(read_catalog(load_entry(ENTRY), str(root), answer).videos)
 
 
 READERS: dict[str, Callable[[Path], int]] = {"ours": read_ours, "plain": read_plainly}

@@ -48,8 +48,8 @@ def shuffled_run(source: RunDirectory, folder: Path, seed: int) -> RunDirectory:
         shutil.copytree(Path(source.uri, table), Path(run.uri, table))
     clips = source.clips(TRAINING)
     order = np.random.default_rng(seed).permutation(len(clips))
-    labels = clips["label"].take(pa.array(order))
-    clips = clips.set_column(clips.schema.get_field_index("label"), "label", labels)
+    labels = clips["labels"].take(pa.array(order))
+    clips = clips.set_column(clips.schema.get_field_index("labels"), "labels", labels)
     storage.remove(run.clips_path(TRAINING))
     path = storage.join(run.clips_path(TRAINING), "part-0.parquet")
     tables.write_table(run.stored(clips), path)
@@ -85,7 +85,7 @@ def accuracy_of(run: RunDirectory, config: RunConfig) -> Metrics:
     console.print(f"[bold]{run.uri.rsplit('/', 1)[-1]}[/]")
     for stage in ("prepare", "train", "score", "reduce"):
         STAGES[stage](run, config)
-    return video_level(run.videos(), run.verdicts())[MEMBER]
+    return video_level(run.videos(), run.verdicts(), config.judgement())[MEMBER]
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
         ["train.validation_splits=[]"],
     )
     config = config.model_copy(update={"members": {MEMBER: config.members[MEMBER]}})
-    real = video_level(source.videos(), source.verdicts())
+    real = video_level(source.videos(), source.verdicts(), config.judgement())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         without = {

@@ -291,7 +291,7 @@ def _prepare(source: Source, config: RunConfig, workers: int, clips: str) -> flo
     settings = config.prepare.model_copy(update={"clips": clips, **per_video})
     how = (config.segmentation, config.media, settings, config.limits)
     rows = [
-        {"video_id": f"{number:03}", "uri": source.path, "split": "train", "label": 0}
+        {"video_id": f"{number:03}", "uri": source.path, "split": "train", "labels": ["No"]}
         | {"intervals": [], "participant_id": None, "attributes": []}
         for number in range(BATCH)
     ]

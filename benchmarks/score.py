@@ -38,10 +38,11 @@ from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.prior import write_prior
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup, read_ensemble
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
-from ah_ray.members import EngineGroup, Member, read_ensemble
+from ah_ray.members import Member, asked
 from ah_ray.pipelines.asking import missing_batches
 from ah_ray.pipelines.batches import plan_batches
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -91,14 +92,15 @@ def decoded(clips: pa.Table, member: Member) -> list[DecodedClip]:
 def bare_rates(engine: Any, group: EngineGroup, clips: Sequence[DecodedClip]) -> dict[str, float]:
     """Clips per second of a loaded engine alone, by decoding mode; the better of two rounds."""
     rates = {}
-    for engine.decoding in ("generate", "answer"):
+    for mode in ("generate", "answer"):
+        members = [asked(member, ScoreConfig(decoding=mode)) for member in group.members]
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
             for first in range(0, len(clips), SETTINGS.batch_size):
-                engine.answer(group.members, clips[first : first + SETTINGS.batch_size])
+                engine.answer(members, clips[first : first + SETTINGS.batch_size])
             seconds.append(time.perf_counter() - start)
-        rates[engine.decoding] = len(clips) / min(seconds[1:])
+        rates[mode] = len(clips) / min(seconds[1:])
     return rates
 
 
@@ -115,12 +117,15 @@ def pass_rate(run: RunDirectory, members: Sequence[Member], settings: ScoreConfi
 def adapters(member: Member) -> list[Member]:
     """Three members with one adapter: alike in cost, and asked in two wordings."""
     task = load_task("cue_conflict")
+    prompts = {"a": "short", "b": "detailed", "c": "short"}
     return [
         Member(
             member.uri,
-            member.card.model_copy(update={"name": name, "task": task, "prompt": prompt}),
+            member.card.model_copy(
+                update={"name": name, "question": task.question(prompt, "benchmark")}
+            ),
         )
-        for name, prompt in (("a", "short"), ("b", "detailed"), ("c", "short"))
+        for name, prompt in prompts.items()
     ]
 
 
@@ -153,7 +158,7 @@ def main() -> None:
         folder = Path(scratch)
         card = lora.card.model_copy(update={"name": "prior", "weights": "prior"})
         manifest = repeated(clips, options.overhead_clips)
-        chances = dict.fromkeys(manifest["video_id"].to_pylist(), 0.25)
+        chances = {key: {"Yes": 0.25, "No": 0.75} for key in manifest["video_id"].to_pylist()}
         prior = write_prior(str(folder / "prior"), card, chances)
         result["planning_s"] = {
             str(count): planning(folder, clips, prior, count) for count in options.planning

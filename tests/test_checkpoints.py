@@ -10,9 +10,10 @@ from ah_ray.checkpoints import local_checkpoint, local_config, require_checkpoin
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.registry import plan_passes
 from ah_ray.engines.vllm_engine import serves_adapters
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
-from ah_ray.members import EngineGroup, Member, MemberCard
+from ah_ray.members import Member, MemberCard
 from ah_ray.models.config import ModelConfig
 from tests.s3 import S3Server, new_bucket, s3_server
 

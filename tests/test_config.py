@@ -12,7 +12,7 @@ from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.tasks import load_task
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import FullConfig, GrpoConfig, LoraConfig, RecipeConfig
 from ah_ray.yaml_objects import differences, load_yaml, with_overrides
 
 ROOT = Path(__file__).parents[1]
@@ -55,8 +55,9 @@ def test_there_are_the_papers_config_and_the_demos():
 def test_every_shipped_config_loads(path):
     config = load_config(path, "run")
     assert config == RunConfig.model_validate(config.model_dump())
-    for member in config.members:
-        assert isinstance(config.recipe(member), RecipeConfig)
+    for member, settings in config.members.items():
+        assert settings.recipe is None or isinstance(config.recipe(member), RecipeConfig)
+        assert config.question(member).prompt
 
 
 def test_the_demo_differs_from_the_paper_in_values_only():
@@ -71,14 +72,15 @@ def test_the_papers_recipes_are_those_of_its_table():
     config = load_config(ROOT / "jobs" / "paper.yaml", "run")
     lora, full, longer = (config.recipe(name) for name in ("v1", "v2", "v3"))
     assert (lora.tuner, lora.learning_rate, lora.epochs) == ("lora", 1e-5, 1)
-    assert (lora.lora_rank, lora.lora_alpha) == (8, 32)
+    assert lora.lora == LoraConfig(rank=8, alpha=32, targets="all-linear", dropout=0)
     assert (full.tuner, full.learning_rate, full.epochs) == ("full", 1e-6, 2)
     assert (longer.tuner, longer.learning_rate, longer.epochs) == ("full", 1e-6, 3)
     for recipe in (lora, full, longer):
         assert (recipe.batch_size, recipe.global_batch_size, recipe.max_length) == (2, 64, 32768)
         assert recipe.accumulation(1) == 32  # the paper's one process
         assert recipe.accumulation(config.train.processes) == 2
-    assert (lora.lora_targets, lora.lora_dropout) == ("all-linear", 0)
+    assert full.full == longer.full == FullConfig(language=True, vision=False, aligner=False)
+    assert config.recipes["grpo"].grpo == GrpoConfig(generations=8, temperature=1)
     assert config.segmentation == SegmentationConfig(clip_s=5, min_tail_s=3)
     assert (config.model.dtype, config.model.attention) == ("bfloat16", "flash_attention_2")
 
@@ -90,6 +92,8 @@ def test_the_papers_recipes_are_those_of_its_table():
         ("score.bach_size=3", "score.bach_size", "batch_size"),
         ("media.max_frame=8", "media.max_frame", "max_frames"),
         ("recipes.lora.learningrate=1", "recipes.lora.learningrate", "learning_rate"),
+        ("recipes.lora.lora.rnk=1", "recipes.lora.lora.rnk", "rank"),
+        ("recipes.grpo.grpo.generation=9", "recipes.grpo.grpo.generation", "generations"),
         ("members.v1.promt=short", "members.v1.promt", "prompt"),
         ("catalog.entri=x", "catalog.entri", "entry"),
     ],
@@ -133,7 +137,9 @@ def test_a_missing_key_is_named(edited, tmp_path):
         ("score=3", "score"),
         ("train.splits=train", "train.splits"),
         ("media={min_frames: 8, max_frames: 4}", "media"),
-        ("recipes.lora.lora_targets='(q'", "recipes.lora.lora_targets"),
+        ("recipes.lora.lora.targets='(q'", "recipes.lora.lora.targets"),
+        ("recipes.lora.full={}", "recipes.lora"),
+        ("recipes.lora.lora=null", "recipes.lora"),
         ("segmentation={clip_s: 1, min_tail_s: 2}", "segmentation"),
         ("media={min_pixels: 5000, max_pixels: 4000}", "media"),
     ],
@@ -212,10 +218,37 @@ def test_an_override_of_a_recipe_is_of_that_member_only():
     assert (config.recipe("v2").epochs, config.recipe("v2").seed) == (2, 42)
 
 
+def test_an_override_of_a_part_of_a_recipe_keeps_the_rest_of_it():
+    sets = ["recipes.lora.lora={rank: 4, alpha: 9}", "recipes.lora.extra_args={a: 1}"]
+    override = "members.v1.overrides={lora: {rank: 16}, grpo: {generations: 4}, extra_args: {b: 2}}"
+    recipe = load_config(DEMO, "run", [*sets, override]).recipe("v1")
+    assert recipe.lora == LoraConfig(rank=16, alpha=9)
+    assert recipe.grpo == GrpoConfig(generations=4)
+    assert recipe.extra_args == {"b": 2}
+    plain = load_config(DEMO, "run", ["members.v1={recipe: grpo, prompt: short, overrides: "
+                                      "{grpo: null}}"]).recipe("v1")  # fmt: skip
+    assert (plain.algorithm, plain.tuner) == ("sft", "lora")
+
+
+def test_an_override_that_names_the_other_tuner_replaces_it():
+    other = load_config(DEMO, "run", ["members.v1.overrides={full: {vision: true}}"]).recipe("v1")
+    assert (other.lora, other.full, other.tuner) == (None, FullConfig(vision=True), "full")
+    other = load_config(DEMO, "run", ["members.v3.overrides={lora: {rank: 4}}"]).recipe("v3")
+    assert (other.lora, other.full, other.weights) == (LoraConfig(rank=4), None, "adapter")
+
+
+@pytest.mark.parametrize("where", ["members.v1.overrides", "recipes.new"])
+def test_lora_and_full_in_one_place_are_refused(where):
+    error = error_of(DEMO, f"{where}={{lora: {{}}, full: {{}}, learning_rate: 1}}")
+    assert where in error.where
+    assert "has both lora and full" in error.problem
+
+
 @pytest.mark.parametrize(
     ("overrides", "key"),
-    [("{epoch: 3}", "epoch"), ("{epochs: many}", "epochs"), ("3", "overrides")],
-)
+    [("{epoch: 3}", "epoch"), ("{epochs: many}", "epochs"), ("3", "overrides"),
+     ("{lora: {rnk: 3}}", "lora.rnk"), ("{lora: 3}", "lora")],
+)  # fmt: skip
 def test_a_wrong_override_of_a_recipe(overrides, key):
     error = error_of(DEMO, f"members.v3.overrides={overrides}")
     assert "members.v3.overrides" in error.where
@@ -280,7 +313,7 @@ def test_differences_are_told_key_by_key():
         ("x.a.c", 2, 5), ("x.d", 3, None), ("x.e", None, 4)]  # fmt: skip
 
 
-RECIPE = {"tuner": "lora", "learning_rate": 1}
+RECIPE = {"lora": {}, "learning_rate": 1}
 
 
 @pytest.mark.parametrize(
@@ -296,7 +329,7 @@ RECIPE = {"tuner": "lora", "learning_rate": 1}
             "set global_batch_size to 128, or batch_size to 2",
         ),
         (
-            {"batch_size": 3, "global_batch_size": 12, "algorithm": "grpo", "generations": 8}, 2,
+            {"batch_size": 3, "global_batch_size": 12, "grpo": {"generations": 8}}, 2,
             "no multiple of 24: batch_size 3 x 2 processes",
             "set global_batch_size to 24",
         ),
@@ -312,8 +345,8 @@ def test_steps_that_the_processes_cannot_make_name_the_nearest(recipe, processes
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 99), st.integers(2, 5), st.booleans())
 def test_what_an_impossible_step_suggests_is_possible(batch, processes, size, group, rewarded):
-    values = RECIPE | {"batch_size": batch, "global_batch_size": size, "generations": group}
-    recipe = RecipeConfig(**values | {"algorithm": "grpo" if rewarded else "sft"})
+    values = RECIPE | {"batch_size": batch, "global_batch_size": size}
+    recipe = RecipeConfig(**values | {"grpo": {"generations": group} if rewarded else None})
     try:
         assert recipe.accumulation(processes) * processes * batch == size
     except ConfigError as error:
@@ -329,10 +362,9 @@ def test_a_config_whose_processes_cannot_make_a_step_is_refused(edited):
 
 
 def test_adapters_on_experts_have_no_dropout(edited):
-    error = error_of(edited("recipes.lora.lora_targets=all-linear"))
-    assert "lora_dropout must be 0, not 0.05" in error.problem
-    load_config(edited("recipes.lora={tuner: lora, learning_rate: 1, lora_targets: all-linear, "
-                       "lora_dropout: 0}"), "run")  # fmt: skip
+    error = error_of(edited("recipes.lora.lora.targets=all-linear"))
+    assert "dropout must be 0, not 0.05" in error.problem
+    load_config(edited("recipes.lora.lora={targets: all-linear, dropout: 0}"), "run")
 
 
 @pytest.mark.parametrize(
@@ -352,6 +384,70 @@ def test_what_is_no_number_is_refused_for_one(edited, override):
 def test_members_do_not_take_the_names_of_reports(edited, name):
     error = error_of(edited(f"members.{name}={{recipe: lora, prompt: short}}"))
     assert f"cannot be called {name}" in error.problem
+
+
+# What members are asked, and how they are judged
+
+
+def test_members_may_have_models_media_and_questions_of_their_own():
+    config = load_config(DEMO, "run", [
+        "models.small={path: '{run}/small', dtype: float32}",
+        "members.other={prompt: detailed, task: ambivalence_hesitancy, model: small, "
+        "media: {max_frames: 2}, decoding: generate, max_new_tokens: 9}",
+    ])  # fmt: skip
+    assert config.model_of("other").path == "run/small"
+    assert config.model_of("v1") == config.model
+    assert config.media_of("v1") == config.media
+    assert config.media_of("other") == config.media.model_copy(update={"max_frames": 2})
+    assert config.question("other").name == "ambivalence_hesitancy"
+    assert config.question("v1") == load_task("cue_conflict").question("short", "k")
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "problem"),
+    [
+        ("members.v1.model=small", "members.v1.model", "there is no model 'small'"),
+        ("members.v1.media={fbs: 2}", "members.v1.media", "unknown key"),
+        ("members.v1.media={max_frames: 3}", "members.v1.media", "max_frames"),
+        ("members.v1.task=none", "task", "no task 'none'"),
+        ("members.v1={prompt: short, reads: [v9]}", "members.v1.reads", "there is no member v9"),
+        ("members.v1={prompt: short, reads: [v2]}", "members.v1.prompt", "has no {v2}"),
+        ("members.v1={prompt: short, overrides: {epochs: 2}}", "members.v1.recipe",
+         "v1 is the base model as it is"),
+        ("members.v1={recipe: lora, prompt: short, reads: [v2]}", "members.v1.recipe",
+         "is not trained"),
+        ("members.v1={recipe: lora, prompt: short, task: ambivalence_hesitancy}", None, None),
+        ("members.v1={recipe: lora, prompt: short, task: cues}", "members.v1.task",
+         "labels are in the words of cue_conflict"),
+        ("recipes.lora.best_by=uar", "recipes.lora.best_by (member v1)", "no metric 'uar'"),
+        ("reduce.tie=positive", "reduce.tie", "which is no answer to task cue_conflict"),
+        ("reduce.invalid='no'", "reduce.invalid", "which is no answer to task cue_conflict"),
+        ("reduce.missing=No", "reduce.missing", 'write "Yes" or "No"'),
+    ],
+)  # fmt: skip
+def test_what_members_cannot_be_is_told_before_anything_starts(override, where, problem):
+    if where is None:
+        load_config(DEMO, "run", [override])
+        return
+    error = error_of(DEMO, override)
+    assert where in error.where
+    assert problem in str(error)
+
+
+def test_a_run_is_judged_as_its_task_says_with_the_policies_of_its_config(tmp_path):
+    judgement = load_config(DEMO, "run", ["reduce.missing='No'"]).judgement()
+    assert (judgement.rules.clips, judgement.rules.members) == ("first", "most")
+    assert judgement.metrics == ("binary",)
+    assert judgement.policies.missing == "No"
+    task = load_task("cue_conflict").model_dump(mode="json")
+    for changes, problem in (
+        ({"metrics": ["f2"]}, "there is no 'f2'"),
+        ({"metrics": ["binary"], "answer": {"kind": "labels"}, "rules": None}, "2 options"),
+        ({"answer": {"kind": "labels"}, "metrics": []}, "first needs options"),
+    ):
+        path = tmp_path / "task.yaml"
+        path.write_text(yaml.safe_dump(task | changes))
+        assert problem in error_of(DEMO, f"task={path}").problem
 
 
 def test_a_config_is_frozen():
@@ -390,3 +486,16 @@ def test_sections_stand_without_the_run_config_and_nothing_heavy():
 
 def test_the_run_config_loads_nothing_heavy():
     assert not loaded_by("ah_ray.config") & {"ah_ray.members", "av", "ray", "torch"}
+
+
+@pytest.mark.parametrize(
+    "answer", ["{kind: text}", "{kind: choice, options: [a, b], reply: '{answer}'}"]
+)
+def test_who_is_trained_answers_what_there_are_labels_for(tmp_path, answer):
+    task = tmp_path / "other.yaml"
+    task.write_text(f"{{name: other, answer: {answer}, prompts: {{p: {{system: s, user: u}}}}}}")
+    settings = f"members.v1={{recipe: lora, prompt: p, task: {task}}}"
+    with pytest.raises(ConfigError, match=r"members\.v1\.task: .*another answer than cue_conflict"):
+        load_config("jobs/demo.yaml", str(tmp_path / "run"), [settings])
+    as_it_is = f"members.v1={{prompt: p, task: {task}}}"
+    load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])

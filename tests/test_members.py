@@ -4,33 +4,36 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ah_ray import storage
-from ah_ray.config import RunConfig
+from ah_ray.config import RunConfig, load_config
+from ah_ray.engines.config import ScoreConfig
+from ah_ray.ensemble import engine_groups, ensemble_folder, in_order, read_ensemble, voting
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import (
     MEMBER_FILE,
     Member,
     MemberCard,
-    engine_groups,
-    ensemble_folder,
+    asked,
+    card_of,
     is_complete,
-    read_ensemble,
     read_member,
     require_settings,
     write_card,
 )
 from ah_ray.models.config import ModelConfig
-from ah_ray.tasks import Prompt, load_task
+from ah_ray.tasks import Prompt, Question, load_task
+from ah_ray.tasks.answers import Choice, Labels, Reading, Text
 
 
 def card(name="v1", **changes) -> MemberCard:
     values = {
         "name": name,
         "weights": "adapter",
-        "task": "cue_conflict",
-        "prompt": "short",
+        "question": load_task("cue_conflict").question(changes.pop("prompt", "short"), "prompt"),
         "model": ModelConfig(path="base"),
         "media": MediaConfig(),
         "segmentation": SegmentationConfig(),
@@ -128,14 +131,19 @@ def test_an_empty_folder_is_no_ensemble(tmp_path):
 @pytest.mark.parametrize(
     ("key", "ours", "theirs"),
     [
-        ("task.name", "cue_conflict", "ambivalence_hesitancy"),
-        ("task.positive", "Yes", "Ja"),
+        ("question.name", "cue_conflict", "ambivalence_hesitancy"),
+        ("question.answer.options", ("Yes", "No"), ("Ja", "No")),
+        ("question.answer.absent", "No", None),
+        ("question.answer.reply", "<answer>{answer}</answer>", "{answer}"),
         ("segmentation.clip_s", 5.0, 4.0),
     ],
 )
 def test_members_that_do_not_go_together_name_both_values(ensemble, key, ours, theirs):
-    section, _, part = key.partition(".")
-    other = getattr(card(), section).model_copy(update={part: theirs})
+    section, *between, part = key.split(".")
+    changed = {part: theirs}
+    for name in between:
+        changed = {name: getattr(getattr(card(), section), name).model_copy(update=changed)}
+    other = getattr(card(), section).model_copy(update=changed)
     uri = ensemble(card("v1"), card("v2", **{section: other}))
     with pytest.raises(ConfigError) as caught:
         read_ensemble(uri)
@@ -151,8 +159,9 @@ def test_members_may_differ_in_prompt_media_and_weights(ensemble):
         card("v1"),
         card("v2", weights="full", prompt="detailed"),
         card("v3", media=MediaConfig(fps=1)),
+        card("v4", weights="base", model=ModelConfig(path="other"), decoding="generate"),
     )
-    assert len(read_ensemble(uri)) == 3
+    assert len(read_ensemble(uri)) == 4
 
 
 def test_a_copied_member_is_not_another_member(ensemble, tmp_path):
@@ -212,7 +221,7 @@ def run_config(**changes) -> RunConfig:
         "catalog": {"entry": "e.yaml", "root": "r"},
         "task": "cue_conflict",
         "model": {"path": "base"},
-        "recipes": {"lora": {"tuner": "lora", "learning_rate": 1}},
+        "recipes": {"lora": {"lora": {}, "learning_rate": 1}},
         "members": {"v1": {"recipe": "lora", "prompt": "short"}},
     }
     return RunConfig(**values | changes)
@@ -235,44 +244,61 @@ def test_a_member_fits_the_config_it_was_trained_with():
          "'cue_conflict'", "'ambivalence_hesitancy'"),
         ({"model": {"path": "b"}}, "model.path", "'base'", "'b'"),
         ({"members": {"v1": {"recipe": "lora", "prompt": "detailed"}}},
-         "members.v1.prompt", "'short'", "'detailed'"),
-        ({"recipes": {"lora": {"tuner": "lora", "learning_rate": 1, "epochs": 3}}},
+         "members.v1: prompt.user", "'Smile or frown", "'Look at the mouth"),
+        ({"members": {"v1": {"recipe": "lora", "prompt": "short", "decoding": "generate"}}},
+         "members.v1.decoding", "'answer'", "'generate'"),
+        ({"members": {"v1": {"recipe": "lora", "prompt": "short", "max_new_tokens": 8}}},
+         "members.v1.max_new_tokens", "32", "8"),
+        ({"members": {"v1": {"recipe": None, "prompt": "short"}}},
+         "members.v1: weights", "'adapter'", "'base'"),
+        ({"recipes": {"lora": {"lora": {}, "learning_rate": 1, "epochs": 3}}},
          "members.v1: recipe.epochs", "1.0", "3.0"),
+        ({"recipes": {"lora": {"lora": {"rank": 4}, "learning_rate": 1}}},
+         "members.v1: recipe.lora.rank", "8", "4"),
+        ({"recipes": {"lora": {"full": {}, "learning_rate": 1}}},
+         "members.v1: weights", "'adapter'", "'full'"),
+        ({"recipes": {"lora": {"lora": {}, "grpo": {}, "learning_rate": 1}}},
+         "members.v1: recipe.algorithm", "'sft'", "'grpo'"),
     ],
 )  # fmt: skip
 def test_other_settings_are_refused_with_both_values(change, key, ours, theirs):
     with pytest.raises(ConfigError) as caught:
         require_settings(trained_with(run_config()), run_config(**change))
     assert caught.value.where == key
-    assert f"is {theirs} in the run config" in caught.value.problem
-    assert f"trained with {ours} (members/v1/member.yaml)" in caught.value.problem
+    assert f"is {theirs}" in caught.value.problem
+    assert " in the run config" in caught.value.problem
+    assert f"trained with {ours}" in caught.value.problem
+    assert caught.value.problem.endswith(" (members/v1/member.yaml)")
 
 
 def test_a_member_is_asked_in_the_words_of_its_training(ensemble, tmp_path):
     task = load_task("cue_conflict")
-    written = task.model_copy(
-        update={"prompts": task.prompts | {"short": Prompt(system="s", user="Disagree?")}}
-    )
-    uri = storage.join(ensemble(card("v1", task=written.asking("short"))), "v1")
-    found = read_member(uri)
-    assert found.card.wording.user == "Disagree?"
-    assert set(found.card.task.prompts) == {"short"}
+    words = Prompt(system="s", user="Disagree?")
+    written = task.question("short", "k").model_copy(update={"prompt": words})
+    found = read_member(storage.join(ensemble(card("v1", question=written)), "v1"))
+    assert found.card.question == written
     # Whoever changes a wording afterwards is told, and whoever adds another one is not.
+    changed = task.model_copy(update={"prompts": task.prompts | {"short": words, "more": words}})
     path = tmp_path / "task.yaml"
-    path.write_text(written.model_dump_json())
+    path.write_text(changed.model_dump_json())
     require_settings(found, run_config(task=str(path)))
     with pytest.raises(ConfigError) as caught:
         require_settings(found, run_config())
-    assert caught.value.where == "task.prompts.short.system"
+    assert caught.value.where == "members.v1: prompt.system"
     assert "'s'" in caught.value.problem
 
 
-def test_a_card_that_somebody_writes_may_name_its_task(tmp_path):
+def by_hand(**changes) -> bytes:
+    """A card that names its task and the wording."""
     values = yaml.safe_load(write_card(card()))
+    del values["question"]
+    return yaml.safe_dump(values | {"task": "cue_conflict", "prompt": "short"} | changes).encode()
+
+
+def test_a_card_that_somebody_writes_may_name_its_task(tmp_path):
     for text, named in (("cue_conflict", None), ("other", "no task 'other'")):
         folder = tmp_path / text / "v1"
-        content = yaml.safe_dump(values | {"task": text}).encode()
-        storage.write_bytes(str(folder / MEMBER_FILE), content)
+        storage.write_bytes(str(folder / MEMBER_FILE), by_hand(task=text))
         if named is None:
             assert read_member(str(folder)).card == card()
         else:
@@ -282,9 +308,15 @@ def test_a_card_that_somebody_writes_may_name_its_task(tmp_path):
 
 
 def test_a_card_with_a_prompt_that_its_task_lacks_is_wrong(tmp_path):
-    content = yaml.safe_dump(yaml.safe_load(write_card(card())) | {"prompt": "none"}).encode()
-    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), content)
-    with pytest.raises(ConfigError, match=r"prompt 'none' is none of \['detailed', 'short'\]"):
+    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), by_hand(prompt="none"))
+    with pytest.raises(ConfigError, match=r"no prompt 'none' \(one of \['detailed', 'short'\]\)"):
+        read_member(str(tmp_path / "v1"))
+
+
+def test_a_card_has_a_question_or_the_name_of_one(tmp_path):
+    both = yaml.safe_load(write_card(card())) | {"task": "cue_conflict", "prompt": "short"}
+    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), yaml.safe_dump(both).encode())
+    with pytest.raises(ConfigError, match="unknown key"):
         read_member(str(tmp_path / "v1"))
 
 
@@ -298,6 +330,92 @@ def test_a_card_without_a_recipe_or_with_a_part_of_one_is_no_mismatch():
     require_settings(member("v1", trained={"recipe": {"tuner": "lora"}}), run_config())
 
 
+# A card of the first format: two words for answers, and a flat recipe
+
+
+@pytest.fixture
+def flat() -> Member:
+    return read_member(str(Path(__file__).parent / "cards" / "v1"))
+
+
+def demo_config(*overrides: str) -> RunConfig:
+    root = Path(__file__).parents[1]
+    return load_config(root / "jobs" / "demo.yaml", str(root / "tests"), overrides)
+
+
+def test_a_card_of_two_words_reads_as_a_question(flat):
+    assert flat.card.question == Question(
+        name="cue_conflict",
+        answer=Choice(
+            kind="choice", options=("Yes", "No"), absent="No", reply="<answer>{answer}</answer>"
+        ),
+        prompt=Prompt(
+            system="You watch a short clip and compare what is seen with what is heard.",
+            user="Smile or frown, bright or dull: do the face and the tone disagree?",
+        ),
+    )
+    assert flat.card.question == load_task("cue_conflict").question("short", "k")
+    assert (flat.card.decoding, flat.card.max_new_tokens, flat.card.reads) == ("answer", 32, ())
+    assert voting([flat]) == [flat]
+
+
+def test_words_of_ones_own_in_a_card_of_two_words_stay(tmp_path, flat):
+    values = yaml.safe_load((Path(flat.uri) / MEMBER_FILE).read_text())
+    values["task"] |= {"name": "mine", "positive": "Ja", "negative": "Nein", "answer": "[{answer}]"}
+    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), yaml.safe_dump(values).encode())
+    question = read_member(str(tmp_path / "v1")).card.question
+    assert (question.name, question.answer.options) == ("mine", ("Ja", "Nein"))
+    assert question.answer.absent == "Nein"
+    assert question.answer.read("Well: [ja]") == Reading(frozenset({"Ja"}))
+    for key, value in (("answer", "no slot"), ("negative", "ja"), ("prompts", {})):
+        wrong = yaml.safe_dump(values | {"task": values["task"] | {key: value}}).encode()
+        storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), wrong)
+        with pytest.raises(ConfigError) as caught:
+            read_member(str(tmp_path / "v1"))
+        assert MEMBER_FILE in caught.value.where
+
+
+def test_a_card_of_two_words_is_written_as_a_question(flat):
+    values = yaml.safe_load(write_card(flat.card))
+    assert not {"task", "prompt"} & values.keys()
+    assert MemberCard.model_validate(values) == flat.card
+
+
+def test_a_flat_recipe_is_read_as_one_of_today(flat):
+    assert flat.card.recipe["lora.rank"] == 8
+    assert (flat.card.recipe["tuner"], flat.card.recipe["algorithm"]) == ("lora", "sft")
+    today = demo_config().recipe("v1").model_dump(mode="json")
+    ours = card(trained={"recipe": today}).recipe
+    assert ours.items() <= flat.card.recipe.items()
+    require_settings(flat, demo_config(f"model.path={flat.card.model.path}"))
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("recipes.lora.lora.targets=experts", "recipe.lora.targets"),
+        ("recipes.lora.grpo={generations: 4}", "recipe.algorithm"),
+        ("members.v1.overrides={full: {}}", "weights"),
+        ("recipes.lora.seed=1", "recipe.seed"),
+    ],
+)
+def test_a_flat_recipe_that_is_another_is_refused(flat, override, key):
+    config = demo_config(f"model.path={flat.card.model.path}", "recipes.lora.lora.dropout=0",
+                         override)  # fmt: skip
+    no_dropout = flat.card.trained["recipe"] | {"lora_dropout": 0.0}
+    changed = flat.card.model_copy(update={"trained": {"recipe": no_dropout}})
+    with pytest.raises(ConfigError) as caught:
+        require_settings(Member(flat.uri, changed), config)
+    assert caught.value.where == f"members.v1: {key}"
+
+
+def test_what_a_card_states_is_not_rewritten(flat):
+    """Its member's fingerprint has it, and with it all that the member has answered."""
+    written = yaml.safe_load((Path(flat.uri) / MEMBER_FILE).read_text())
+    assert flat.card.trained == written["trained"]
+    assert yaml.safe_load(write_card(flat.card))["trained"] == written["trained"]
+
+
 def test_the_page_about_members_has_a_card_that_reads_and_every_key():
     page = (Path(__file__).parents[1] / "docs" / "members.md").read_text()
     written = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
@@ -306,7 +424,7 @@ def test_the_page_about_members_has_a_card_that_reads_and_every_key():
     assert by_hand is not None
     assert written[1] == by_hand[1]
     found = MemberCard.model_validate(yaml.safe_load(written[1]))
-    assert (found.name, found.weights, found.trained) == ("base", "full", {})
+    assert (found.name, found.weights, found.trained) == ("base", "base", {})
     models = (ModelConfig, MediaConfig, SegmentationConfig, MemberCard)
     keys = {key for model in models for key in model.model_fields}
     assert not {key for key in keys if not re.search(rf"[`.]{key}`", page)}
@@ -329,3 +447,164 @@ def test_one_member_is_no_ensemble_and_says_how_to_choose_it(ensemble):
     with pytest.raises(ConfigError, match="is one member") as caught:
         read_ensemble(uri)
     assert "--members v1" in caught.value.fix
+
+
+# Cards of earlier versions
+
+
+def in_older_words(card_bytes: bytes, **model) -> bytes:
+    values = yaml.safe_load(card_bytes)
+    del values["model"]["architecture"]
+    values["model"] |= {"template": "qwen3_omni", "thinker_only": True} | model
+    return yaml.safe_dump(values).encode()
+
+
+def test_a_card_that_names_the_architecture_as_ms_swift_does_is_understood(tmp_path):
+    written = write_card(card())
+    sees = write_card(card(media=MediaConfig(size_multiple=28, audio="none")))
+    for number, (old, architecture) in enumerate(
+        [
+            (in_older_words(written, model_type="qwen3_omni_moe"), "qwen3_omni"),
+            (in_older_words(written), "qwen3_omni"),
+            (in_older_words(sees, model_type="qwen2_5_vl", template="qwen2_5_vl"), "qwen2_5_vl"),
+        ]
+    ):
+        uri = str(tmp_path / str(number) / "v1")
+        storage.write_bytes(f"{uri}/{MEMBER_FILE}", old)
+        assert read_member(uri).card.model.architecture == architecture
+    storage.write_bytes(f"{uri}/{MEMBER_FILE}", in_older_words(written, model_type="x_vl"))
+    with pytest.raises(ConfigError, match=r"model\.model_type: is x_vl"):
+        read_member(uri)
+
+
+def test_a_card_of_a_model_without_ears_that_is_to_hear_is_refused(tmp_path):
+    model = ModelConfig(path="base", architecture="qwen2_5_vl")
+    storage.write_bytes(str(tmp_path / "v1" / MEMBER_FILE), write_card(card(model=model)))
+    with pytest.raises(ConfigError, match=r"member\.yaml: media\.audio"):
+        read_member(str(tmp_path / "v1"))
+
+
+# Members that read members
+
+
+def describing(name, **changes) -> Member:
+    asks = Prompt(system="s", user="What do you see?")
+    question = Question(name="describe", answer=Text(kind="text"), prompt=asks)
+    return member(name, question=question, **changes)
+
+
+def names(members) -> list[str]:
+    return [member.name for member in members]
+
+
+@given(st.permutations(["a", "b", "c", "d", "e"]))
+def test_members_come_after_those_that_they_read(order):
+    reads = {"a": ("d",), "b": ("a", "e"), "d": ("c",)}
+    members = [member(name, reads=reads.get(name, ())) for name in order]
+    found = names(in_order(members, "k"))
+    assert sorted(found) == sorted(order)
+    for reader, read in reads.items():
+        assert all(found.index(name) < found.index(reader) for name in read)
+    assert found == names(in_order(members[::-1], "k"))
+
+
+@pytest.mark.parametrize(
+    ("reads", "circle"),
+    [
+        ({"a": ("a",)}, ["a reads a"]),
+        ({"a": ("b",), "b": ("a",)}, ["a reads b reads a", "b reads a reads b"]),
+        ({"a": ("b",), "b": ("c",), "c": ("a",)},
+         ["a reads b reads c reads a", "b reads c reads a reads b", "c reads a reads b reads c"]),
+    ],
+)  # fmt: skip
+def test_members_that_read_each_other_are_refused(reads, circle, ensemble):
+    cards = [card(name, reads=reads.get(name, ())) for name in "abc"]
+    with pytest.raises(ConfigError) as caught:
+        read_ensemble(ensemble(*cards))
+    assert caught.value.problem in [f"member {one}" for one in circle]
+
+
+def test_a_member_is_not_scored_without_those_that_it_reads(ensemble):
+    uri = ensemble(card("a", reads=("b", "c")), describing("b").card, describing("c").card)
+    assert names(read_ensemble(uri)) == ["a", "b", "c"]
+    with pytest.raises(ConfigError, match="member a reads c, which is not among them") as caught:
+        read_ensemble(uri, ["a", "b"])
+    assert caught.value.where == uri
+
+
+def test_who_votes():
+    members = [
+        member("judge", reads=("hint", "describer")),
+        member("other"),
+        member("hint"),  # answers the question, but as a hint
+        describing("describer"),
+        describing("nobody_reads_it"),
+    ]
+    assert names(voting(members)) == ["judge", "other"]
+    assert names(voting(members[2:])) == ["hint"]
+    assert voting(members[3:]) == []
+
+
+def test_only_members_that_vote_need_one_question(ensemble):
+    words = Question(name="w", answer=Labels(kind="labels"), prompt=Prompt(system="s", user="{d}"))
+    labelling = card("w", question=words, reads=("d",))
+    assert len(read_ensemble(ensemble(labelling, describing("d").card))) == 2
+    with pytest.raises(ConfigError, match="they cannot vote together") as caught:
+        read_ensemble(ensemble(labelling, describing("d").card, card("a")))
+    assert caught.value.where.endswith("question.name")
+
+
+def test_readers_have_a_pass_of_their_own_after_those_that_they_read():
+    members = [
+        member("a", reads=("z",)), member("b"), describing("z"), member("c", reads=("a",)),
+        member("d", reads=("z",)),
+    ]  # fmt: skip
+    expected = [["b", "z"], ["a", "d"], ["c"]]
+    assert groups_of(*members) == groups_of(*reversed(members)) == expected
+
+
+# Base models as members, and how members are asked
+
+
+def test_a_base_model_is_a_member_beside_its_adapters():
+    raw = member("raw", weights="base")
+    assert raw.checkpoint == "base"
+    assert groups_of(member("a"), raw) == [["a", "raw"]]
+    assert groups_of(member("a"), raw, member("f", weights="full")) == [["a", "raw"], ["f"]]
+
+
+def test_the_card_of_a_member_as_a_config_states_it():
+    zero = {"recipe": None, "prompt": "detailed", "media": {"fps": 1}, "decoding": "generate",
+            "max_new_tokens": 64, "model": "small"}  # fmt: skip
+    members = {"v1": {"recipe": "lora", "prompt": "short"}, "zero": zero}
+    config = run_config(members=members, models={"small": {"path": "small"}})
+    assert card_of(config, "v1") == trained_with(config).card
+    assert card_of(config, "zero") == card(
+        "zero",
+        weights="base",
+        prompt="detailed",
+        model=ModelConfig(path="small"),
+        media=MediaConfig(fps=1),
+        decoding="generate",
+        max_new_tokens=64,
+    )
+    full = run_config(recipes={"lora": {"full": {}, "learning_rate": 1}})
+    assert card_of(full, "v1").weights == "full"
+
+
+@pytest.mark.parametrize(
+    ("changes", "score", "weighs", "tokens"),
+    [
+        ({}, {}, True, 32),
+        ({"decoding": "generate", "max_new_tokens": 8}, {}, False, 8),
+        ({"max_new_tokens": 8}, {"decoding": "generate"}, False, 8),
+        ({"decoding": "generate"}, {"decoding": "answer", "max_new_tokens": 9}, True, 9),
+    ],
+)
+def test_what_score_says_of_decoding_wins_over_cards(changes, score, weighs, tokens):
+    found = asked(member("a", **changes), ScoreConfig(**score)).card
+    assert (found.weighs, found.max_new_tokens) == (weighs, tokens)
+
+
+def test_an_answer_without_options_is_written_however_it_is_asked():
+    assert not asked(describing("a"), ScoreConfig(decoding="answer")).card.weighs

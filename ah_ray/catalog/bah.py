@@ -265,7 +265,7 @@ def _video(
         found.append(("not_in_splits", f"{key} is annotated and in no split file"))
     labels, labels_found = _labels(key, entry, line, catalog, answer)
     annotated = entry and entry.intervals
-    intervals, notes = check_intervals(video_id, key, labels, annotated, answer)
+    intervals, notes = check_intervals(video_id, key, labels, annotated, catalog, answer)
     found += labels_found + (_lengths(key, entry) if entry else [])
     attributes = {
         **_question(key),

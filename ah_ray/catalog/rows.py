@@ -15,6 +15,8 @@ from ah_ray.tasks.answers import Answer, LabelSet
 
 Rows = list[dict[str, Any]]
 
+_WORDS = str | int | float  # that may be a label
+
 
 @dataclass(frozen=True)
 class Catalog:
@@ -52,7 +54,7 @@ def video_row(
 
 
 class Interval(NamedTuple):
-    """Where something is annotated, in seconds; without a label, what the video is labelled."""
+    """Where something is annotated, in seconds; no label stands for those of the video."""
 
     start_s: float
     end_s: float
@@ -67,14 +69,24 @@ def labels_meant(value: object, entry: CatalogEntry, answer: Answer) -> LabelSet
         entry: translates the archive's words (``labels``).
         answer: the task's, which knows the usual words for its labels.
     """
-    translated = {word.casefold(): label for word, label in entry.labels.items()}
-    if isinstance(value, list | tuple):
-        return answer.meant([translated.get(str(v).strip().casefold(), v) for v in value])
-    return answer.meant(translated.get(str(value).strip().casefold(), value))
+    words = {word.strip().casefold(): label for word, label in entry.labels.items()}
+    # What is nested may be endless, and a number of thousands of digits has no text.
+    parts = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(part, _WORDS) for part in parts):
+        return None
+    try:
+        return answer.meant(value, words)
+    except ValueError:
+        return None
 
 
 def check_intervals(
-    video_id: str, name: str, labels: LabelSet | None, annotated: object, answer: Answer
+    video_id: str,
+    name: str,
+    labels: LabelSet | None,
+    annotated: object,
+    entry: CatalogEntry,
+    answer: Answer,
 ) -> tuple[list[Interval], Rows]:
     """The intervals of a video that agree with its labels, and the findings about them.
 
@@ -84,6 +96,7 @@ def check_intervals(
         labels: of the video.
         annotated: its list of intervals as annotated, each ``[start, end]``, or with a label of its
             own after them; None when the archive does not state any.
+        entry: translates the archive's words (``labels``).
         answer: the task's; where an option says that what is looked for is absent, that option has
             no intervals and the other one needs some.
 
@@ -92,14 +105,19 @@ def check_intervals(
     """
     intervals: list[Interval] = []
     findings: Rows = []
-    for label, pairs in _by_label(annotated).items():
-        own = None if label is None else answer.meant(label)
-        if label is not None and (own is None or len(own) != 1):
-            message = f"{name}: an interval has the label {shown(label)}: {answer.advice(label)}"
+    whole, groups = _by_label(annotated)
+    meant: dict[str | None, Any] = {None: whole}
+    for word, pairs in groups.items():
+        own = labels_meant(word, entry, answer)
+        if own is None or len(own) != 1:
+            message = f"{name}: an interval has the label {shown(word)}: {answer.advice(word)}"
             findings.append(note(video_id, "interval_unparsable", message))
             continue
-        usable, problems = clean_intervals(pairs)
-        intervals += [Interval(*pair, *(own or ())) for pair in usable]
+        label = None if own == labels else next(iter(own))
+        meant[label] = [*meant.get(label, ()), *pairs]
+    for shows, some in meant.items():
+        usable, problems = clean_intervals(some)
+        intervals += [Interval(*pair, shows) for pair in usable]
         findings += [note(video_id, kind, f"{name}: {message}") for kind, message in problems]
     if answer.absent is None or labels is None:
         return sorted(intervals, key=_order), findings
@@ -112,17 +130,19 @@ def check_intervals(
     return sorted(intervals, key=_order), findings
 
 
-def _by_label(annotated: object) -> dict[Any, object]:
-    """Annotated intervals by the label that they state; as they are where they are no list."""
+def _by_label(annotated: object) -> tuple[Any, dict[Any, list[Any]]]:
+    """Annotated intervals without a label of their own, as they are, and the others by theirs."""
     if not isinstance(annotated, list | tuple):
-        return {None: annotated}
+        return annotated, {}
+    whole: list[object] = []
     groups: dict[Any, list[object]] = {}
     for item in annotated:
-        stated = isinstance(item, list | tuple) and len(item) == 3 and item[2] is not None
-        label = str(item[2]) if stated else None
-        whole = isinstance(item, list | tuple) and len(item) == 3
-        groups.setdefault(label, []).append(item[:2] if whole else item)
-    return dict(groups) or {None: annotated}
+        *pair, label = item if isinstance(item, list | tuple) and len(item) == 3 else (None, None)
+        if isinstance(label, _WORDS):
+            groups.setdefault(label, []).append(pair)
+        else:  # [start, end, null] has none, as a row of a table may
+            whole.append(pair if len(pair) == 2 and label is None else item)
+    return whole, groups
 
 
 def _order(interval: Interval) -> tuple[float, float, str]:

@@ -49,8 +49,8 @@ from ah_ray.tasks.answers import Answer
 # A cell may hold a transcript; Python's own limit is 131,072 characters.
 csv.field_size_limit(2**31 - 1)
 
-#: A row by column name, or the text of what is no row.
-Row = dict[str, Any] | str
+#: A row by column name, or the text of what is none.
+Line = dict[str, Any] | str
 
 
 def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
@@ -67,7 +67,7 @@ def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     if rows and "uri" not in columns:
         raise ConfigError(root, "has no column 'uri'", uri_column(columns))
     folder = storage.absolute(root).rpartition("/")[0]
-    wording = Wording(root)
+    wording = Wording(root, answer.options)
     videos: list[tuple[str, dict[str, Any]]] = []
     for number, row in enumerate(rows, start=1):
         where = f"row {number} of {PurePosixPath(root).name}"
@@ -115,7 +115,7 @@ def _once(videos: Sequence[tuple[str, dict[str, Any]]]) -> tuple[Rows, Rows]:
 
 
 def _video(
-    row: Row,
+    row: Line,
     where: str,
     folder: str,
     has_intervals: bool,
@@ -150,7 +150,7 @@ def _video(
             message = f"{where} has the label {shown(stated['label'])}: {advice}"
             notes.append(note(video_id, "label_invalid", message))
     annotated = _pairs(stated.get("intervals", [])) if has_intervals else None
-    intervals, more = check_intervals(video_id, where, labels, annotated, answer)
+    intervals, more = check_intervals(video_id, where, labels, annotated, entry, answer)
     participant, split = (
         str(stated[name]) if name in stated else None for name in ("participant_id", "split")
     )
@@ -177,7 +177,7 @@ def _text(value: object) -> str:
     return {True: "Yes", False: "No"}[value] if isinstance(value, bool) else str(value)
 
 
-def _load(uri: str) -> tuple[list[Row], Rows]:
+def _load(uri: str) -> tuple[list[Line], Rows]:
     """All rows of the table, and what is odd about how it is written."""
     suffix = PurePosixPath(uri).suffix.lower()
     if suffix not in _FORMATS:
@@ -192,7 +192,7 @@ def _load(uri: str) -> tuple[list[Row], Rows]:
         raise ConfigError(uri, f"cannot be read: {error}", "check its format") from None
 
 
-def _load_parquet(uri: str) -> tuple[list[Row], Rows]:
+def _load_parquet(uri: str) -> tuple[list[Line], Rows]:
     with storage.open_read(uri) as file:
         parquet = pq.ParquetFile(file)
         require_unique(uri, parquet.schema_arrow.names)  # of two of one name Arrow reads none
@@ -202,18 +202,18 @@ def _load_parquet(uri: str) -> tuple[list[Row], Rows]:
         if pa.types.is_temporal(column.type) and not pa.types.is_interval(column.type):
             text = table.column(index).cast(pa.string())
             table = table.set_column(index, column.name, text)
-    rows: list[Row] = table.to_pylist()
+    rows: list[Line] = table.to_pylist()
     return rows, []
 
 
-def _load_csv(uri: str) -> tuple[list[Row], Rows]:
+def _load_csv(uri: str) -> tuple[list[Line], Rows]:
     """Every cell as text: a participant ``007`` is not the number 7."""
     text = storage.read_bytes(uri).decode("utf-8-sig")
     mark = separator(text.partition("\n")[0].rstrip("\r"))
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     names = next(lines, [])
     require_unique(uri, names)
-    rows: list[Row] = [
+    rows: list[Line] = [
         dict(zip(names, row, strict=True)) if len(row) == len(names) else mark.join(row)
         for row in lines
         if row
@@ -222,9 +222,9 @@ def _load_csv(uri: str) -> tuple[list[Row], Rows]:
     return rows, [] if mark == "," else [note(uri, "separator", message)]
 
 
-def _load_json(uri: str) -> tuple[list[Row], Rows]:
+def _load_json(uri: str) -> tuple[list[Line], Rows]:
     """One object per line; line by line, so that a bad one costs only itself."""
-    rows: list[Row] = []
+    rows: list[Line] = []
     for line in storage.read_bytes(uri).decode("utf-8-sig").split("\n"):
         if line.strip():
             try:
@@ -243,7 +243,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-_FORMATS: dict[str, Callable[[str], tuple[list[Row], Rows]]] = {
+_FORMATS: dict[str, Callable[[str], tuple[list[Line], Rows]]] = {
     ".parquet": _load_parquet,
     ".csv": _load_csv,
     ".jsonl": _load_json,

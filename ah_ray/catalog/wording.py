@@ -91,9 +91,11 @@ class Wording:
 
     Attributes:
         where: the table.
+        options: of the task's answer; one of them may be a word for nothing elsewhere.
     """
 
     where: str
+    options: Sequence[str] = ()
     _read: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def stated(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class Wording:
         for name in COLUMNS[1:]:
             if isinstance(value := cells.get(name), str):
                 word = value.strip().casefold()
-                if word in _NULLS:
+                if word in _NULLS and not (name == "label" and self._is_option(word)):
                     self._note("null_words", f"{shown(value)} in the column {name}")
                     del cells[name]
                 elif name == "split":
@@ -111,7 +113,8 @@ class Wording:
 
     def label(self, value: object, labels: Collection[str] | None) -> None:
         """Count a label that was read in another word than the task's."""
-        if isinstance(value, str) and labels and value.strip() not in {"0", "1", *labels}:
+        one = isinstance(value, str) and labels is not None and len(labels) == 1
+        if one and labels and str(value).strip() not in {"0", "1", *labels}:
             self._note("label_words", f"the label {shown(value)} is {', '.join(sorted(labels))}")
 
     def findings(self, splits: Collection[str]) -> list[dict[str, str]]:
@@ -128,6 +131,9 @@ class Wording:
                 message = f"splits {' = '.join(map(shown, alike))}: write one of them"
                 found.append(note(self.where, "split_spellings", message))
         return found
+
+    def _is_option(self, word: str) -> bool:
+        return word in {option.casefold() for option in self.options}
 
     def _split(self, value: str, word: str) -> str:
         meant = _SPLITS.get(word, word)

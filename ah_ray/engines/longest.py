@@ -16,6 +16,7 @@ from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.media.decode import DecodedClip
 from ah_ray.media.frames import MOST_ELONGATED, audio_samples, frame_count
 from ah_ray.media.segment import TOLERANCE_S
+from ah_ray.models.architecture import Architecture
 
 
 class Longest(NamedTuple):
@@ -57,14 +58,14 @@ def _largest_area(media: MediaConfig) -> float:
     return max(most, reduced, least + both_sides + 1)
 
 
-def tokens_of(processor: Any, words: Wording, longest: Longest) -> int:
+def tokens_of(architecture: Architecture, processor: Any, words: Wording, longest: Longest) -> int:
     """How many tokens a conversation takes up to its reply, as the processor counts them.
 
     Args:
-        processor: of the member's checkpoint.
+        architecture: of the member's checkpoint.
+        processor: of the same.
         words: the member's ``Wording``.
         longest: its clip.
     """
-    from ah_ray.engines.transformers_engine import encode
-
-    return int(encode(processor, words, [longest.clip()])["input_ids"].shape[1])
+    inputs = architecture.encode(processor, words.text, words.kinds, [longest.clip()])
+    return int(inputs["input_ids"].shape[1])

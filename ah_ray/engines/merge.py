@@ -7,6 +7,7 @@ from pathlib import Path
 from ah_ray import local_files, storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.members import Member
+from ah_ray.models.architecture import find_architecture
 from ah_ray.schemas import stable_id
 
 
@@ -18,16 +19,17 @@ def merged_checkpoint(member: Member) -> Path:
     """
     from peft import PeftModel
 
-    from ah_ray.engines.transformers_engine import load_model, load_processor
+    from ah_ray.engines.transformers_engine import load_model
 
     adapter = storage.localize(member.uri)
     content = (adapter / "adapter_model.safetensors").read_bytes().hex()
-    settings = (adapter / "adapter_config.json").read_text()
+    put_on = (adapter / "adapter_config.json").read_text()
     base = str(local_checkpoint(member.checkpoint))
 
     def merge(folder: Path) -> None:
-        model = PeftModel.from_pretrained(load_model(base, member.card.model), str(adapter))
+        settings = member.card.model
+        model = PeftModel.from_pretrained(load_model(base, settings), str(adapter))
         model.merge_and_unload().save_pretrained(folder)
-        load_processor(base).save_pretrained(folder)
+        find_architecture(settings.architecture).load_processor(base).save_pretrained(folder)
 
-    return local_files.cached_folder(f"merged-{stable_id(base, settings, content)}", merge)
+    return local_files.cached_folder(f"merged-{stable_id(base, put_on, content)}", merge)

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ah_ray import storage, tables
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
-from ah_ray.members import MEMBER_FILE, EngineGroup, Member, MemberCard, read_member, write_card
+from ah_ray.members import MEMBER_FILE, Member, MemberCard, read_member, write_card
 
 OVERALL = "overall"
 _FILE = "prior.parquet"
@@ -104,7 +104,7 @@ def write_prior(
 def chances_of(member: Member) -> dict[str, Chances]:
     """P(option) by video_id, as ``write_prior`` has written it."""
     chances: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in pq.read_table(storage.localize(_path(member))).to_pylist():
+    for row in tables.read_table(_path(member), _SCHEMA).to_pylist():
         chances[row["video_id"]][row["label"]] = row["chance"]
     return dict(chances)
 

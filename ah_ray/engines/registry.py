@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Engine
 from ah_ray.engines.vllm_engine import serves_adapters
-from ah_ray.members import EngineGroup, Member, engine_groups
+from ah_ray.ensemble import EngineGroup, engine_groups
+from ah_ray.errors import ConfigError
+from ah_ray.members import Member
 from ah_ray.names import find
 
 
@@ -45,6 +47,9 @@ def find_engine(name: str) -> EngineKind:
         ConfigError: there is no such engine.
     """
     found = find(name, ENGINES, "score.engine")
+    if not (isinstance(found, EngineKind) or callable(found)):
+        fix = "name a class, or an EngineKind"
+        raise ConfigError("score.engine", f"{name!r} is {found!r}, and no engine", fix)
     return found if isinstance(found, EngineKind) else EngineKind(name)
 
 

@@ -1,4 +1,4 @@
-"""The transformers engine: Qwen3-Omni's thinker and its like, on a CPU or a GPU."""
+"""The transformers engine, on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import transformers
 
 from ah_ray import storage
 from ah_ray.attention import attention_kernel
@@ -19,17 +18,15 @@ from ah_ray.checkpoints import local_checkpoint
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
-from ah_ray.media.decode import DecodedClip
-from ah_ray.media.frames import AUDIO_HZ
-from ah_ray.members import EngineGroup, Member
+from ah_ray.ensemble import EngineGroup
+from ah_ray.members import Member
+from ah_ray.models.architecture import find_architecture, require_type
 from ah_ray.models.config import ModelConfig
 
 _log = logging.getLogger(__name__)
 
 # What a processor gives for every token; everything else in its output belongs to the media.
 _PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
-# How long a pair of frames lasts, as the architectures call it.
-_SECONDS_PER_GRID = ("video_second_per_grid", "second_per_grid_ts")
 
 
 class TransformersEngine:
@@ -46,18 +43,19 @@ class TransformersEngine:
         if self.device == "cpu":
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
         path = str(local_checkpoint(group.checkpoint))
-        self.processor = load_processor(path)
         card = group.members[0].card
+        self.architecture = find_architecture(card.model.architecture)
+        self.processor = self.architecture.load_processor(path)
         self.model = load_model(path, card.model, self.device == "cuda").to(self.device).eval()
-        # Adapters are put into the model's own layers, so the thinker below answers with them.
+        # Adapters are put into the model's own layers, so the core below answers with them.
         self.adapters: Any = None
-        self.thinker = getattr(self.model, "thinker", self.model)
+        self.core = self.architecture.core(self.model)
         for member in group.members:
             if member.card.weights == "adapter":
                 self._add_adapter(member)
         self.wordings = {member.name: wording(self.processor, member) for member in group.members}
         if not self._towers_are_tuned():
-            _run_towers_once(self.thinker.base_model)
+            _run_towers_once(self.core.base_model, self.architecture.kinds)
 
     def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
         """Greedy replies; see ``Engine``."""
@@ -65,7 +63,8 @@ class TransformersEngine:
             return [[] for _ in members]
         # Pixels and spectrograms are made and moved once, tokens once for those who ask alike.
         first = self.wordings[members[0].name]
-        inputs = to_model(encode(self.processor, first, items), self.model)
+        encoded = self.architecture.encode(self.processor, first.text, first.kinds, items)
+        inputs = to_model(encoded, self.model, self.architecture.times)
         words = {member.name: self._words(member, items) for member in members}
         asking: defaultdict[Any, list[Member]] = defaultdict(list)
         for member in members:
@@ -90,7 +89,7 @@ class TransformersEngine:
         with torch.inference_mode(), self._tuned_as(member):
             if member.card.weighs:
                 return [weighed_reply(words, scores) for scores in self._scores(words, inputs)]
-            output = self.thinker.generate(
+            output = self.core.generate(
                 **inputs,
                 max_new_tokens=member.card.max_new_tokens,
                 do_sample=False,
@@ -124,8 +123,8 @@ class TransformersEngine:
         several, need nothing else; further branches are read on top of what it remembers.
         """
         first, *others = words.branches
-        self.thinker.scored_positions = len(first) + 1
-        output = self.thinker(**inputs, use_cache=bool(others))
+        self.core.scored_positions = len(first) + 1
+        output = self.core(**inputs, use_cache=bool(others))
         mask, memory = inputs["attention_mask"], output.past_key_values
         scores: list[dict[Tokens, Any]] = [{} for _ in mask]
 
@@ -139,9 +138,9 @@ class TransformersEngine:
         shared = mask.shape[1] - len(first)
         for branch in others:
             memory.crop(shared - memory.get_seq_length())
-            self.thinker.scored_positions = len(branch)
+            self.core.scored_positions = len(branch)
             whole = torch.cat([mask[:, :shared], mask.new_ones(len(mask), len(branch))], dim=1)
-            output = self.thinker(
+            output = self.core(
                 input_ids=torch.tensor([branch] * len(mask), device=mask.device),
                 attention_mask=whole,
                 position_ids=self._positions(whole)[..., -len(branch) :],
@@ -149,13 +148,13 @@ class TransformersEngine:
                 use_cache=True,
             )
             collect(branch, 1)
-        self.thinker.scored_positions = 1
+        self.core.scored_positions = 1
         return scores
 
     def _positions(self, mask: Any) -> Any:
         """The positions of text after a prompt that was just read; ``mask`` has both."""
         positions = mask.cumsum(dim=-1) - 1
-        deltas = getattr(self.thinker.base_model, "rope_deltas", None)
+        deltas = getattr(self.core.base_model, "rope_deltas", None)
         if deltas is None:  # media take as many positions as tokens
             return positions
         return (positions + deltas.to(positions.device)).expand(3, -1, -1)
@@ -175,85 +174,51 @@ class TransformersEngine:
             return False
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        language = set(self.thinker.get_decoder().modules())
+        language = set(self.core.get_decoder().modules())
         tuned = {module for module in self.model.modules() if isinstance(module, BaseTunerLayer)}
         return not tuned <= language
 
 
-def load_processor(path: str) -> Any:
-    """The processor of a checkpoint, padding on the left as generation needs it."""
-    processor = transformers.AutoProcessor.from_pretrained(path)
-    processor.tokenizer.padding_side = "left"
-    return processor
-
-
 def load_model(path: str, settings: ModelConfig, use_gpu: bool = False) -> Any:
-    """The model of a checkpoint, without its speech output if it has one.
+    """The model of a checkpoint.
 
     Args:
         path: a local checkpoint folder.
-        settings: its number format and attention kernel are used; where the kernel cannot run,
-            that is logged and another one taken.
+        settings: its architecture, number format and attention kernel are used; where the kernel
+            cannot run, that is logged and another one taken.
         use_gpu: whether it will run on one.
+
+    Raises:
+        ConfigError: its weights are of another architecture.
     """
+    require_type(path, settings.architecture)
+    architecture = find_architecture(settings.architecture)
     kernel, note = attention_kernel(settings.attention, use_gpu)
     if note:
         _log.warning("%s: %s", path, note)
-    config = transformers.AutoConfig.from_pretrained(path)
-    if getattr(config, "enable_audio_output", False):
-        config.enable_audio_output = False
-    model = getattr(transformers, config.architectures[0]).from_pretrained(
-        path,
-        config=config,
-        dtype=getattr(torch, settings.dtype),
-        attn_implementation=kernel,
-    )
-    thinker = getattr(model, "thinker", model)
-    thinker.generation_config = model.generation_config
+    model = architecture.load_model(path, settings.dtype, kernel)
+    core = architecture.core(model)
     # Only what follows the last few tokens is ever asked for; the vocabulary's scores of a whole
     # batch of prompts would be larger than the model.
-    thinker.scored_positions = 1
-    thinker.get_output_embeddings().register_forward_pre_hook(
-        lambda _, args: (args[0][:, -thinker.scored_positions :],)
+    core.scored_positions = 1
+    core.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: (args[0][:, -core.scored_positions :],)
     )
-    _whole_positions(thinker)
+    # Positions are found once for all members that ask the same.
+    base = core.base_model
+    if hasattr(base, "get_rope_index"):
+        base.get_rope_index = _once_per_input(base.get_rope_index, torch.equal)
     return model
 
 
-def encode(processor: Any, words: Wording, clips: Sequence[DecodedClip]) -> Any:
-    """The model's inputs for a batch of clips: token ids, pixels and spectrograms.
-
-    Frames come at their final size and rate, so nothing is resized or sampled here.
-    """
-    media: dict[str, Any] = {}
-    if "video" in words.kinds:
-        media["videos"] = [torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips]
-    if "audio" in words.kinds:
-        media |= {"audio": [clip.audio for clip in clips], "sampling_rate": AUDIO_HZ}
-    inputs = processor(
-        text=[words.text] * len(clips),
-        **media,
-        do_resize=False,
-        do_sample_frames=False,
-        padding=True,
-        return_tensors="pt",
-    )
-    # The processor knows one rate for all videos; each clip has its own.
-    for name in _SECONDS_PER_GRID:
-        if name in inputs:
-            pair = processor.video_processor.temporal_patch_size
-            inputs[name] = torch.tensor([pair / clip.fps for clip in clips])
-    return inputs
-
-
-def to_model(inputs: Any, model: Any) -> Any:
-    """``inputs`` on the model's device and in its number format, times excepted.
+def to_model(inputs: Any, model: Any, times: Sequence[str]) -> Any:
+    """``inputs`` on the model's device and in its number format, ``times`` excepted.
 
     A time in bfloat16 is off by up to 0.4 %, which is another position in a long clip.
     """
-    times = {name: inputs[name].to(model.device) for name in _SECONDS_PER_GRID if name in inputs}
+    exact = {name: inputs[name].to(model.device) for name in times if name in inputs}
     inputs = inputs.to(model.device, model.dtype)
-    inputs.update(times)
+    inputs.update(exact)
     return inputs
 
 
@@ -263,8 +228,8 @@ def reword(
     """The inputs for the same clips with another prompt and the beginning of a reply.
 
     Args:
-        processor: that of ``encode``.
-        inputs: what ``encode`` made of ``ours``.
+        processor: that ``inputs`` were made with.
+        inputs: what ``Architecture.encode`` made of ``ours``.
         ours: the conversation in ``inputs``.
         theirs: the conversation about each clip to put in its place.
         reply: tokens that the reply begins with.
@@ -320,24 +285,9 @@ def _not_finite(logits: Any) -> Any:
     return ~logits.float().logsumexp(dim=-1).isfinite()
 
 
-def _whole_positions(thinker: Any) -> None:
-    """Cut temporal positions to whole numbers, as MS-Swift trains and vLLM serves.
-
-    transformers alone keeps fractions of a position in Qwen3-Omni, which changes answers. They are
-    found once for all members that ask the same.
-    """
-    original = thinker.base_model.get_rope_index
-
-    def get_rope_index(*args: Any, **kwargs: Any) -> Any:
-        positions, deltas = original(*args, **kwargs)
-        return positions.floor(), deltas.floor()
-
-    thinker.base_model.get_rope_index = _once_per_input(get_rope_index, torch.equal)
-
-
-def _run_towers_once(model: Any) -> None:
-    """Let the members that ask about the same clips share what vision and audio towers see."""
-    for name in ("get_video_features", "get_audio_features"):
+def _run_towers_once(model: Any, kinds: Sequence[str]) -> None:
+    """Let the members that ask about the same clips share what the towers see and hear."""
+    for name in (f"get_{kind}_features" for kind in kinds):
         if hasattr(model, name):
             setattr(model, name, _once_per_input(getattr(model, name)))
 

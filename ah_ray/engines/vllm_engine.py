@@ -14,8 +14,9 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
 from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
-from ah_ray.media.frames import AUDIO_HZ
-from ah_ray.members import EngineGroup, Member, MemberCard
+from ah_ray.ensemble import EngineGroup
+from ah_ray.members import Member, MemberCard
+from ah_ray.models.architecture import find_architecture, require_type
 
 # Room for the text of each member that is read; a longer one is an error of its clip.
 _READ_TOKENS = 1024
@@ -60,7 +61,6 @@ class VllmEngine:
                 the share of the GPU's memory; ``engine_args`` go to ``vllm.LLM`` as they are.
         """
         import torch
-        import transformers
 
         if not settings.gpus_per_actor:
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
@@ -79,7 +79,10 @@ class VllmEngine:
             path = str(merged_checkpoint(member))
         else:
             path = str(local_checkpoint(group.checkpoint))
-        self.processor = processor = transformers.AutoProcessor.from_pretrained(path)
+        settled_on = group.members[0].card.model.architecture
+        require_type(path, settled_on)
+        self.architecture = find_architecture(settled_on)
+        self.processor = processor = self.architecture.load_processor(path)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
         # Several questions about a clip share what the model remembers of it.
         self.shares_prefixes = any(
@@ -94,7 +97,9 @@ class VllmEngine:
             ranks = [max([c["r"], *(c.get("rank_pattern") or {}).values()]) for c in settled]
             lora_arguments = {
                 "enable_lora": True,
-                "max_loras": len(adapters),
+                # A place stays empty where a base model is asked too: on a CPU vLLM gives it the
+                # adapter in the last one.
+                "max_loras": len(group.members),
                 "max_lora_rank": _lora_rank(max(ranks)),
             }
             self.loras = {
@@ -153,7 +158,7 @@ class VllmEngine:
         """What vLLM is told to plan for: the longest conversation of the members' settings."""
         longest = longest_media(cards[0].media, cards[0].segmentation)
         first, *_ = self.wordings.values()
-        media = tokens_of(processor, first, longest) - len(first.ids)
+        media = tokens_of(self.architecture, processor, first, longest) - len(first.ids)
         replies = [
             len(words.prefix) + len(words.branches[0]) + 1 if card.weighs else card.max_new_tokens
             for card, words in zip(cards, self.wordings.values(), strict=True)
@@ -162,23 +167,9 @@ class VllmEngine:
             len(words.ids) + _READ_TOKENS * len(card.reads)
             for card, words in zip(cards, self.wordings.values(), strict=True)
         )
-        sizes = {
-            "video": {
-                "count": 1,
-                "num_frames": longest.frames,
-                "width": longest.side,
-                "height": longest.side,
-            },
-            "audio": {"count": 1, "length": longest.samples},
-        }
         return {
             "max_model_len": media + asked + max(replies),
-            "limit_mm_per_prompt": {
-                "image": 0,
-                "video": 0,
-                "audio": 0,
-                **{kind: sizes[kind] for kind in first.kinds},
-            },
+            "limit_mm_per_prompt": self.architecture.vllm_limits(first.kinds, longest.clip()),
         }
 
     def _prompt(
@@ -192,21 +183,11 @@ class VllmEngine:
         prompt = salt | {"prompt_token_ids": [*words.ids, *reply]}
         if not words.kinds:
             return prompt
-        count = len(clip.frames)
-        metadata = {
-            "fps": clip.fps,
-            "duration": count / clip.fps if clip.fps else 0.0,
-            "total_num_frames": count,
-            "frames_indices": list(range(count)),
-            "do_sample_frames": False,
-        }
-        media = {"video": (clip.frames, metadata), "audio": (clip.audio, AUDIO_HZ)}
-        return prompt | {
-            "multi_modal_data": {kind: media[kind] for kind in words.kinds},
+        return {
+            **prompt,
+            **self.architecture.vllm_media(words.kinds, clip),
             # Names the clip, so that its arrays are neither hashed nor processed per member.
             "multi_modal_uuids": {kind: [f"{kind}-{name}"] for kind in words.kinds},
-            # Frames come at their final size and rate.
-            "mm_processor_kwargs": {"do_resize": False, "do_sample_frames": False, "fps": clip.fps},
         }
 
     def _params(self, member: Member, words: Wording, context: Tokens) -> Any:

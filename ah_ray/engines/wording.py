@@ -27,7 +27,7 @@ class Wording(NamedTuple):
     Attributes:
         text: the conversation up to the reply, with one placeholder per medium.
         ids: its tokens.
-        kinds: of the media in it, in order; a model without ears gets no audio.
+        kinds: of the media in it, in order.
         prefix: the tokens that all replies begin with.
         labels: the options of the answer; none where it is not one of several.
         options: how each reply goes on until its word is complete and no other reply goes on in
@@ -82,8 +82,7 @@ def wording(processor: Any, member: Member, texts: Mapping[str, str] | None = No
         ConfigError: two options are the same to the tokenizer.
     """
     question, tokenizer = member.card.question, processor.tokenizer
-    hears = getattr(processor, "feature_extractor", None) is not None
-    kinds = tuple(kind for kind in member.card.media.kinds if hears or kind != "audio")
+    kinds = member.card.media.kinds
     prompt = with_texts(question.prompt, texts or {}, tokenizer)
     messages = chat_messages(prompt, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

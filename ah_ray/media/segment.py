@@ -1,7 +1,7 @@
 """Interval arithmetic: from a video's length and annotation to clips. Pure functions over seconds.
 
-Two functions with two signatures: ``training_spans`` is given the annotation, ``scoring_spans``
-cannot see it, so that no label leaks into how a video under test is cut.
+``scoring_spans`` is given a video's length alone and cannot see its annotation, so that no label
+leaks into how a video under test is cut.
 """
 
 from __future__ import annotations

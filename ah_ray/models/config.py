@@ -12,17 +12,14 @@ class ModelConfig(Frozen):
 
     Attributes:
         path: a checkpoint folder (any fsspec URI; ``{run}`` is the run directory) or a hub id.
-        model_type: MS-Swift's name of the architecture.
-        template: MS-Swift's name of the chat template.
+        architecture: of its weights: ``qwen3_omni``, ``qwen2_5_vl``, or ``module:attribute`` of
+            your own (``models.architecture``).
         dtype: number format of weights and activations.
         attention: attention kernel, as transformers names it; where ``flash_attention_2`` cannot
             run, training and scoring say so and take ``sdpa``.
-        thinker_only: leave the talker (speech output) out; no task here asks for speech.
     """
 
     path: str
-    model_type: str = "qwen3_omni_moe"
-    template: str = "qwen3_omni"
+    architecture: str = "qwen3_omni"
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    thinker_only: bool = True

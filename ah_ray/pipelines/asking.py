@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.engines.config import ScoreConfig
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
-from ah_ray.members import EngineGroup, member_fingerprint
-from ah_ray.pipelines.batches import Row, clip_ids
+from ah_ray.members import member_fingerprint
+from ah_ray.pipelines.batches import clip_ids
 from ah_ray.pipelines.run_directory import RunDirectory, answers_made_from
+from ah_ray.schemas import Row
 
 
 def asked_how(settings: ScoreConfig) -> dict[str, Any]:
@@ -37,10 +39,14 @@ def require_same_asking(run: RunDirectory, settings: ScoreConfig) -> None:
         if how.get(key) != before.get(key) and storage.list_files(run.path("predictions")):
             raise ConfigError(
                 f"score.{key}",
-                f"is {how.get(key)!r}, but the predictions of {run.uri} were made with "
-                f"{before.get(key)!r}",
+                f"is {_told(how.get(key))}, but the predictions of {run.uri} were made when it was "
+                f"{_told(before.get(key))}",
                 f"restore the setting, give a new --run, or delete {run.path('predictions')}",
             )
+
+
+def _told(setting: Any) -> str:
+    return "left to the members" if setting is None else repr(setting)
 
 
 def drop_stale(run: RunDirectory, member: str, made_from: tuple[str, Any], clips: pa.Table) -> int:

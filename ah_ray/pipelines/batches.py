@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 
-Row = dict[str, Any]
+from ah_ray.schemas import Row
 
 
 def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:

@@ -28,8 +28,7 @@ from ah_ray.media.config import LimitsConfig
 from ah_ray.media.fingerprint import NOTHING, PICTURE_BITS, Fingerprint, fingerprint
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import StageProgress
-
-Row = dict[str, Any]
+from ah_ray.schemas import Row
 
 FOLDER, STAGE = "fingerprints", "copies"  # of the run; of its findings
 SCHEMA = pa.schema(

@@ -14,7 +14,8 @@ from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.pipelines.attempts import Attempts, quarantine
-from ah_ray.pipelines.scorer import Row, packed
+from ah_ray.pipelines.scorer import packed
+from ah_ray.schemas import Row
 
 _NOTHING = DecodedClip(np.zeros((0, 0, 0, 3), np.uint8), 0.0, np.zeros(0, np.float32))
 

@@ -26,23 +26,23 @@ def in_scope(run: RunDirectory, splits: Sequence[str], unlabelled: bool) -> pa.T
     return videos.slice(0, run.settings().get("limit"))
 
 
-def prepared_videos(run: RunDirectory, segmentation: str) -> set[str]:
+def prepared_videos(run: RunDirectory, purpose: str) -> set[str]:
     """The videos that are in a manifest or were left out of it, as they are now."""
-    return set(run.clips(segmentation)["video_id"].to_pylist()) | run.left_out(segmentation)
+    return set(run.clips(purpose)["video_id"].to_pylist()) | run.left_out(purpose)
 
 
-def require_prepared(run: RunDirectory, segmentation: str, splits: Sequence[str]) -> None:
+def require_prepared(run: RunDirectory, purpose: str, splits: Sequence[str]) -> None:
     """Fail when a manifest lacks videos: it was cut off, or the archive has changed since.
 
     Raises:
         ConfigError: naming some of the videos.
     """
-    if run.made_from(segmentation) is None:
+    if run.made_from(purpose) is None:
         return  # somebody else's manifest
-    scope = in_scope(run, splits, unlabelled=segmentation == SCORING)["video_id"].to_pylist()
-    if missing := sorted(set(scope) - prepared_videos(run, segmentation)):
+    scope = in_scope(run, splits, unlabelled=purpose == SCORING)["video_id"].to_pylist()
+    if missing := sorted(set(scope) - prepared_videos(run, purpose)):
         raise ConfigError(
-            run.clips_path(segmentation),
+            run.clips_path(purpose),
             f"{len(missing)} of {len(scope)} videos are not in the manifest as they are now "
             f"({', '.join(missing[:5])}…)",
             "run `ah-ray prepare` first",

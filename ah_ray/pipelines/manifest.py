@@ -17,9 +17,8 @@ from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, Segmen
 from ah_ray.media.segment import Span, split
 from ah_ray.pipelines.ledger import in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.schemas import Row
 from ah_ray.tasks import load_task
-
-Row = dict[str, Any]
 
 # Faults of the moment: the next run tries these videos again.
 PASSING = frozenset({"missing", "storage_error", "changed"})
@@ -32,7 +31,7 @@ class Manifest:
     """What a manifest is made of.
 
     Attributes:
-        segmentation: ``training`` (cut by the annotation) or ``scoring`` (blind to it, virtual).
+        purpose: ``training`` (cut by the annotation) or ``scoring`` (blind to it, virtual).
         splits: which splits; for scoring, videos without a split are always included.
         rule: how stretches become clips.
         media: what the model will see of them.
@@ -41,7 +40,7 @@ class Manifest:
         absent: the option that says that what is looked for is absent, if there is one.
     """
 
-    segmentation: str
+    purpose: str
     splits: Sequence[str]
     rule: SegmentationConfig
     media: MediaConfig
@@ -50,10 +49,10 @@ class Manifest:
     absent: str | None = None
 
     @classmethod
-    def of(cls, config: RunConfig, segmentation: str, splits: Sequence[str]) -> Manifest:
+    def of(cls, config: RunConfig, purpose: str, splits: Sequence[str]) -> Manifest:
         """A manifest of a run."""
         how = (config.segmentation, config.media, config.prepare, config.limits)
-        return cls(segmentation, splits, *how, load_task(config.task).answer.absent)
+        return cls(purpose, splits, *how, load_task(config.task).answer.absent)
 
     def facts(self, lengths: Sequence[float]) -> dict[str, Any]:
         """What a run notes of its manifest: the rule that decides about clips, and the limits."""
@@ -68,7 +67,7 @@ class Manifest:
     @property
     def writes_files(self) -> bool:
         """Whether clips are cut into files of their own."""
-        return self.segmentation == TRAINING and self.settings.clips == "files"
+        return self.purpose == TRAINING and self.settings.clips == "files"
 
 
 def claim(run: RunDirectory, manifest: Manifest, lengths: Sequence[float]) -> None:
@@ -80,7 +79,7 @@ def claim(run: RunDirectory, manifest: Manifest, lengths: Sequence[float]) -> No
     settings = manifest.settings.model_dump(include={"clips", "no_audio"})
     claimed = {"segmentation": manifest.rule.model_dump(), "media": manifest.media.model_dump()}
     run.claim(claimed | {"prepare": settings})
-    noted = {manifest.segmentation: manifest.facts(lengths)}
+    noted = {manifest.purpose: manifest.facts(lengths)}
     run.remember({"manifests": run.settings().get("manifests", {}) | noted})
 
 
@@ -90,7 +89,7 @@ def annotated_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]
     Raises:
         ConfigError: no labelled video has an interval.
     """
-    if manifest.segmentation == SCORING or manifest.rule.negatives == "whole":
+    if manifest.purpose == SCORING or manifest.rule.negatives == "whole":
         return ()
     videos = in_splits(videos, manifest.splits, unlabelled=False)
     annotated = videos.filter(pc.is_valid(videos["labels"]))["intervals"].to_pylist()
@@ -105,24 +104,24 @@ def annotated_lengths(videos: pa.Table, manifest: Manifest) -> tuple[float, ...]
     return tuple(lengths)
 
 
-def drop_stale(run: RunDirectory, segmentation: str) -> int:
+def drop_stale(run: RunDirectory, purpose: str) -> int:
     """Drop the clips, their files and the findings that hold no more, and the passing faults.
 
     Returns:
         The number of videos that had any and are still in the catalog.
     """
-    limits = run.settings()["manifests"][segmentation]["limits"]
-    current = run.made_from(segmentation) or {}
+    limits = run.settings()["manifests"][purpose]["limits"]
+    current = run.made_from(purpose) or {}
     clips = set(current.values())
     left_out = {lineage.left_out_made_from(made, limits) for made in clips}
     stale = tables.drop_rows(
-        run.clips_path(segmentation), schemas.CLIPS, lambda table: lineage.holds(table, clips)
+        run.clips_path(purpose), schemas.CLIPS, lambda table: lineage.holds(table, clips)
     )
     changed = set(stale["video_id"].to_pylist())
-    if segmentation == TRAINING:
+    if purpose == TRAINING:
         for video_id in changed:
             storage.remove(run.path("media", video_id))
-    path = run.findings_path(f"prepare_{segmentation}")
+    path = run.findings_path(f"prepare_{purpose}")
     dropped = tables.drop_rows(
         path,
         schemas.FINDINGS,
@@ -150,7 +149,7 @@ def make_write(
 
     def write(batch: pa.Table, outcomes: Sequence[Outcome]) -> Counts:
         videos = run.stored(batch).to_pylist()
-        made = lineage.clips_made_from(videos, manifest.segmentation == TRAINING, facts["rule"])
+        made = lineage.clips_made_from(videos, manifest.purpose == TRAINING, facts["rule"])
         clips: list[Row] = []
         findings: list[Row] = []
         for video, found in zip(videos, outcomes, strict=True):
@@ -163,8 +162,8 @@ def make_write(
             ]
         part = f"part-{schemas.stable_id(*sorted(made))}.parquet"
         written = (  # findings first: a video counts as done by its clips or by being left out
-            (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.segmentation}")),
-            (clips, schemas.CLIPS, run.clips_path(manifest.segmentation)),
+            (findings, schemas.FINDINGS, run.findings_path(f"prepare_{manifest.purpose}")),
+            (clips, schemas.CLIPS, run.clips_path(manifest.purpose)),
         )
         for rows, schema, folder in written:
             if rows:

@@ -12,18 +12,9 @@ from ah_ray.catalog.listing import is_video
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.registry import engine_of, plan_passes
+from ah_ray.ensemble import EngineGroup, engine_groups, ensemble_folder, read_ensemble
 from ah_ray.errors import ConfigError
-from ah_ray.members import (
-    EngineGroup,
-    Member,
-    card_of,
-    engine_groups,
-    ensemble_folder,
-    is_complete,
-    read_ensemble,
-    read_member,
-    require_settings,
-)
+from ah_ray.members import Member, card_of, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import missing_batches
 from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos
@@ -90,8 +81,8 @@ def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> 
     read = storage.exists(run.path("videos"))
     known = f"{len(run.videos())} videos are known" if read else "not read yet"
     _print(f"catalog: {config.catalog.entry} at {config.catalog.root}: {known}")
-    for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
-        _print(f"prepare {segmentation}: {_to_prepare(run, segmentation, splits, limit)}")
+    for purpose, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+        _print(f"prepare {purpose}: {_to_prepare(run, purpose, splits, limit)}")
     members = [_member(run, config, name) for name in config.members]
     for member in members:
         _print(f"train {member.name}: {_training(run, config, member)}")
@@ -134,15 +125,13 @@ def _print_passes(
         )
 
 
-def _to_prepare(
-    run: RunDirectory, segmentation: str, splits: Sequence[str], limit: int | None
-) -> str:
+def _to_prepare(run: RunDirectory, purpose: str, splits: Sequence[str], limit: int | None) -> str:
     """How many videos of a manifest are to do."""
     if not storage.exists(run.path("videos")):
         return f"the videos of {', '.join(splits)}"
-    videos = in_splits(run.videos(), splits, unlabelled=segmentation == SCORING)
+    videos = in_splits(run.videos(), splits, unlabelled=purpose == SCORING)
     videos = videos.sort_by("video_id").slice(0, limit)
-    done = pa.array(prepared_videos(run, segmentation), pa.string())
+    done = pa.array(prepared_videos(run, purpose), pa.string())
     todo = pc.sum(pc.invert(pc.is_in(videos["video_id"], done))).as_py() or 0
     return f"{todo} of {len(videos)} videos to do"
 

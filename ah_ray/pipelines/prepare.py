@@ -53,15 +53,15 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
     lengths = annotated_lengths(run.videos(), manifest)
     claim(run, manifest, lengths)
     run.remember({"limit": limit})
-    stale = drop_stale(run, manifest.segmentation)
-    videos = in_scope(run, manifest.splits, unlabelled=manifest.segmentation == SCORING)
-    todo = _drop_done(videos, prepared_videos(run, manifest.segmentation))
+    stale = drop_stale(run, manifest.purpose)
+    videos = in_scope(run, manifest.splits, unlabelled=manifest.purpose == SCORING)
+    todo = _drop_done(videos, prepared_videos(run, manifest.purpose))
     before = len(videos) - len(todo)
     wish = prepare_wish(manifest.settings)
     if len(todo):  # Ray's first words come before there is a bar
         connect()
         require(wish)
-    name, told = f"prepare {manifest.segmentation}", run.path("findings")
+    name, told = f"prepare {manifest.purpose}", run.path("findings")
     with StageProgress(name, len(todo), "videos", before, told) as progress:
         if stale:
             console.print(f"  {stale} videos have changed since: what was made of them is dropped")

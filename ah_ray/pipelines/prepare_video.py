@@ -15,8 +15,9 @@ from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split
-from ah_ray.pipelines.manifest import PASSING, Manifest, Outcome, Row
+from ah_ray.pipelines.manifest import PASSING, Manifest, Outcome
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.schemas import Row
 
 
 class Segment(NamedTuple):
@@ -83,8 +84,8 @@ def _clips(
         skipped = manifest.settings.no_audio == "skip"
         kind = "no_audio_skipped" if skipped else "no_audio"
         raise ItemError(kind, f"{video['uri']}: has no sound")
-    if manifest.segmentation == TRAINING:
-        segments = _training_segments(video, info, manifest, lengths, findings)
+    if manifest.purpose == TRAINING:
+        segments = training_segments(video, info, manifest, lengths, findings)
         rows = _clip_rows(video, info, manifest, segments)
     else:  # neither label nor annotation is looked at
         spans = scoring_spans(info.duration_s, manifest.rule)
@@ -96,14 +97,18 @@ def _clips(
     return rows
 
 
-def _training_segments(
+def training_segments(
     video: Mapping[str, Any],
     info: MediaInfo,
     manifest: Manifest,
     lengths: Sequence[float],
     findings: list[Row],
 ) -> list[Segment]:
-    """The clips of a labelled video, and what they show."""
+    """The clips of a labelled video, and what they show.
+
+    Raises:
+        ItemError: it has no label, or no interval where it needs one.
+    """
     if video["labels"] is None:
         raise ItemError("no_label", f"{video['uri']}: a training video needs a label")
     annotated: dict[str | None, list[Span]] = defaultdict(list)
@@ -154,8 +159,10 @@ def _clip_rows(
                 video["video_id"],
                 f"{span.start_s:.3f}",
                 f"{span.end_s:.3f}",
-                manifest.segmentation,
+                manifest.purpose,
                 manifest.rule.model_dump_json(),
+                # One stretch may be annotated with several labels: a clip of each.
+                *([] if labels in (None, video["labels"]) else labels),
             ),
             "video_id": video["video_id"],
             "participant_id": video["participant_id"],

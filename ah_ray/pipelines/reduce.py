@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from ah_ray import lineage, schemas, tables
+from ah_ray.ensemble import require_voters
 from ah_ray.errors import ConfigError
-from ah_ray.members import Member, member_fingerprint, voting
+from ah_ray.members import Member, member_fingerprint
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import StageProgress
 from ah_ray.tasks.answers import LabelSet
@@ -58,7 +59,7 @@ def current_verdicts(
     """
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
-    voters = voting(members)
+    voters = require_voters(members)
     for member in voters:
         if member.card.question.answer != judgement.answer:
             raise ConfigError(
@@ -77,9 +78,13 @@ def require_current(run: RunDirectory, members: Sequence[Member], judgement: Jud
         ConfigError: naming some videos whose verdicts are stale, or have none.
     """
     stored, now = (
-        dict(zip(table["video_id"].to_pylist(), table["made_from"].to_pylist(), strict=True))
+        {row["video_id"]: row for row in table.to_pylist()}
         for table in (run.verdicts(), current_verdicts(run, members, judgement))
     )
+    if not now:
+        problem = "no scoring clip is made from the catalog as it is now"
+        raise ConfigError(run.clips_path(SCORING), problem, "run `ah-ray catalog` and `prepare`")
+    # Whole rows: a verdict that somebody has edited is not what its answers say.
     stale = sorted(video for video in stored.keys() | now if stored.get(video) != now.get(video))
     if stale:
         raise ConfigError(

@@ -52,13 +52,14 @@ def print_found(run: RunDirectory, top: int = 10) -> None:
     )
     shown = strongest(verdicts, top)
     times = _times(run, shown)
-    archive = run.outside(run.settings().get("archive", "")).rstrip("/") + "/"
+    archive = run.outside(run.settings().get("archive", "")).rstrip("/")
+    folders = [f"{archive}/", f"{archive.rpartition('/')[0]}/"]  # the second of a table
     for video in shown:
         chance = "-    " if video.chance is None else f"{video.chance:.3f}"
         words = "undecided" if video.labels is None else ", ".join(video.labels) or "nothing"
         at = f" {times[video.evidence_clip_id]}" if video.evidence_clip_id in times else ""
-        file = printable(video.uri.removeprefix(archive))
-        results.print(f"  {chance} {printable(words):9} {file}{at}", markup=False)
+        file = next((video.uri[len(f) :] for f in folders if video.uri.startswith(f)), video.uri)
+        results.print(f"  {chance} {printable(words):9} {printable(file)}{at}", markup=False)
     _print_findings(run.findings())
     results.print("in Python:")
     for line in opening_lines(run):

@@ -97,11 +97,11 @@ class RunDirectory:
         """Write the catalog's videos in place of those of an earlier reading."""
         tables.write_table(self.stored(videos), self.path("videos", "part-0.parquet"))
 
-    def clips_path(self, segmentation: str) -> str:
+    def clips_path(self, purpose: str) -> str:
         """The folder of one manifest."""
-        return self.path("clips", f"segmentation={segmentation}")
+        return self.path("clips", f"purpose={purpose}")
 
-    def clips(self, segmentation: str) -> pa.Table:
+    def clips(self, purpose: str) -> pa.Table:
         """The manifest of training or of scoring clips, each clip once, in order.
 
         Only rows that hold: a clip of a video that a later reading of the catalog left out
@@ -110,8 +110,8 @@ class RunDirectory:
         Raises:
             ConfigError: what ``prepare`` noted about the manifest is lost.
         """
-        table = tables.read_table(self.clips_path(segmentation), schemas.CLIPS)
-        if (current := self.made_from(segmentation)) is not None:
+        table = tables.read_table(self.clips_path(purpose), schemas.CLIPS)
+        if (current := self.made_from(purpose)) is not None:
             table = table.filter(lineage.holds(table, set(current.values())))
         elif len(table) > table["made_from"].null_count:
             raise ConfigError(
@@ -124,23 +124,23 @@ class RunDirectory:
         table = _unique(self.resolved(table), "clip_id")
         return table.sort_by([("video_id", "ascending"), ("start_s", "ascending")])
 
-    def made_from(self, segmentation: str) -> dict[str, str] | None:
+    def made_from(self, purpose: str) -> dict[str, str] | None:
         """What the clips of each of the catalog's videos are made from now, by video_id.
 
         None when ``prepare`` has not noted a rule: whoever else wrote the manifest answers for it.
         """
-        rule = self.settings().get("manifests", {}).get(segmentation)
+        rule = self.settings().get("manifests", {}).get(purpose)
         if rule is None:
             return None
         videos = self._stored_videos().drop_columns(["attributes"]).to_pylist()
-        return lineage.clips_made_from(videos, segmentation == TRAINING, rule["rule"])
+        return lineage.clips_made_from(videos, purpose == TRAINING, rule["rule"])
 
-    def left_out(self, segmentation: str) -> set[str]:
+    def left_out(self, purpose: str) -> set[str]:
         """The videos that were left out of a manifest, each with a finding that says why."""
-        path = self.findings_path(f"prepare_{segmentation}")
+        path = self.findings_path(f"prepare_{purpose}")
         findings = tables.read_table(path, schemas.FINDINGS)
-        if (current := self.made_from(segmentation)) is not None:
-            limits = self.settings()["manifests"][segmentation]["limits"]
+        if (current := self.made_from(purpose)) is not None:
+            limits = self.settings()["manifests"][purpose]["limits"]
             made = {lineage.left_out_made_from(clips, limits) for clips in current.values()}
             findings = findings.filter(lineage.holds(findings, made))
         kinds = pa.array(sorted(LEFT_OUT), pa.string())
@@ -237,15 +237,27 @@ class RunDirectory:
             ConfigError: it cannot be read, or a version of this software that writes other tables
                 has made the run.
         """
-        path = self.path("run.yaml")
-        known = parse_yaml(storage.read_bytes(path), path) if storage.exists(path) else {}
-        if (stated := known.get("format", 1 if known else FORMAT)) != FORMAT:
+        known = self._noted()
+        if (stated := _format_of(known)) != FORMAT:
             raise ConfigError(
-                f"{path}: format",
+                f"{self.path('run.yaml')}: format",
                 f"is {stated!r}, and this version of ah_ray reads and writes format {FORMAT}",
                 "use the version that made the run, or give a new --run",
             )
         return known
+
+    def is_readable(self) -> bool:
+        """Whether this version of the software reads its tables; what else is there, it may use."""
+        return _format_of(self._noted()) == FORMAT
+
+    def _noted(self) -> dict[str, Any]:
+        path = self.path("run.yaml")
+        return parse_yaml(storage.read_bytes(path), path) if storage.exists(path) else {}
+
+
+def _format_of(noted: Mapping[str, Any]) -> object:
+    """Of the tables of a run whose ``run.yaml`` says ``noted``."""
+    return noted.get("format", 1 if noted else FORMAT)
 
 
 def answers_made_from(member: str, how: Any, clips: pa.Table) -> dict[str, str]:

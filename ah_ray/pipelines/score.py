@@ -21,11 +21,12 @@ from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect, turn
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.registry import engine_of, plan_passes
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import LimitsConfig
-from ah_ray.members import EngineGroup, Member, asked, member_fingerprint
+from ah_ray.members import Member, asked, member_fingerprint
 from ah_ray.pipelines.asking import asked_how, drop_stale, missing_batches
 from ah_ray.pipelines.attempts import Attempts
-from ah_ray.pipelines.batches import Row, clip_ids, of_first_videos, plan_batches
+from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
 from ah_ray.pipelines.damage import note_damage
 from ah_ray.pipelines.decoder import make_decode
 from ah_ray.pipelines.mass import note_mass
@@ -33,6 +34,7 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import Scorer
 from ah_ray.preflight import require, score_wish, telling_waits
 from ah_ray.progress import StageProgress, console
+from ah_ray.schemas import Row
 
 _BATCHES_PER_DECODER = 1000
 

@@ -14,14 +14,14 @@ from ah_ray import lineage, schemas, storage, tables
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ItemError, StageError
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
 from ah_ray.pipelines.attempts import Attempts, quarantine
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.texts import texts_of
+from ah_ray.schemas import Row
 from ah_ray.tasks.answers import Answer, Reading
-
-Row = dict[str, Any]
 
 # A decoded clip between a decoder and an engine. Bytes with a shape cross processes without a
 # copy whatever their size; clips of one block may differ in size.

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +20,7 @@ from ah_ray.members import Member, is_complete, read_member, read_seen
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
-
-Row = dict[str, Any]
+from ah_ray.schemas import Row
 
 
 def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Member]) -> None:

@@ -9,21 +9,14 @@ import pyarrow.compute as pc
 
 from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
-from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
 from ah_ray.engines.prior import Chances, base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
+from ah_ray.ensemble import ensemble_folder, read_ensemble, require_voters, voting
 from ah_ray.errors import ConfigError
-from ah_ray.members import (
-    Member,
-    ensemble_folder,
-    is_complete,
-    read_ensemble,
-    read_member,
-    require_settings,
-    voting,
-)
+from ah_ray.members import Member, is_complete, read_member, require_settings
+from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.asking import require_same_asking
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
@@ -75,8 +68,8 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
 def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
     """Write the manifests of training and of scoring clips, with ``limit`` of so many videos."""
     require_named_splits(run, config)
-    for segmentation, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
-        prepare(run, Manifest.of(config, segmentation, splits), limit)
+    for purpose, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+        prepare(run, Manifest.of(config, purpose, splits), limit)
 
 
 def train_stage(run: RunDirectory, config: RunConfig) -> None:
@@ -98,11 +91,12 @@ def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) 
     require_unseen(run, config, members)
     if config.score.prior is not None:
         rates = _base_rates(run, config, config.score.prior)
-        card = voting(members)[0].card.model_copy(
+        card = require_voters(members)[0].card.model_copy(
             update={
                 "name": BASELINE,
                 "weights": "prior",
                 "decoding": "answer",
+                "reads": (),
                 "trained": {"rate_of": config.score.prior},
             }
         )
@@ -153,7 +147,8 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
     require_named_splits(run, config)
     storage.remove(run.path(METRICS_FILE))  # an evaluation that fails leaves no older one
-    members, judgement = _fitting_members(run, config), config.judgement()
+    members = read_ensemble(run.path("members"), list(config.members))
+    judgement = config.judgement()
     require_unseen(run, config, members)
     verdicts = run.verdicts()
     judged, wanted = voters(verdicts), [member.name for member in voting(members)]
@@ -218,9 +213,10 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
         ConfigError: also when the cluster can never grant what a stage will ask for.
     """
     for name in config.members:
-        require_checkpoint(config.model_of(name).path, "model.path")
+        require_model(config.model_of(name), "model")
     find_engine(config.score.engine)
-    if not all(is_complete(run.path("members", name)) for name in config.members):
+    tuned = [name for name, member in config.members.items() if member.recipe is not None]
+    if not all(is_complete(run.path("members", name)) for name in tuned):
         connect()
         for wish in wishes(config):
             require(wish)
@@ -284,13 +280,10 @@ def _archive_judgement(folder: str, members: Sequence[Member], policies: ReduceC
         members: they.
         policies: what absent answers and ties count as; what is stated there wins.
     """
-    asked = voting(members)
-    if not asked:
-        fix = "add one that answers with labels"
-        raise ConfigError(folder, "no member votes: all write text, or are read by others", fix)
+    asked = require_voters(members)
     question = asked[0].card.question
     run = RunDirectory.at(folder.rstrip("/").rpartition("/")[0])
-    noted = noted_judgement(run) if storage.exists(run.path("run.yaml")) else None
+    noted = noted_judgement(run) if run.is_readable() else None  # of an older run: the members
     if noted is None or noted.answer != question.answer:
         noted = Judgement.usual(question.answer, policies)
     stated = {key: getattr(policies, key) for key in policies.model_fields_set}

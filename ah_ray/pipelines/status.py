@@ -79,8 +79,8 @@ def status(run: RunDirectory) -> Iterator[Line]:
     errors = pc.sum(pc.equal(of_catalog["severity"], "error")).as_py() or 0
     yield Line("catalog", "videos", len(run.videos()), 0, 0, errors)
     noted = run.settings()
-    for segmentation, manifest in sorted(noted.get("manifests", {}).items(), reverse=True):
-        yield _prepared(run, segmentation, manifest["splits"])
+    for purpose, manifest in sorted(noted.get("manifests", {}).items(), reverse=True):
+        yield _prepared(run, purpose, manifest["splits"])
     for name in noted.get("members", ()):
         yield _trained(run, name)
     members = [_standing(run, name) for name in noted.get("voters", ())]
@@ -118,16 +118,16 @@ def _standing(run: RunDirectory, name: str) -> Member | None:
     return member
 
 
-def _prepared(run: RunDirectory, segmentation: str, splits: list[str]) -> Line:
-    expected = set(in_scope(run, splits, segmentation == SCORING)["video_id"].to_pylist())
-    done = set(run.clips(segmentation)["video_id"].to_pylist()) & expected
-    lost = (run.left_out(segmentation) & expected) - done
-    written = tables.ids_in(run.clips_path(segmentation), schemas.CLIPS, "video_id")
+def _prepared(run: RunDirectory, purpose: str, splits: list[str]) -> Line:
+    expected = set(in_scope(run, splits, purpose == SCORING)["video_id"].to_pylist())
+    done = set(run.clips(purpose)["video_id"].to_pylist()) & expected
+    lost = (run.left_out(purpose) & expected) - done
+    written = tables.ids_in(run.clips_path(purpose), schemas.CLIPS, "video_id")
     stale = (written & expected) - done - lost
     to_do = expected - done - lost - stale
     trial = run.settings().get("limit")
     note = f"a trial of {trial} videos" if trial else ""
-    stage = f"prepare {segmentation}"
+    stage = f"prepare {purpose}"
     return Line(stage, "videos", len(done), len(stale), len(to_do), len(lost), note)
 
 

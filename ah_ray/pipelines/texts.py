@@ -21,8 +21,8 @@ def texts_of(
     Args:
         run: the run directory.
         members: whose texts.
-        part: the name of the batch's part; where batches were planned otherwise then, the whole
-            table is looked through.
+        part: the name of the batch's part; what is not there, for batches were planned otherwise
+            then, is looked for in the whole table.
         clips: their ids.
 
     Returns:
@@ -33,11 +33,12 @@ def texts_of(
     texts: dict[str, dict[str, str]] = {clip: {} for clip in clips}
     for member in members:
         folder = run.predictions_path(member)
-        uri = storage.join(folder, part)
-        rows = tables.read_table(uri if storage.exists(uri) else folder, schema)
-        for row in rows.filter(pc.is_in(rows["clip_id"], wanted)).to_pylist():
-            if row["status"] == "ok":
-                texts[row["clip_id"]][member] = said(row)
+        for uri in (storage.join(folder, part), folder):
+            if any(member not in of_clip for of_clip in texts.values()) and storage.exists(uri):
+                rows = tables.read_table(uri, schema)
+                for row in rows.filter(pc.is_in(rows["clip_id"], wanted)).to_pylist():
+                    if row["status"] == "ok":
+                        texts[row["clip_id"]][member] = said(row)
     return texts
 
 

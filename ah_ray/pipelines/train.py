@@ -17,16 +17,15 @@ from typing import Any
 import ray
 
 from ah_ray import schemas, storage, tables
-from ah_ray.checkpoints import require_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.evaluation.leaks import require_no_leaks
+from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.train_member import print_summary, train_member, write_base
 from ah_ray.pipelines.training_plan import (
     Plan,
-    Row,
     missing_members,
     plan_member,
     training_clips,
@@ -36,6 +35,7 @@ from ah_ray.pipelines.training_plan import (
 from ah_ray.pipelines.validate import prepare_validation, validation_run
 from ah_ray.preflight import require, score_wish, train_wish
 from ah_ray.progress import console
+from ah_ray.schemas import Row
 
 
 def train(run: RunDirectory, config: RunConfig) -> None:
@@ -61,7 +61,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     if not missing:
         return
     for name in missing:
-        require_checkpoint(config.model_of(name).path, "model.path")
+        require_model(config.model_of(name), "model")
     tuned = [name for name in missing if config.members[name].recipe is not None]
     for name in sorted(set(missing) - set(tuned)):
         write_base(run, config, name)

@@ -10,7 +10,6 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.training_plan import (
-    Row,
     missing_members,
     plan_member,
     print_outlook,
@@ -18,6 +17,7 @@ from ah_ray.pipelines.training_plan import (
 )
 from ah_ray.pipelines.validate import validation_run
 from ah_ray.progress import console
+from ah_ray.schemas import Row
 from ah_ray.training.checkpoints import complete_checkpoints
 from ah_ray.training.outlook import parameters_text
 from ah_ray.training.swift import shell_text

@@ -92,18 +92,18 @@ def _described(candidate: Candidate) -> dict[str, Any]:
 def print_summary(run: RunDirectory, config: RunConfig) -> None:
     """A table like the paper's Table II, of the validation participants."""
     members = [read_member(run.path("members", name)).card for name in config.members]
-    tuned = [(card.name, card.trained) for card in members if "checkpoint" in card.trained]
-    known = {key for _, trained in tuned for key in trained["checkpoint"]["validation"]}
+    tuned = [card for card in members if "checkpoint" in card.trained]
+    known = {key for card in tuned for key in card.trained["checkpoint"]["validation"]}
     shown = {key: text for key, text in HEADINGS.items() if key in known - _LEFT_OUT}
     table = Table(
         "", "fine-tuning", "epochs", "step", "loss", *shown.values(),
         title="members on validation participants (loss: clips, the rest: videos)",
     )  # fmt: skip
-    for name, trained in tuned:
-        recipe, chosen = trained["recipe"], trained["checkpoint"]
+    for card in tuned:
+        recipe, chosen = card.recipe, card.trained["checkpoint"]
         values = chosen["validation"]
         table.add_row(
-            name,
+            card.name,
             f"{recipe['tuner']} {recipe['algorithm']}",
             f"{recipe['epochs']:g}",
             str(chosen["step"]),

@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +31,7 @@ from ah_ray.members import (
 from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
-from ah_ray.schemas import stable_id
+from ah_ray.schemas import Row, stable_id
 from ah_ray.training.arguments import require_known
 from ah_ray.training.outlook import FEW_STEPS
 from ah_ray.training.rows import (
@@ -46,8 +45,6 @@ from ah_ray.training.rows import (
 )
 from ah_ray.training.swift import SwiftJob
 from ah_ray.training.versions import git_commit, package_versions
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -155,7 +152,7 @@ def plan_member(
     how = (card.question, recipe, card.media)
     rows = training_rows(in_run(taught, run.uri), *how)
     # A reward has no loss on given replies: such members are chosen by what they answer.
-    with_loss = seen is not None and recipe.algorithm == "sft"
+    with_loss = seen is not None and recipe.grpo is None
     asked = evened(seen or [], config.train.processes)
     validation_rows = training_rows(in_run(asked, run.uri), *how) if with_loss else None
     base = model_fingerprint(card.model.path)
@@ -218,7 +215,7 @@ def print_outlook(plan: Plan, config: RunConfig) -> None:
     """Print how many optimizer steps a training will make, and whether they are few."""
     recipe, rows = plan.job.recipe, plan.rows.count(b"\n")
     steps = optimizer_steps(rows, recipe, config.train.processes)
-    what = "replies" if recipe.algorithm == "grpo" else "clips"
+    what = "replies" if recipe.grpo else "clips"
     most = "at most " if recipe.packing else ""
     console.print(
         f"  {plan.job.name}: {rows} rows, {recipe.global_batch_size} {what} per optimizer step "

@@ -48,8 +48,8 @@ def prepare_validation(run: RunDirectory, validation: RunDirectory, config: RunC
     splits = _splits(config)
     videos = in_splits(run.videos(), splits, unlabelled=False)
     validation.write_videos(videos.filter(pc.is_valid(videos["labels"])))
-    for segmentation in (TRAINING, SCORING):
-        prepare(validation, Manifest.of(config, segmentation, splits))
+    for purpose in (TRAINING, SCORING):
+        prepare(validation, Manifest.of(config, purpose, splits))
 
 
 def choose(

@@ -10,9 +10,12 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ah_ray.tasks.policies import POLICIES
 
 LabelSet = frozenset[str]
 
@@ -24,6 +27,8 @@ _ABSENT = frozenset({"0", "0.0", "no", "false", "n"})
 _SEPARATORS = re.compile("[,;\n\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{FULLWIDTH SEMICOLON}]+")
 _MARKS = " \t\r\n.\"'`*[](){}-"
 _MOST_WORDS = 4  # of one label; what is longer is a sentence
+
+NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
 
 class Reading(NamedTuple):
@@ -43,6 +48,12 @@ class Candidate(NamedTuple):
 
     label: str
     chance: float
+
+
+def _translated(value: object, words: Mapping[str, str]) -> str:
+    """A word of an archive in the words of the task, in lower case."""
+    word = str(value).strip().casefold()
+    return words.get(word, word).strip().casefold()
 
 
 class _Kind(BaseModel):
@@ -97,6 +108,8 @@ class Choice(_Reply):
                 raise ValueError(f"{word!r} is no word to answer with")
             if folded.count(simple) > 1:
                 raise ValueError(f"{word!r} is there twice")
+            if simple in POLICIES:
+                raise ValueError(f"{word!r} is what a policy of reduce is called")
         return value
 
     @model_validator(mode="after")
@@ -118,10 +131,13 @@ class Choice(_Reply):
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        before, after = (re.escape(part) for part in self.reply.split(SLOT))
-        longest_first = sorted(self.options, key=len, reverse=True)
-        words = "|".join(re.escape(word) for word in longest_first)
-        return re.compile(rf"{before}\s*(?<!\w)({words})(?!\w)\s*{after}", re.IGNORECASE)
+        before, after = (part.casefold() for part in self.reply.split(SLOT))
+        words = "|".join(map(re.escape, sorted(self._folded, key=len, reverse=True)))
+        # A word stands alone, but for letters of the reply itself.
+        start = "" if re.search(r"\w\Z", before) else r"(?<!\w)"
+        end = "" if re.match(r"\w", after) else r"(?!\w)"
+        option = rf"\s*{start}({words}){end}\s*"
+        return re.compile(re.escape(before) + option + re.escape(after))
 
     def read(self, text: str) -> Reading | None:
         """What ``text`` states, or None when it does not state exactly one option.
@@ -133,19 +149,23 @@ class Choice(_Reply):
         >>> answer.read("I think <a> yes </a>")
         Reading(labels=frozenset({'Yes'}), text='')
         """
-        stated = {self._folded[word.casefold()] for word in self._pattern.findall(text)}
+        stated = {self._folded[word] for word in self._pattern.findall(text.casefold())}
         return Reading(frozenset(stated)) if len(stated) == 1 else None
 
     @cached_property
     def _folded(self) -> dict[str, str]:
         return {option.casefold(): option for option in self.options}
 
-    def meant(self, value: object) -> LabelSet | None:
+    def meant(self, value: object, words: Mapping[str, str] = NO_WORDS) -> LabelSet | None:
         """The label that an archive states with ``value``; None when it is none of the options.
 
         Where there are two, 1, yes, true and y are the first, 0, no, false and n the last.
+
+        Args:
+            value: as it stands there.
+            words: those of the archive in lower case (``casefold``), and for each the task's.
         """
-        word = str(value).strip().casefold()
+        word = _translated(value, words)
         if word in self._folded:
             return frozenset({self._folded[word]})
         if len(self.options) == 2 and word in _PRESENT | _ABSENT:
@@ -154,7 +174,8 @@ class Choice(_Reply):
 
     def advice(self, value: object) -> str:
         """What to write instead of ``value``."""
-        near = difflib.get_close_matches(str(value).strip().casefold(), self._folded, 1)
+        word = value.strip().casefold() if isinstance(value, str) else ""
+        near = difflib.get_close_matches(word, self._folded, 1)
         hint = f"did you mean {self._folded[near[0]]}? " if near else ""
         return f"{hint}a label is one of {', '.join(self.options)}"
 
@@ -165,7 +186,7 @@ class Choice(_Reply):
 
     def most(self, votes: Mapping[str, int], voters: int) -> int:
         """How many votes are most: as many as no other option has more of."""
-        return max(votes.values(), default=1)
+        return max(1, *votes.values())
 
     def settle(self, reached: Sequence[Candidate], tie: str) -> LabelSet | None:
         """The one label that is decided for, of those with votes enough; None for undecided.
@@ -204,19 +225,36 @@ class Labels(_Reply):
         return self.reply.replace(SLOT, ", ".join(sorted(reading.labels)))
 
     def read(self, text: str) -> Reading | None:
-        """The words in ``text``; None when it is no list of words."""
-        before, after = (re.escape(part.strip()) for part in self.reply.split(SLOT))
-        found = re.search(rf"{before}(.*){after}", text, re.IGNORECASE | re.DOTALL)
-        labels = self.meant(found[1]) if found else None
+        """The words in ``text``; None when it is no list of words, or there are two that differ."""
+        stated = {self.meant(found) for found in self._pattern.findall(text.casefold())}
+        labels = stated.pop() if len(stated) == 1 else None
         return Reading(labels) if labels else None
 
-    def meant(self, value: object) -> LabelSet | None:
-        """The words of a list, or of a text with commas between them; None when they are none."""
-        parts = value if isinstance(value, list | tuple) else _SEPARATORS.split(str(value))
-        words = {" ".join(str(part).casefold().strip(_MARKS).split()) for part in parts} - {""}
-        if not words or any(len(word.split()) > _MOST_WORDS for word in words):
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        before, after = (
+            re.escape(part.strip().casefold()) or edge
+            for part, edge in zip(self.reply.split(SLOT), (r"\A", r"\Z"), strict=True)
+        )
+        return re.compile(rf"{before}(.*?){after}", re.DOTALL)
+
+    def meant(self, value: object, words: Mapping[str, str] = NO_WORDS) -> LabelSet | None:
+        """The words of a list, or of a text with commas between them; None when they are none.
+
+        Args:
+            value: as it stands there.
+            words: see ``Choice.meant``.
+        """
+        parts = value if isinstance(value, list | tuple) else [value]
+        stated = [word for part in parts for word in _SEPARATORS.split(str(part))]
+        labels = {
+            " ".join(label.split()).strip(_MARKS)
+            for word in stated
+            for label in _SEPARATORS.split(_translated(word, words))
+        } - {""}
+        if not labels or any(len(label.split()) > _MOST_WORDS for label in labels):
             return None
-        return frozenset(words)
+        return frozenset(labels)
 
     def advice(self, value: object) -> str:
         """What to write instead of ``value``."""
@@ -258,7 +296,7 @@ class Text(_Kind):
         """The text without blanks around it; None when there is none."""
         return Reading(frozenset(), text.strip()) if text.strip() else None
 
-    def meant(self, value: object) -> LabelSet | None:
+    def meant(self, value: object, words: Mapping[str, str] = NO_WORDS) -> LabelSet | None:
         """No word of an archive is a label."""
         return None
 

@@ -7,7 +7,7 @@ applied again to answers that are there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ah_ray.errors import ConfigError
 from ah_ray.names import Named
@@ -104,13 +104,19 @@ def video_answer(member: str, givens: Iterable[Given], judgement: Judgement) -> 
     return MemberVerdict(member, opinion.labels, opinion.considered, *counts)
 
 
+def _preference(member: MemberVerdict) -> tuple[Any, ...]:
+    """Sorts answers of one member, should there be several: that with most usable clips first."""
+    counts = (-count for count in member[3:])
+    return (*counts, member.labels is None, sorted(member.labels or ()), member.considered)
+
+
 def verdict(members: Sequence[MemberVerdict], judgement: Judgement) -> Verdict:
     """The verdict on a video, from the members' answers on it.
 
     A member without an answer does not vote; the verdict is then ``partial``, as it is when any
     clip answer is missing. The evidence for a label is that of the member that speaks for it most.
     """
-    by_name = {member.member: member for member in members}
+    by_name = {member.member: member for member in sorted(members, key=_preference, reverse=True)}
     votes = [
         Given(member.member, 0.0, "ok", member.labels, member.chances)
         for member in by_name.values()

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import field_validator
+
 from ah_ray.yaml_objects import Frozen
+
+# What is done instead of taking an option, by key.
+_WORDS = {"invalid": {"exclude"}, "missing": {"exclude"}, "tie": {"score", "undecided"}}
+#: No option may be called so.
+POLICIES = frozenset().union(*_WORDS.values())
 
 
 class ReduceConfig(Frozen):
@@ -19,7 +28,13 @@ class ReduceConfig(Frozen):
     missing: str = "exclude"
     tie: str = "score"
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_word(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError('Yes and No are true and false in YAML: write "Yes" or "No"')
+        return value
+
     def named_labels(self) -> dict[str, str]:
         """The labels that are named, by key."""
-        words = {"exclude", "score", "undecided"}
-        return {key: word for key, word in self.model_dump().items() if word not in words}
+        return {key: word for key, word in self.model_dump().items() if word not in _WORDS[key]}

@@ -44,7 +44,7 @@ class Considered(NamedTuple):
     Attributes:
         label: it.
         chance: how likely it is, as the rule sees it.
-        evidence: the source that speaks for it most.
+        evidence: the source that speaks for it most: of those that give it, if any do.
         givers: the sources that give it.
     """
 
@@ -76,7 +76,7 @@ def unique(givens: Iterable[Given], answer: Answer) -> list[Given]:
         # Equal rows of a source are the rule; should they differ, order must not decide.
         ranks = sorted(answer.rank(label) for label in given.labels)
         chances = sorted((answer.rank(label), -chance) for label, chance in given.chances.items())
-        return STATUSES.index(given.status), ranks, not chances, chances, given.start_s
+        return STATUSES.index(given.status), not ranks, ranks, not chances, chances, given.start_s
 
     best: dict[str, Given] = {}
     for given in sorted((_known(given) for given in givens), key=preference):
@@ -99,6 +99,8 @@ def usable(givens: Iterable[Given], answer: Answer, policies: ReduceConfig) -> l
             if policy == "exclude":
                 continue
             given = given._replace(labels=frozenset({policy}), chances={})
+        if answer.options and not given.labels:
+            continue  # somebody else's table: a choice without an option says nothing
         sure = dict.fromkeys(given.labels, 1.0)
         counted.append(given._replace(chances=given.chances or sure))
     return counted
@@ -128,8 +130,8 @@ def first(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Op
         upto = 1.0 if count == len(answer.options) else max(together, before)
         considered.append(_considered(option, used, max(upto - before, 0.0)))
         before = upto
-    said = min((label for given in used for label in given.labels), key=answer.rank)
-    return Opinion(frozenset({said}), tuple(considered))
+    said = next((frozenset({one.label}) for one in considered if one.givers), None)
+    return Opinion(said, tuple(considered))
 
 
 def at_least(needed: int | str) -> Rule:
@@ -168,7 +170,7 @@ def at_least(needed: int | str) -> Rule:
 
 
 def _considered(label: str, used: Sequence[Given], chance: float) -> Considered:
-    strongest = max(used, key=lambda given: given.chances.get(label, 0.0))
+    strongest = max(used, key=lambda one: (label in one.labels, one.chances.get(label, 0.0)))
     givers = tuple(sorted(given.source for given in used if label in given.labels))
     return Considered(label, chance, strongest.source, givers)
 

@@ -23,7 +23,7 @@ import numpy as np
 from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.tasks import Prompt, swift_row
 from ah_ray.toy import cues
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import FullConfig, RecipeConfig
 
 SYSTEM_TEXT = "You watch a short clip and compare what is seen with what is heard."
 
@@ -34,14 +34,12 @@ BOTH_QUESTION = "Face and tone?"
 #: Both cues are known after about 120 of the 244 steps that these make; the rest is reserve.
 CUE_CLIPS = 1300
 RECIPE = RecipeConfig(
-    tuner="full",
+    full=FullConfig(vision=True, aligner=True),
     learning_rate=3e-3,
     epochs=1,
     batch_size=16,
     global_batch_size=16,
     max_length=1024,
-    train_vision=True,
-    train_aligner=True,
     gradient_checkpointing=False,
     log_every_steps=10,
 )

@@ -10,21 +10,10 @@ from typing import NamedTuple
 from ah_ray import storage
 from ah_ray.checkpoints import is_hub_id
 from ah_ray.errors import ConfigError
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.models.architecture import Architecture
+from ah_ray.training.recipe import LoraConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-_LAYER = r"thinker\.model\.layers\.\d+"
-_ATTENTION = r"self_attn\.[qkvo]_proj"
-_EXPERTS = r"mlp\.experts\.\d+\.(gate|up|down)_proj"
-#: The named ``lora_targets``. ``all-linear`` is what MS-Swift's word for it reached with
-#: transformers 4, where the experts and their router were linear layers: all of the language model
-#: but its two ends, and nothing of towers and projections.
-LORA_TARGETS = {
-    "attention": rf"{_LAYER}\.{_ATTENTION}",
-    "experts": rf"{_LAYER}\.{_EXPERTS}",
-    "all-linear": rf"{_LAYER}\.({_ATTENTION}|{_EXPERTS}|mlp\.gate)",
-}
 
 # What transformers 5 holds in one tensor per layer, or in no linear layer.
 _FUSED = re.compile(r".+\.mlp\.(experts\.\d+\.(?P<expert>(gate|up|down)_proj)|(?P<router>gate))")
@@ -34,7 +23,7 @@ class Targets(NamedTuple):
     """What gets an adapter.
 
     Attributes:
-        modules: full names of linear layers.
+        modules: full names of linear layers, as the checkpoint has them.
         fused: last parts of the names of experts and routers, in all layers. PEFT knows them by
             these, from before they were fused, and puts its ``target_parameters`` in their place;
             ``gate_proj`` and ``up_proj``, which are one tensor now, get twice the rank there.
@@ -64,33 +53,35 @@ def weights_of(checkpoint: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def lora_targets(weights: Shapes, recipe: RecipeConfig) -> Targets:
-    """What of a checkpoint the ``lora_targets`` of a recipe mean.
+def lora_targets(weights: Shapes, lora: LoraConfig, architecture: Architecture) -> Targets:
+    """What of a checkpoint the ``targets`` of an adapter mean.
 
     MS-Swift takes a pattern too, but for mixture-of-experts models PEFT reduces it to the last
     part of the names it matches, and ``q_proj`` is found again in the audio tower.
 
     Args:
         weights: see ``weights_of``.
-        recipe: its targets are a name or a regular expression, which must match whole names.
+        lora: its targets are a name or a regular expression, which must match whole names.
+        architecture: says what the names mean, and what is never loaded.
 
     Raises:
         ConfigError: nothing matches, or only a part of what is fused does, or it is to have
             dropout.
     """
-    where, pattern = "recipes: lora_targets", LORA_TARGETS.get(recipe.lora_targets)
-    pattern = pattern or recipe.lora_targets
-    # The talker has experts too, which are never trained.
+    where, named = "recipes: lora.targets", architecture.lora_targets
+    pattern = named.get(lora.targets, lora.targets)
+    unused = architecture.parts.unused
     names = sorted(
         name.removesuffix(".weight")
         for name in weights
-        if name.endswith(".weight") and not name.startswith("talker.")
+        if name.endswith(".weight") and not name.startswith(unused)
     )
     matched = [name for name in names if re.fullmatch(pattern, name)]
     if not matched:
         raise ConfigError(
             where, f"{pattern} matches no weight of the checkpoint",
-            f"match names like {names[0] if names else 'those in its safetensors files'}",
+            f"match names like {names[0] if names else 'those in its safetensors files'}, or name "
+            f"one of {', '.join(named)}",
         )  # fmt: skip
     fused = {_fused(name) for name in matched} - {None}
     if fused & {"gate_proj", "up_proj"}:
@@ -100,10 +91,10 @@ def lora_targets(weights: Shapes, recipe: RecipeConfig) -> Targets:
             where, f"{pattern} does not match {missed[0]}, which has its adapter together with "
             "others that it matches", f"match all of {', '.join(sorted(filter(None, fused)))}",
         )  # fmt: skip
-    if fused and recipe.lora_dropout:
+    if fused and lora.dropout:
         raise ConfigError(
             where, f"{pattern} reaches experts, whose adapters cannot have dropout",
-            "set lora_dropout to 0",
+            "set lora.dropout to 0",
         )  # fmt: skip
     modules = [name for name in matched if _fused(name) is None]
     return Targets(modules, sorted(filter(None, fused)))
@@ -115,23 +106,23 @@ def _fused(name: str) -> str | None:
     return match and (match["expert"] or match["router"])
 
 
-def adapter_parameters(weights: Shapes, recipe: RecipeConfig) -> int:
-    """How many parameters the adapter of a recipe has; see ``Targets`` for the rank of experts.
+def adapter_parameters(weights: Shapes, lora: LoraConfig, architecture: Architecture) -> int:
+    """How many parameters an adapter has; see ``Targets`` for the rank of experts.
 
     Raises:
         ConfigError: see ``lora_targets``.
     """
-    targets = lora_targets(weights, recipe)
+    targets = lora_targets(weights, lora, architecture)
     modules, count = set(targets.modules), 0
     for name, shape in weights.items():
         module = name.removesuffix(".weight")
         part = _fused(module)
-        if name.startswith("talker.") or len(shape) != 2:
+        if name.startswith(architecture.parts.unused) or len(shape) != 2:
             continue
         outputs, inputs = shape
         if part in ("gate_proj", "up_proj") and part in targets.fused:
             # Half of a matrix that both share, of twice the height and twice the rank.
-            count += recipe.lora_rank * (inputs + 2 * outputs)
+            count += lora.rank * (inputs + 2 * outputs)
         elif part in targets.fused or module in modules:
-            count += recipe.lora_rank * (inputs + outputs)
+            count += lora.rank * (inputs + outputs)
     return count

@@ -26,6 +26,7 @@ from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.media.fragment import split_times, with_times
+from ah_ray.models.architecture import require_type
 from ah_ray.preflight import alive_nodes, nodes_for, text, train_wish
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
@@ -172,6 +173,7 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
     started = time.monotonic()
     try:
         model = str(local_checkpoint(job.model.path))
+        require_type(model, job.model.architecture)
         paths = node_paths(job, scratch, model, newest)
         localize_rows(job.rows, Path(paths.rows), job.run)
         if job.validation and paths.validation:

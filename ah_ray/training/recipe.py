@@ -4,24 +4,90 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ah_ray.errors import ConfigError
-from ah_ray.yaml_objects import Count, Frozen, Positive
+from ah_ray.yaml_objects import Count, Frozen, Positive, build
 
-#: The named ``lora_targets`` that reach the experts of a mixture of experts.
+#: The named targets that reach the experts of a mixture of experts.
 WITH_EXPERTS = ("experts", "all-linear")
+
+_PARTS = ("lora", "full", "grpo")  # settings that stand together
+
+
+class LoraConfig(Frozen):
+    """An adapter is trained, the weights stay.
+
+    Attributes:
+        rank: of the adapter.
+        alpha: scale of the adapter.
+        dropout: of the adapter; fused experts take none.
+        targets: which matrices get an adapter: ``attention``, ``experts`` or ``all-linear`` of the
+            language model, or a regular expression for their full names in the checkpoint.
+    """
+
+    rank: Count = 8
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    targets: str = "attention"
+
+    @field_validator("targets")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _experts_take_no_dropout(self) -> LoraConfig:
+        if self.dropout and self.targets in WITH_EXPERTS:
+            raise ValueError(
+                f"targets {self.targets} reaches the experts, whose adapters cannot have dropout: "
+                f"dropout must be 0, not {self.dropout}"
+            )
+        return self
+
+
+class FullConfig(Frozen):
+    """The weights themselves are trained; what is not named here is frozen.
+
+    Attributes:
+        language: tune the language model.
+        vision: tune the vision and audio towers.
+        aligner: tune the projections into the language model.
+    """
+
+    language: bool = True
+    vision: bool = False
+    aligner: bool = False
+
+
+class GrpoConfig(Frozen):
+    """The model writes replies, and those that the task's parser reads as the label are rewarded.
+
+    Attributes:
+        generations: replies that are compared with each other.
+        temperature: of these replies.
+        max_reply_tokens: longest reply.
+    """
+
+    generations: Annotated[int, Field(ge=2)] = 8
+    temperature: Positive = 1.0
+    max_reply_tokens: Count = 64
 
 
 class RecipeConfig(Frozen):
     """How a member is tuned: the rows of the paper's Table I, and what it leaves open.
 
     Attributes:
-        algorithm: learn the replies (``sft``), or be rewarded for replies that the task's parser
-            reads as the label (``grpo``).
-        tuner: train an adapter or the weights.
+        lora: train an adapter; a recipe has this or ``full``.
+        full: train the weights.
+        grpo: be rewarded for replies; null to learn the replies that the labels ask for.
         learning_rate: peak of the schedule.
         scheduler: how the learning rate falls after it, as transformers names it.
         epochs: passes over the training clips.
@@ -31,15 +97,6 @@ class RecipeConfig(Frozen):
         max_length: longest conversation in tokens.
         warmup_ratio: share of the steps that warm the learning rate up.
         weight_decay: of all weights but biases and norms.
-        train_language: tune the language model (full only).
-        train_vision: also tune the vision and audio towers (full only).
-        train_aligner: also tune the projections into the language model (full only).
-        lora_rank: rank of the adapter (tuner lora).
-        lora_alpha: scale of the adapter (tuner lora).
-        lora_dropout: dropout of the adapter (tuner lora); fused experts take none.
-        lora_targets: which matrices get an adapter (tuner lora): ``attention``, ``experts`` or
-            ``all-linear`` of the language model, or a regular expression for their full names in
-            the checkpoint.
         gradient_checkpointing: recompute activations to save memory.
         packing: put several conversations into one sequence of ``max_length`` (FlashAttention).
         deepspeed: ZeRO preset of MS-Swift such as ``zero3``; null for none.
@@ -52,15 +109,13 @@ class RecipeConfig(Frozen):
             validation clips, or the highest value of a video-level metric of the task, such as
             ``macro_f1``.
         early_stop_after: stop after so many validations without a lower loss; null for never.
-        generations: replies that are compared with each other (grpo).
-        temperature: of these replies (grpo).
-        max_reply_tokens: longest reply (grpo).
         seed: of initialisation, data order and dropout.
         extra_args: further MS-Swift arguments by name, for what has no name here.
     """
 
-    algorithm: Literal["sft", "grpo"] = "sft"
-    tuner: Literal["lora", "full"]
+    lora: LoraConfig | None = None
+    full: FullConfig | None = None
+    grpo: GrpoConfig | None = None
     learning_rate: Positive
     scheduler: str = "cosine"
     epochs: Positive = 1.0
@@ -69,13 +124,6 @@ class RecipeConfig(Frozen):
     max_length: Count = 32768
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    train_language: bool = True
-    train_vision: bool = False
-    train_aligner: bool = False
-    lora_rank: Count = 8
-    lora_alpha: Count = 32
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    lora_targets: str = "attention"
     gradient_checkpointing: bool = True
     packing: bool = False
     deepspeed: str | None = None
@@ -85,29 +133,52 @@ class RecipeConfig(Frozen):
     save_total_limit: Count = 2
     best_by: str = "loss"
     early_stop_after: Count | None = None
-    generations: Annotated[int, Field(ge=2)] = 8
-    temperature: Positive = 1.0
-    max_reply_tokens: Count = 64
     seed: Annotated[int, Field(ge=0)] = 42
     extra_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
-    @field_validator("lora_targets")
-    @classmethod
-    def _is_a_pattern(cls, value: str) -> str:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
-        return value
-
     @model_validator(mode="after")
-    def _experts_take_no_dropout(self) -> RecipeConfig:
-        if self.tuner == "lora" and self.lora_dropout and self.lora_targets in WITH_EXPERTS:
-            raise ValueError(
-                f"lora_targets {self.lora_targets} reaches the experts, whose adapters cannot have "
-                f"dropout: lora_dropout must be 0, not {self.lora_dropout}"
-            )
+    def _is_lora_or_full(self) -> RecipeConfig:
+        if (self.lora is None) == (self.full is None):
+            has = "has neither lora nor full" if self.lora is None else "has both lora and full"
+            raise ValueError(f"{has}: give one of them (`lora: {{}}` is an adapter by default)")
         return self
+
+    @property
+    def tuner(self) -> Literal["lora", "full"]:
+        """What is trained, as MS-Swift names it."""
+        return "full" if self.lora is None else "lora"
+
+    @property
+    def weights(self) -> Literal["adapter", "full"]:
+        """What comes out, as a member's card names it."""
+        return "full" if self.lora is None else "adapter"
+
+    @property
+    def algorithm(self) -> Literal["sft", "grpo"]:
+        """How it is learned, as MS-Swift names it."""
+        return "sft" if self.grpo is None else "grpo"
+
+    def with_overrides(self, overrides: Mapping[str, Any], where: str) -> RecipeConfig:
+        """This recipe with other settings.
+
+        Args:
+            overrides: plain values. Those of ``lora``, ``full`` and ``grpo`` are taken setting by
+                setting; to name the other one of ``lora`` and ``full`` replaces what is there.
+            where: names the overrides in the error.
+
+        Raises:
+            ConfigError: an override is wrong, or has both ``lora`` and ``full``.
+        """
+        named = [key for key in ("lora", "full") if overrides.get(key) is not None]
+        if len(named) == 2:
+            raise ConfigError(where, "has both lora and full", "keep one of them")
+        values = self.model_dump()
+        if named:
+            values |= {key: None for key in ("lora", "full") if key not in named}
+        for key, value in overrides.items():
+            known = (values.get(key) or {}) if key in _PARTS else {}
+            values[key] = {**known, **value} if isinstance(value, Mapping) else value
+        return build(RecipeConfig, values, where)
 
     def accumulation(self, processes: int, where: str = "recipe") -> int:
         """How many forward passes each of so many processes makes for one optimizer step.
@@ -120,7 +191,7 @@ class RecipeConfig(Frozen):
             ConfigError: they cannot make steps of ``global_batch_size``.
         """
         # The replies to one clip are compared with each other, so a step has all of them.
-        group = self.generations if self.algorithm == "grpo" else 1
+        group = self.grpo.generations if self.grpo else 1
 
         def unit_of(batch_size: int) -> int:
             return math.lcm(batch_size * processes, group)
@@ -143,3 +214,30 @@ class RecipeConfig(Frozen):
             + (f", in whole groups of {group} generations" if group > 1 else ""),
             f"set global_batch_size to {sizes}" + (f", or batch_size to {near}" if near else ""),
         )
+
+
+#: What the settings of the parts were called when a recipe was flat.
+_FORMERLY = {
+    **{f"lora_{name}": f"lora.{name}" for name in LoraConfig.model_fields},
+    **{f"train_{name}": f"full.{name}" for name in FullConfig.model_fields},
+    **{name: f"grpo.{name}" for name in GrpoConfig.model_fields},
+}
+
+
+def settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe states, by dotted keys, with its ``tuner`` and its ``algorithm``.
+
+    It may be a part of one, or a flat one as cards of earlier versions have it, in which these two
+    stood beside ``lora_rank`` and the like.
+
+    Args:
+        recipe: plain values, as a member's card has them.
+    """
+    settings = {_FORMERLY.get(k, k): v for k, v in recipe.items() if k not in _PARTS}
+    for part in _PARTS:
+        if isinstance(values := recipe.get(part), Mapping):
+            settings |= {f"{part}.{key}": value for key, value in values.items()}
+            settings["algorithm" if part == "grpo" else "tuner"] = part
+    if "grpo" in recipe:
+        settings.setdefault("algorithm", "sft")
+    return settings

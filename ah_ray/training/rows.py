@@ -15,11 +15,10 @@ from ah_ray.findings import note
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.fragment import with_times
 from ah_ray.media.segment import Span
+from ah_ray.schemas import Row
 from ah_ray.tasks import Question, swift_row
 from ah_ray.tasks.answers import Reading
 from ah_ray.training.recipe import RecipeConfig
-
-Row = dict[str, Any]
 
 RUN = "{run}"  # stands for the run directory in a data set, so that a run can be moved
 
@@ -83,8 +82,8 @@ def optimizer_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
         recipe: of the member.
         processes: that train together.
     """
-    if recipe.algorithm == "grpo":
-        steps = rows * recipe.generations // recipe.global_batch_size
+    if recipe.grpo:
+        steps = rows * recipe.grpo.generations // recipe.global_batch_size
     else:
         passes = math.ceil(rows / processes / recipe.batch_size)
         steps = math.ceil(passes / recipe.accumulation(processes))
@@ -115,7 +114,7 @@ def training_rows(
     for clip in clips:
         reply = question.answer.write(Reading(frozenset(clip["labels"])))
         row = swift_row(question.prompt, reply, *media_of(clip, media))
-        if recipe.algorithm == "grpo":
+        if recipe.grpo:
             row["messages"] = row["messages"][:-1]
             row["solution"] = clip["labels"]
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")

@@ -14,21 +14,21 @@ from pathlib import Path
 
 from ah_ray import storage
 from ah_ray.attention import attention_kernel
-from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
-from ah_ray.media.frames import AUDIO_HZ
 from ah_ray.members import MemberCard
+from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
 from ah_ray.training.adapters import lora_targets, weights_of
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import LoraConfig, RecipeConfig
 
-# These run inside MS-Swift and must not be imported here: they load it, and Qwen's utilities.
+# These run inside MS-Swift and must not be imported here: they load it.
 PLUGINS = tuple(
     Path(__file__).with_name(name)
     for name in ("swift_plugin.py", "swift_callback.py", "swift_reward.py")
 )
 READER = CALLBACK = REWARD = "ah_ray"
 MEDIA_VARIABLE = "AH_RAY_MEDIA"  # the MediaConfig as JSON
+ARCHITECTURE_VARIABLE = "AH_RAY_ARCHITECTURE"  # its name
 MEMBER_VARIABLE = "AH_RAY_MEMBER"  # the MemberCard as JSON
 CALLBACK_VARIABLE = "AH_RAY_CALLBACK"  # what ``swift_callback`` needs, as JSON
 
@@ -148,17 +148,17 @@ def shell_text(job: SwiftJob, node: Node, paths: Paths) -> str:
 
 def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     """The arguments of the ``swift`` command."""
-    recipe = job.recipe
+    recipe, architecture = job.recipe, find_architecture(job.model.architecture)
     every = "steps" if recipe.save_every_steps else "epoch"
     attention, _ = attention_kernel(job.model.attention, node.use_gpu)
     # The trainer that goes on from a checkpoint of a mixture of experts looks for the experts under
     # the names that they have in memory, does not find them and says no more than a warning. Taken
     # as the model to start from, a checkpoint is loaded whole.
-    whole = paths.resume if recipe.tuner == "full" else None
+    whole = paths.resume if recipe.full else None
     stated: dict[str, str | int | float | bool | list[str]] = {
         "model": whole or paths.model,
-        "model_type": job.model.model_type,
-        "template": job.model.template,
+        "model_type": architecture.swift_model,
+        "template": architecture.swift_template,
         "use_hf": True,  # and with check_model off: never ask a hub about a local folder
         "check_model": False,
         "dataset": paths.rows,
@@ -181,9 +181,6 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "packing": recipe.packing,
         "max_length": recipe.max_length,
         "truncation_strategy": "left",
-        "freeze_llm": not recipe.train_language,
-        "freeze_vit": not recipe.train_vision,
-        "freeze_aligner": not recipe.train_aligner,
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "dataloader_num_workers": node.loaders,
@@ -213,21 +210,27 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
             stated["early_stop_interval"] = recipe.early_stop_after
     if paths.resume:
         stated["resume_from_checkpoint"] = paths.resume
-    if recipe.algorithm == "grpo":
+    if grpo := recipe.grpo:
         stated |= {
             "rlhf_type": "grpo",
             "reward_funcs": REWARD,
-            "num_generations": recipe.generations,
-            "temperature": recipe.temperature,
-            "max_completion_length": recipe.max_reply_tokens,
+            "num_generations": grpo.generations,
+            "temperature": grpo.temperature,
+            "max_completion_length": grpo.max_reply_tokens,
             "use_vllm": False,
         }
-    if recipe.tuner == "lora":
+    if full := recipe.full:
         stated |= {
-            "lora_rank": recipe.lora_rank,
-            "lora_alpha": recipe.lora_alpha,
-            "lora_dropout": recipe.lora_dropout,
-            "target_modules": _adapted(job, paths.model),
+            "freeze_llm": not full.language,
+            "freeze_vit": not full.vision,
+            "freeze_aligner": not full.aligner,
+        }
+    if lora := recipe.lora:
+        stated |= {
+            "lora_rank": lora.rank,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": lora.dropout,
+            "target_modules": _adapted(lora, job, paths.model),
         }
     if recipe.deepspeed:
         stated["deepspeed"] = recipe.deepspeed
@@ -243,28 +246,24 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     ]
 
 
-def _adapted(job: SwiftJob, checkpoint: str) -> list[str]:
+def _adapted(lora: LoraConfig, job: SwiftJob, checkpoint: str) -> list[str]:
     """The names of what gets an adapter; of a checkpoint that is not there (yet), a word for them.
 
     Raises:
         ConfigError: nothing does, or not what the adapters can be put on.
     """
     if not Path(checkpoint).is_dir():
-        return [f"<what {job.recipe.lora_targets} means there>"]
-    modules, fused = lora_targets(weights_of(checkpoint), job.recipe)
-    if fused and not job.model.thinker_only:
-        raise ConfigError(
-            "recipes: lora_targets", "reaches experts, by names that the talker's have too",
-            "set model.thinker_only to true",
-        )  # fmt: skip
-    return [*modules, *fused]
+        return [f"<what {lora.targets} means there>"]
+    architecture = find_architecture(job.model.architecture)
+    modules, fused = lora_targets(weights_of(checkpoint), lora, architecture)
+    return [*map(architecture.name_in_memory, modules), *fused]
 
 
 def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
     """What the environment of ``swift`` must hold besides what is there."""
-    media, unit = job.media, job.media.size_multiple**2
     stated = {
-        MEDIA_VARIABLE: media.model_dump_json(),
+        MEDIA_VARIABLE: job.media.model_dump_json(),
+        ARCHITECTURE_VARIABLE: job.model.architecture,
         CALLBACK_VARIABLE: json.dumps(
             {
                 "store": job.checkpoints,
@@ -275,15 +274,7 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
                 "resume": paths.resume,
             }
         ),
-        "FORCE_QWENVL_VIDEO_READER": READER,
-        # Frames come at their final size; these bounds keep Qwen's utilities from changing it.
-        "VIDEO_MIN_TOKEN_NUM": str(media.min_pixels // unit),
-        "VIDEO_MAX_TOKEN_NUM": str(-(-media.max_pixels // unit)),
-        # Sound is an item of its own after the picture, not woven into it.
-        "USE_AUDIO_IN_VIDEO": "0",
-        "SAMPLING_RATE": str(AUDIO_HZ),
-        "SWIFT_AUDIO_LOAD_BACKEND": "soundfile_pyav",
-        "ENABLE_AUDIO_OUTPUT": "0" if job.model.thinker_only else "1",
+        **find_architecture(job.model.architecture).swift_environment(job.media, READER),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",

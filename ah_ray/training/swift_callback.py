@@ -17,8 +17,8 @@ import torch.distributed
 from swift.callbacks import TrainerCallback, callbacks_map
 
 from ah_ray import storage
-from ah_ray.engines.transformers_engine import load_processor
 from ah_ray.members import Member, MemberCard
+from ah_ray.models.architecture import find_architecture
 from ah_ray.training.checkpoints import (
     Checkpoint,
     complete_checkpoints,
@@ -61,7 +61,8 @@ class Callback(TrainerCallback):  # type: ignore[misc]
                 row = json.loads(file.readline())
             member = Member(self._settings["model"], MemberCard.model_validate_json(card))
             theirs = self.trainer.template.encode(row)["input_ids"]
-            require_same_tokens(theirs, row, load_processor(member.uri), member)
+            architecture = find_architecture(member.card.model.architecture)
+            require_same_tokens(theirs, row, architecture.load_processor(member.uri), member)
         self._spoke = (time.monotonic(), state.num_input_tokens_seen)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

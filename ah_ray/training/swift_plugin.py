@@ -1,9 +1,8 @@
 """MS-Swift loads this file (``--external_plugins``) so that it reads clips with our decoder.
 
-Qwen's media utilities, which MS-Swift reads video with, keep their readers in a mapping; the
-environment variable ``FORCE_QWENVL_VIDEO_READER`` picks one. Ours takes the same frames at the
-same size as scoring does, so nothing that the model sees differs between the two. MS-Swift has no
-such mapping for sound, so its function is replaced; that of a clip file is still read by it.
+It takes the same frames at the same size as scoring does, so nothing that the model sees differs
+between the two. The architecture says what MS-Swift reads with, and how ours takes its place. The
+sound of a clip file is still read by MS-Swift.
 """
 
 from __future__ import annotations
@@ -15,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from qwen_omni_utils.v2_5 import vision_process
 from swift.template import vision_utils
-from swift.template.templates import qwen
 
 from ah_ray.errors import ItemError
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.fragment import split_times
 from ah_ray.media.segment import Span
-from ah_ray.training.swift import MEDIA_VARIABLE, READER
+from ah_ray.models.architecture import find_architecture
+from ah_ray.training.swift import ARCHITECTURE_VARIABLE, MEDIA_VARIABLE, READER
 
 
 def read_clip(element: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], float]:
@@ -82,5 +80,4 @@ def _sound_duration(clip: Path) -> float:
         raise ItemError("unreadable", f"{path}: {error}") from error
 
 
-vision_process.VIDEO_READER_BACKENDS[READER] = read_clip
-qwen.load_audio = read_sound
+find_architecture(os.environ[ARCHITECTURE_VARIABLE]).read_with(READER, read_clip, read_sound)

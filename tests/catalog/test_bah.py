@@ -1,4 +1,5 @@
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -12,6 +13,9 @@ from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError, require_no_leaks
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import FINDINGS, VIDEOS, stable_id
+from ah_ray.tasks import load_task
+
+read_catalog = partial(read_catalog, answer=load_task("cue_conflict").answer)
 
 ANNOTATIONS = "video_annotation_transcript.yaml"
 SPLITS = Path("dataset-splits/video-level/BAH_DB/split-0")
@@ -44,8 +48,11 @@ def test_a_video_as_published(archive, entry):
         "uri": str(archive / key.replace("22_12", "22 12")),  # the spelling on disk
         "participant_id": "101",
         "split": "train",
-        "label": 1,
-        "intervals": [{"start_s": 1.721, "end_s": 3.5}, {"start_s": 5.0, "end_s": 8.25}],
+        "labels": ["Yes"],
+        "intervals": [
+            {"start_s": 1.721, "end_s": 3.5, "label": None},
+            {"start_s": 5.0, "end_s": 8.25, "label": None},
+        ],
         "attributes": [
             ("Use in challenges", "Yes"),
             ("Use in publications", "No"),  # unquoted in the file, and still text
@@ -63,7 +70,8 @@ def test_a_video_as_published(archive, entry):
 
 def test_unquoted_times_are_seconds(archive, entry):
     video = by_name(read_catalog(entry, str(archive)))["101_Question_2"]
-    assert [tuple(i.values()) for i in video["intervals"]] == [(1.721, 4.5), (64.5, 70), (80, 90)]
+    times = [(i["start_s"], i["end_s"]) for i in video["intervals"]]
+    assert times == [(1.721, 4.5), (64.5, 70), (80, 90)]
 
 
 def test_every_oddity_is_a_finding(archive, entry):
@@ -99,16 +107,17 @@ def test_every_oddity_is_a_finding(archive, entry):
 
 def test_the_rules_hold(archive, entry):
     videos = by_name(read_catalog(entry, str(archive)))
-    stated = {name: (v["split"], v["label"], len(v["intervals"])) for name, v in videos.items()}
-    assert stated["101_Question_3"] == ("train", 1, 1)
-    assert stated["102_Question_1"] == ("train", 1, 0)
-    assert stated["102_Question_2"] == ("train", 0, 0)
-    assert stated["102_Question_3"] == ("train", 1, 1)  # the split file wins
-    assert stated["102_Question_4"] == ("train", 1, 0)
-    assert stated["103_Question_1"] == ("val", 0, 0)
+    stated = {name: (v["split"], v["labels"], len(v["intervals"])) for name, v in videos.items()}
+    yes, no = ["Yes"], ["No"]
+    assert stated["101_Question_3"] == ("train", yes, 1)
+    assert stated["102_Question_1"] == ("train", yes, 0)
+    assert stated["102_Question_2"] == ("train", no, 0)
+    assert stated["102_Question_3"] == ("train", yes, 1)  # the split file wins
+    assert stated["102_Question_4"] == ("train", yes, 0)
+    assert stated["103_Question_1"] == ("val", no, 0)
     assert dict(videos["103_Question_1"]["attributes"])["annotator"] == "1"  # the first entry
-    assert stated["103_Question_2"] == (None, 0, 0)
-    assert stated["103_Question_3"] == ("val", 1, 0)
+    assert stated["103_Question_2"] == (None, no, 0)
+    assert stated["103_Question_3"] == ("val", yes, 0)
     assert stated["103_Question_4"] == ("val", None, 0)
     assert videos["stray.mp4"]["participant_id"] is None
 

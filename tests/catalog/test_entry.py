@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from ah_ray.catalog import CatalogEntry, compare_with_published, load_entry
-from ah_ray.catalog.rows import video_row
+from ah_ray.catalog import CatalogEntry, compare_with_published, load_entry, read_catalog
+from ah_ray.catalog.rows import Catalog, video_row
 from ah_ray.errors import ConfigError
+from ah_ray.tasks.answers import Choice
 
 DATA_CATALOG = Path(__file__).parents[2] / "data_catalog"
+YES_NO = Choice(kind="choice", options=("Yes", "No"))
 
 
 @pytest.mark.parametrize("path", sorted(DATA_CATALOG.glob("*.yaml")), ids=lambda path: path.stem)
@@ -38,7 +40,6 @@ def test_an_unquoted_flag_is_a_word(tmp_path):
         ("title: t\nreader: bah", "files are needed"),
         ("title: t\nreader: folder\nfiles: {annotations: a, splits: b}", "files are needed"),
         ("title: t\nreader: folder\nconsent: {a: Yes}", "use the reader table"),
-        ("title: t\nreader: film", "reader"),
         ("title: t\nreader: table\nlicense: mine", "did you mean licence"),
         ("title: t\nreader: table\nconsent: [a]", "consent"),
     ],
@@ -48,13 +49,38 @@ def test_a_wrong_entry_says_what_is_wrong(tmp_path, text, problem):
         load_entry(write(tmp_path, text))
 
 
+def of_ones_own(entry, root, answer) -> Catalog:
+    return Catalog([video_row(entry.title, root, labels=answer.meant("1"))], [])
+
+
+def test_a_reader_of_ones_own():
+    entry = CatalogEntry(title="t", reader=f"{__name__}:of_ones_own")
+    (video,) = read_catalog(entry, "/x", YES_NO).videos
+    assert (video["video_id"], video["uri"], video["labels"]) == ("t", "/x", ["Yes"])
+
+
+@pytest.mark.parametrize("reader", ["film", "none_such:read", f"{__name__}:none_such"])
+def test_a_reader_that_is_not_there_names_those_that_are(reader):
+    with pytest.raises(ConfigError) as caught:
+        read_catalog(CatalogEntry(title="t", reader=reader), "/x", YES_NO)
+    assert caught.value.where == "reader"
+    assert "one of ['bah', 'folder', 'table'], or module:attribute" in caught.value.fix
+
+
+def test_an_unquoted_word_for_a_label_is_a_word(tmp_path):
+    entry = load_entry(write(tmp_path, "title: t\nreader: table\nlabels: {1: smile, No: Yes}"))
+    assert entry.labels == {"1": "smile", "No": "Yes"}
+
+
 def test_differences_to_the_published_sizes():
     expected = {"videos": 3, "participants": 2, "splits": {"train": {"positives": 2, "videos": 2}}}
     entry = CatalogEntry(title="t", reader="table", expected=expected)
-    videos = [video_row(str(n), "u", "p", "train", n) for n in (0, 1)]
-    assert compare_with_published(entry, videos) == [
+    said = (frozenset({"No"}), frozenset({"Yes"}))
+    videos = [video_row(str(n), "u", "p", "train", labels) for n, labels in enumerate(said)]
+    assert compare_with_published(entry, videos, ("Yes", "No")) == [
         "all: 2 videos, published are 3 (-1)",
         "all: 1 participants, published are 2 (-1)",
         "train: 1 positives, published are 2 (-1)",
     ]
-    assert compare_with_published(CatalogEntry(title="t", reader="table"), videos) == []
+    nothing = CatalogEntry(title="t", reader="table")
+    assert compare_with_published(nothing, videos, ("Yes", "No")) == []

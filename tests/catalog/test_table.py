@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from functools import partial
 
 import fsspec
 import pyarrow as pa
@@ -11,6 +12,10 @@ from ah_ray.catalog import CatalogEntry, read_catalog
 from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import VIDEOS, stable_id
+from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Choice
+
+read_catalog = partial(read_catalog, answer=load_task("cue_conflict").answer)
 
 ENTRY = CatalogEntry(title="table", reader="table")
 ROWS = [
@@ -68,8 +73,11 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "uri": f"{tmp_path}/a/1.mp4",
             "participant_id": "007",
             "split": "train",
-            "label": 1,
-            "intervals": [{"start_s": 0.5, "end_s": 2.0}, {"start_s": 3.0, "end_s": 4.0}],
+            "labels": ["Yes"],
+            "intervals": [
+                {"start_s": 0.5, "end_s": 2.0, "label": None},
+                {"start_s": 3.0, "end_s": 4.0, "label": None},
+            ],
             "attributes": [("camera", "front")],
         },
         {
@@ -77,7 +85,7 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "uri": "s3://bucket/2.mp4",
             "participant_id": None,
             "split": None,
-            "label": 0,
+            "labels": ["No"],
             "intervals": [],
             "attributes": [("camera", "back")],
         },
@@ -86,13 +94,38 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "uri": "/elsewhere/3.mp4",
             "participant_id": "008",
             "split": None,
-            "label": None,
+            "labels": None,
             "intervals": [],
             "attributes": [],
         },
     ]
     stored = pa.Table.from_pylist(catalog.videos, schema=VIDEOS).drop_columns("content")
     assert stored.to_pylist() == catalog.videos
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
+def test_intervals_with_labels_of_their_own_in_every_format(tmp_path, suffix):
+    path = tmp_path / f"videos.{suffix}"
+    intervals = [
+        {"start_s": 1.0, "end_s": 2.0, "label": "Frown"},
+        {"start_s": 0.5, "end_s": 1.0, "label": None},
+    ]
+    row = {"uri": "1.mp4", "label": "smile", "intervals": intervals}
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif suffix == "jsonl":
+        path.write_text(json.dumps(row))
+    else:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([row, [*list(row.values())[:2], json.dumps(intervals)]])
+    answer = Choice(kind="choice", options=("smile", "frown", "bright"))
+    catalog = read_catalog(ENTRY, str(path), answer=answer)
+    assert catalog.findings == []
+    assert catalog.videos[0]["labels"] == ["smile"]
+    assert catalog.videos[0]["intervals"] == [
+        {"start_s": 0.5, "end_s": 1.0, "label": None},
+        {"start_s": 1.0, "end_s": 2.0, "label": "frown"},
+    ]
 
 
 def test_every_bad_row_is_a_finding(tmp_path):
@@ -163,7 +196,7 @@ def test_positives_need_no_intervals_where_the_table_has_none(tmp_path):
     path = tmp_path / "videos.csv"
     path.write_text("uri,label\n1.mp4,1\n2.mp4,0\n")
     catalog = read_catalog(ENTRY, str(path))
-    assert [v["label"] for v in catalog.videos] == [1, 0]
+    assert [v["labels"] for v in catalog.videos] == [["Yes"], ["No"]]
     assert catalog.findings == []
 
 

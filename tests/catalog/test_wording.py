@@ -10,17 +10,22 @@ import pytest
 
 from ah_ray.catalog import CatalogEntry, read_catalog
 from ah_ray.errors import ConfigError
+from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Choice, Labels
 
 ENTRY = CatalogEntry(title="table", reader="table")
+YES_NO = load_task("cue_conflict").answer
+CUES = Choice(kind="choice", options=("smile", "frown", "bright", "dull"))
+WORDS = Labels(kind="labels")
 
 
 @pytest.fixture
 def read(tmp_path):
     """A function that reads a table of some text."""
 
-    def catalog(text: str, name: str = "videos.csv", entry: CatalogEntry = ENTRY):
+    def catalog(text: str, name: str = "videos.csv", entry=ENTRY, answer=YES_NO):
         (tmp_path / name).write_text(text)
-        return read_catalog(entry, str(tmp_path / name))
+        return read_catalog(entry, str(tmp_path / name), answer)
 
     return catalog
 
@@ -76,15 +81,53 @@ def test_a_consent_flag_may_be_called_anything(read):
 def test_other_separators_are_read_and_told(read, mark):
     text = "uri,label,participant_id\n1.mp4,1,7\n2.mp4,0,8\n".replace(",", mark)
     catalog = read(text)
-    assert [(v["label"], v["participant_id"]) for v in catalog.videos] == [(1, "7"), (0, "8")]
+    read_as = [(v["labels"], v["participant_id"]) for v in catalog.videos]
+    assert read_as == [(["Yes"], "7"), (["No"], "8")]
     assert kinds(catalog) == ["separator"]
 
 
 def test_labels_in_words_are_read_and_counted_once_per_word(read):
     catalog = read("uri,label\n1.mp4,yes\n2.mp4,yes\n3.mp4,No\n4.mp4,TRUE\n5.mp4,1\n6.mp4,so so\n")
-    assert [v["label"] for v in catalog.videos] == [1, 1, 0, 1, 1, None]
-    assert kinds(catalog) == ["label_invalid", *["label_words"] * 3]
-    assert any("'yes' is 1: 2 rows" in finding["message"] for finding in catalog.findings)
+    yes, no = ["Yes"], ["No"]
+    assert [v["labels"] for v in catalog.videos] == [yes, yes, no, yes, yes, None]
+    assert kinds(catalog) == ["label_invalid", *["label_words"] * 2]
+    assert any("'yes' is Yes: 2 rows" in finding["message"] for finding in catalog.findings)
+
+
+def test_labels_of_several_options_are_read_in_any_case(read):
+    text = "uri,label\n1.mp4,smile\n2.mp4,Frown\n3.mp4,smil\n4.mp4,1\n5.mp4,\n"
+    catalog = read(text, answer=CUES)
+    read_as = [["smile"], ["frown"], None, None, None]
+    assert [v["labels"] for v in catalog.videos] == read_as
+    assert kinds(catalog) == ["label_invalid", "label_invalid", "label_words"]
+    assert "did you mean smile?" in catalog.findings[0]["message"]
+    assert "one of smile, frown, bright, dull" in catalog.findings[1]["message"]
+
+
+def test_sets_of_words_are_read_from_cells_and_lists(read):
+    rows = ['"Glad, sad"', "calm", '["calm", "Very Glad"]', "[]", "3", '{"a": 1}', "null"]
+    lines = [f'{{"uri": "{n}.mp4", "label": {row}}}' for n, row in enumerate(rows)]
+    lines[1] = '{"uri": "1.mp4", "label": "calm; CALM"}'
+    catalog = read("\n".join(lines), "videos.jsonl", answer=WORDS)
+    read_as = [["glad", "sad"], ["calm"], ["calm", "very glad"], None, ["3"], None, None]
+    assert [v["labels"] for v in catalog.videos] == read_as
+    assert sorted(kinds(catalog)) == ["label_invalid"] * 2 + ["label_words"] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "label", "read_as"),
+    [
+        (CUES, "Happy", ["smile"]),
+        (CUES, "3", ["dull"]),
+        (CUES, "frown", ["frown"]),  # what is not translated is the task's
+        (WORDS, "happy; calm", ["calm", "smile"]),
+        (YES_NO, "Happy", None),  # a word that the task does not have
+    ],
+)
+def test_an_entry_translates_the_archives_words(read, answer, label, read_as):
+    entry = ENTRY.model_copy(update={"labels": {"HAPPY": "Smile", "3": "dull"}})
+    catalog = read(f"uri,label\n1.mp4,{label}\n", entry=entry, answer=answer)
+    assert [v["labels"] for v in catalog.videos] == [read_as]
 
 
 def test_splits_are_read_in_the_usual_spellings(read):
@@ -109,12 +152,19 @@ def test_words_for_nothing_are_nothing(read, word):
         f"1.mp4,{word},{word},{word},{word},{word},{word}\n2.mp4,,2,train,0,,\n"
     )
     video = catalog.videos[0]
-    assert [video[k] for k in ("participant_id", "split", "label", "intervals")] == [
+    assert [video[k] for k in ("participant_id", "split", "labels", "intervals")] == [
         *[None] * 3,
         [],
     ]
     assert video["attributes"] == [("mood", word)]
     assert kinds(catalog) == ["null_words"] * 5
+
+
+def test_an_option_may_be_a_word_for_nothing(read):
+    answer = Choice(kind="choice", options=("smile", "None"))
+    catalog = read("uri,label\n1.mp4,none\n2.mp4,NA\n3.mp4,smile\n", answer=answer)
+    assert [v["labels"] for v in catalog.videos] == [["None"], None, ["smile"]]
+    assert kinds(catalog) == ["label_words", "null_words"]
 
 
 def test_splits_without_participants_are_a_warning(read):
@@ -144,7 +194,7 @@ def test_intervals_in_other_units_are_findings(read, intervals, kind):
 
 def test_times_in_minutes_and_seconds_are_read(read):
     catalog = read('uri,label,intervals\n1.mp4,1,"[[""1:04"", ""01:08.5""]]"\n')
-    assert catalog.videos[0]["intervals"] == [{"start_s": 64.0, "end_s": 68.5}]
+    assert catalog.videos[0]["intervals"] == [{"start_s": 64.0, "end_s": 68.5, "label": None}]
     assert catalog.findings == []
 
 
@@ -168,7 +218,7 @@ def test_parquet_of_odd_types(tmp_path):
         "split": pa.array(["train", "test", None]).dictionary_encode(),
     }
     pq.write_table(pa.table(columns), path)
-    catalog = read_catalog(ENTRY, str(path))
+    catalog = read_catalog(ENTRY, str(path), YES_NO)
     assert catalog.findings == []
     assert [v["participant_id"] for v in catalog.videos] == ["7.0", "8.0", None]
     assert dict(catalog.videos[0]["attributes"])["when"] == "<value out of range: 1000000000000000>"
@@ -182,14 +232,14 @@ def test_parquet_of_odd_files_names_none(tmp_path, column):
     path = tmp_path / "videos.parquet"
     pq.write_table(pa.table({"uri": column}), path)
     with pytest.raises(ConfigError, match=r"no usable video \(1 bad_row"):
-        read_catalog(ENTRY, str(path))
+        read_catalog(ENTRY, str(path), YES_NO)
 
 
 def test_parquet_columns_of_one_name_are_an_error(tmp_path):
     path = tmp_path / "videos.parquet"
     pq.write_table(pa.table([pa.array(["1.mp4"])] * 2, names=["uri", "uri"]), path)
     with pytest.raises(ConfigError, match="has 2 columns 'uri'"):
-        read_catalog(ENTRY, str(path))
+        read_catalog(ENTRY, str(path), YES_NO)
 
 
 # Where a table points

@@ -66,9 +66,19 @@ def member(name: str, folder: Path) -> None:
     storage.write_bytes(str(folder / name / MEMBER_FILE), write_card(card))
 
 
-def vote(name: str, label: int | None, score: float | None, clip: str | None) -> dict:
+def considered(yes: float | None, clip: str | None) -> list[dict]:
+    """Yes and No, with one clip as the evidence for both."""
+    if yes is None:
+        return []
+    chances = {"Yes": yes, "No": round(1 - yes, 3)}
+    return [{"label": label, "chance": chance, "evidence_clip_id": clip}
+            for label, chance in chances.items()]  # fmt: skip
+
+
+def vote(name: str, label: str | None, yes: float | None, clip: str | None) -> dict:
     counts = {f"clips_{status}": 0 for status in ("ok", "unparseable", "error", "missing")}
-    return {"member": name, "label": label, "score": score, "evidence_clip_id": clip} | counts
+    said = {"labels": label and [label], "considered": considered(yes, clip)}
+    return {"member": name} | said | counts
 
 
 @pytest.fixture
@@ -91,21 +101,22 @@ def run(tmp_path) -> RunDirectory:
     run.remember({"asked": asked})
     fingerprint = member_fingerprint(read_member(run.path("members", "v1")))
     answered = [
-        {"clip_id": row["clip_id"], "video_id": row["video_id"], "status": "ok", "answer": 1,
+        {"clip_id": row["clip_id"], "video_id": row["video_id"], "status": "ok", "labels": ["Yes"],
          "made_from": lineage.answer_made_from(fingerprint, asked, row["video_id"], None)}
         for row in clips
     ]  # fmt: skip
+    yes, no = "Yes", "No"
     verdicts = [
-        {"video_id": name, "uri": f"/archive/{name}.mp4", "label": label, "score": score,
-         "status": "ok", "coverage": 1.0, "members": votes}
-        for name, label, score, votes in (
-            ("a", 1, 0.75, [vote("v1", 1, 0.9, "a4"), vote("v2", 1, 0.95, "a5"),
-                            vote("v3", 0, 0.4, "a0")]),
-            ("b", 0, 0.9, [vote("v1", 0, 0.9, "b1"), vote("v2", 0, 0.9, "b1"),
-                           vote("v3", 1, 0.9, "b1")]),
-            ("c", 1, 0.9, [vote("v1", 1, None, "c0"), vote("v2", 1, None, "c0"),
-                           vote("v3", 1, None, "c0")]),
-            ("d", None, None, [vote(name, None, None, None) for name in ("v1", "v2", "v3")]),
+        {"video_id": name, "uri": f"/archive/{name}.mp4", "labels": label and [label],
+         "considered": considered(chance, clip), "status": "ok" if label else "undecided",
+         "coverage": 1.0, "members": votes}
+        for name, label, chance, clip, votes in (
+            ("a", yes, 0.75, "a5", [vote("v1", yes, 0.9, "a4"), vote("v2", yes, 0.95, "a5"),
+                                    vote("v3", no, 0.4, "a0")]),
+            ("b", no, 0.1, "b1", [vote("v1", no, 0.1, "b1"), vote("v2", no, 0.1, "b1"),
+                                  vote("v3", yes, 0.1, "b1")]),
+            ("c", yes, 0.9, "c0", [vote(name, yes, 0.9, "c0") for name in ("v1", "v2", "v3")]),
+            ("d", None, None, None, [vote(name, None, None, None) for name in ("v1", "v2", "v3")]),
         )
     ]  # fmt: skip
     findings = [
@@ -114,7 +125,7 @@ def run(tmp_path) -> RunDirectory:
     for rows, schema, folder in (
         (videos, schemas.VIDEOS, run.path("videos")),
         (clips, schemas.CLIPS, run.clips_path(SCORING)),
-        ([c | {"label": 1} for c in clips[:1]], schemas.CLIPS, run.clips_path("training")),
+        ([c | {"labels": [yes]} for c in clips[:1]], schemas.CLIPS, run.clips_path("training")),
         (answered, schemas.PREDICTIONS, run.predictions_path("v1")),
         (answered[:6], schemas.PREDICTIONS, run.predictions_path("v2")),
         (verdicts, schemas.VERDICTS, run.path("verdicts")),

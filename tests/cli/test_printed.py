@@ -51,14 +51,38 @@ def test_what_was_found_is_shown_with_its_place_and_reasons(ah_ray, run):
     code, text = ah_ray("results", "--run", run.uri, "--top", 3)
     assert code == 0
     lines = [line.split() for line in text.splitlines()]
-    assert lines[0][:6] == ["found:", "2", "of", "4", "videos", "are"]
-    assert "1 undecided" in text
+    assert " ".join(lines[0]).startswith("found in 4 videos: 2 Yes, 1 No, 1 undecided. The")
     assert lines[1:4] == [
-        ["0.900", "yes", "c.mp4", "00:00\N{EN DASH}00:02.5"],
-        ["0.750", "yes", "a.mp4", "00:12.5\N{EN DASH}00:15"],
-        ["0.900", "no", "b.mp4", "00:02.5\N{EN DASH}00:05"],
+        ["0.900", "Yes", "c.mp4", "00:00\N{EN DASH}00:02.5"],
+        ["0.750", "Yes", "a.mp4", "00:12.5\N{EN DASH}00:15"],
+        ["0.900", "No", "b.mp4", "00:02.5\N{EN DASH}00:05"],
     ]
     assert "error: 2 unreadable: left out: /archive/e.mp4: moov \\x1b[2J" in text
+
+
+def test_of_more_options_the_first_come_first_and_of_each_the_likeliest(ah_ray, run):
+    def row(name, label, **chances):
+        considered = [{"label": option, "chance": chance, "evidence_clip_id": f"{name}0"}
+                      for option, chance in chances.items()]  # fmt: skip
+        return {"video_id": name, "uri": f"/archive/{name}.mp4", "considered": considered,
+                "labels": label and [label], "status": "ok", "members": []}  # fmt: skip
+
+    rows = [
+        row("a", "dull", smile=0.05, frown=0.05, dull=0.9),
+        row("b", "frown", smile=0.2, frown=0.5, dull=0.3),
+        row("c", "frown", smile=0.1, frown=0.7, dull=0.2),
+        row("d", None),
+    ]
+    tables.write_rows(rows, schemas.VERDICTS, run.path("verdicts", "part-0.parquet"))
+    _, text = ah_ray("results", "--run", run.uri)
+    lines = [line.split()[:3] for line in text.splitlines()]
+    assert "found in 4 videos: 2 frown, 1 dull, 1 undecided." in text
+    assert lines[1:5] == [
+        ["0.700", "frown", "c.mp4"],
+        ["0.500", "frown", "b.mp4"],
+        ["0.900", "dull", "a.mp4"],
+        ["-", "undecided", "d.mp4"],
+    ]
 
 
 def test_files_are_named_within_an_archive_that_lies_in_the_run(ah_ray, run):
@@ -69,7 +93,7 @@ def test_files_are_named_within_an_archive_that_lies_in_the_run(ah_ray, run):
     path = run.path("verdicts", "part-0.parquet")
     tables.write_rows(verdicts, schemas.VERDICTS, path)
     _, text = ah_ray("results", "--run", run.uri)
-    assert "0.900 yes       c.mp4 00:00" in text
+    assert "0.900 Yes       c.mp4 00:00" in text
 
 
 def test_the_lines_that_open_the_tables_work(ah_ray, run, capsys):
@@ -79,7 +103,7 @@ def test_the_lines_that_open_the_tables_work(ah_ray, run, capsys):
     exec("\n".join(lines), {})
     printed = capsys.readouterr().out
     assert all(f"/archive/{name}.mp4" in printed for name in "abcd")
-    assert "0.75" in printed
+    assert {"[Yes]", "[No]", "undecided"} <= set(printed.split())
 
 
 def test_every_table_opens_as_a_folder(run):
@@ -139,11 +163,16 @@ def test_a_dry_run_of_all_stages_tells_what_is_missing(ah_ray, run, tmp_path):
     for told in ("not read yet", "train v1: lora sft, 1 epochs", "pass 3 of 3", "prior: base rates",
                  "reduce: v1, v2, v3"):  # fmt: skip
         assert told in text
+    raw = ["--set=members.raw={prompt: short}", "--members=v2,raw", "--dry-run"]
+    _, text = ah_ray("run", "--config", "jobs/demo.yaml", "--run", tmp_path / "new", *raw)
+    base = f"{tmp_path}/new/base"
+    assert f"train raw: not at all: {base} as it is" in text
+    assert f"pass 1 of 2: {base}," in text
     options = ["--config", "jobs/demo.yaml", "--run", run.uri, "--dry-run", "--members=v1,v2",
                "--set=model={path: /models/base}", "--set=media={}",
                "--set=segmentation={}", "--set=score.prior=null"]  # fmt: skip
     options.append("--set=score.batch_size=6")
-    options.append("--set=members.v2.prompt=short")
+    options.append("--set=members.v2={prompt: short, recipe: lora}")
     code, text = ah_ray("run", *options)
     assert code == 0, text
     assert "5 videos are known" in text

@@ -32,7 +32,7 @@ def test_broken_files_become_rows_and_the_job_goes_on(
     assert "videos in: 4 = " in done.stdout
     verdicts = rows(run / "verdicts", schemas.VERDICTS)
     findings = rows(run / "findings" / "stage=prepare_scoring", schemas.FINDINGS)
-    judged = {Path(row["uri"]).name for row in verdicts if row["label"] is not None}
+    judged = {Path(row["uri"]).name for row in verdicts if row["labels"] is not None}
     assert {"first.MP4", "second.mp4"} <= judged
     assert {row["item_id"] for row in findings}.isdisjoint(row["video_id"] for row in verdicts)
     assert len(verdicts) + len(findings) == 4
@@ -55,7 +55,7 @@ def test_real_videos_of_many_kinds(demo: Path, real_media: Path, tmp_path: Path)
     assert len(verdicts) == 4
     assert "videos in: 4 = 4 verdicts + 0 in findings" in done.stdout
     assert all(row["status"] == "ok" and row["coverage"] == 1 for row in verdicts)
-    clips = rows(run / "clips" / "segmentation=scoring", schemas.CLIPS)
+    clips = rows(run / "clips" / "purpose=scoring", schemas.CLIPS)
     silent = {Path(clip["source_uri"]).name for clip in clips if not clip["has_audio"]}
     assert silent == {"av1_video.mkv", "h265_video.mp4", "bt709_full_range.mp4"}
 

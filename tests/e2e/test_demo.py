@@ -29,8 +29,8 @@ def test_ensemble_learns_and_counts_add_up(demo: Path) -> None:
 
 
 def test_every_member_answers_every_clip_once_and_blind(demo: Path) -> None:
-    clips = tables.read_table(str(demo / "clips" / "segmentation=scoring"), schemas.CLIPS)
-    assert clips["label"].null_count == len(clips)
+    clips = tables.read_table(str(demo / "clips" / "purpose=scoring"), schemas.CLIPS)
+    assert clips["labels"].null_count == len(clips)
     assert set(clips["split"].to_pylist()) == {"test"}
     predictions = tables.read_table(str(demo / "predictions"), schemas.PREDICTIONS, "member")
     expected = sorted(clips["clip_id"].to_pylist())
@@ -40,8 +40,8 @@ def test_every_member_answers_every_clip_once_and_blind(demo: Path) -> None:
 
 
 def test_training_and_test_people_are_disjoint(demo: Path) -> None:
-    training = tables.read_table(str(demo / "clips" / "segmentation=training"), schemas.CLIPS)
-    scoring = tables.read_table(str(demo / "clips" / "segmentation=scoring"), schemas.CLIPS)
+    training = tables.read_table(str(demo / "clips" / "purpose=training"), schemas.CLIPS)
+    scoring = tables.read_table(str(demo / "clips" / "purpose=scoring"), schemas.CLIPS)
     assert set(training["split"].to_pylist()) == {"train"}
     assert not set(training["participant_id"].to_pylist()) & set(
         scoring["participant_id"].to_pylist()
@@ -80,7 +80,7 @@ def test_killed_while_preparing_continues_to_the_same_manifest(
     shutil.rmtree(copy_of_demo / "media")
     arguments = ["prepare", "--config", "jobs/demo.yaml", "--run", str(copy_of_demo)]
     command = [sys.executable, "-m", "ah_ray.cli", *arguments]
-    kill_when(command, lambda: any(clips.glob("segmentation=training/part-*")))
+    kill_when(command, lambda: any(clips.glob("purpose=training/part-*")))
     assert 0 < len(rows(clips, schemas.CLIPS)) < len(undisturbed)
     ah_ray(*arguments)
     finished = rows(clips, schemas.CLIPS)

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer
+from ah_ray.engines.engine import Reply
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup, engine_groups, read_ensemble
 from ah_ray.errors import ItemError
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
-from ah_ray.members import EngineGroup, Member, engine_groups, read_ensemble
+from ah_ray.members import Member, asked
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.scorer import read
 from ah_ray.tasks import load_task
 from ah_ray.toy.archive import ArchiveSpec, plan_archive
 
@@ -44,31 +46,42 @@ def decoded(row: dict[str, Any], group: EngineGroup) -> DecodedClip:
 
 def answers(
     group: EngineGroup, clips: list[DecodedClip], engine: str, modes: list[str]
-) -> dict[str, list[Answer]]:
+) -> dict[str, list[Reply]]:
     """The answers of a group's first member by decoding mode; the engine is loaded once."""
     loaded = load_engine(group, ScoreConfig(engine=engine))
     result = {}
-    for loaded.decoding in modes:
+    for mode in modes:
         batches = [clips[first : first + 16] for first in range(0, len(clips), 16)]
-        member = group.members[0]
-        result[loaded.decoding] = [
-            answer for batch in batches for answer in loaded.answer([member], batch)[0]
-        ]
+        member = asked(group.members[0], ScoreConfig(decoding=mode))
+        result[mode] = [reply for batch in batches for reply in loaded.answer([member], batch)[0]]
     return result
 
 
-def largest_difference(some: list[Answer], others: list[Answer]) -> float:
-    assert [answer.text for answer in some] == [answer.text for answer in others]
-    return max(abs(a.p_yes - b.p_yes) for a, b in zip(some, others, strict=True))
+def labels(group: EngineGroup, replies: list[Reply]) -> list[str]:
+    """What each reply says."""
+    answer = group.members[0].card.question.answer
+    readings = [read(reply, answer) for reply in replies]
+    assert None not in readings
+    return [label for reading in readings for label in reading.labels]
+
+
+def largest_difference(some: list[Reply], others: list[Reply]) -> float:
+    return max(
+        abs(one.chances[label] - other.chances[label])
+        for one, other in zip(some, others, strict=True)
+        for label in ("Yes", "No")
+    )
 
 
 def test_one_forward_pass_says_what_the_whole_reply_says(
     groups: list[EngineGroup], clips: list[DecodedClip]
 ) -> None:
-    task = load_task("cue_conflict")
     for group in groups:
         by_mode = answers(group, clips, "transformers", ["generate", "answer"])
-        assert {task.parse(answer.text) for answer in by_mode["generate"]} == {0, 1}
+        said = labels(group, by_mode["generate"])
+        assert set(said) == {"Yes", "No"}
+        assert said == labels(group, by_mode["answer"])
+        assert all(reply.text is None for reply in by_mode["answer"])
         assert largest_difference(by_mode["generate"], by_mode["answer"]) < 1e-4
 
 
@@ -84,8 +97,8 @@ def test_members_compare_what_they_see_with_what_they_hear(
         engine = load_engine(group, ScoreConfig())
         answers = engine.answer(group.members, [clip for clip, _ in mixed])
         for member, given in zip(group.members, answers, strict=True):
-            stated = [member.card.task.parse(answer.text) for answer in given]
-            right = sum(s == expected for s, (_, expected) in zip(stated, mixed, strict=True))
+            stated = zip(labels(group, given), mixed, strict=True)
+            right = sum((label == "Yes") == expected for label, (_, expected) in stated)
             assert right / len(mixed) > 0.95, member.name
 
 
@@ -120,6 +133,7 @@ def test_vllm_answers_as_transformers_does(
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         theirs = process.submit(answers, group, clips, "vllm", modes).result()
     for mode in modes:
+        assert labels(group, ours[mode]) == labels(group, theirs[mode])
         assert largest_difference(ours[mode], theirs[mode]) < 1e-2
 
 
@@ -129,12 +143,10 @@ def test_adapters_on_one_base_answer_as_they_do_alone(
     group = next(group for group in groups if group.members[0].card.weights == "adapter")
     alone = answers(group, clips[:16], "transformers", ["answer"])["answer"]
     card, task = group.members[0].card, load_task("cue_conflict")
+    questions = {"x": task.question("detailed", "test"), "y": card.question}
     others = tuple(
-        Member(
-            group.members[0].uri,
-            card.model_copy(update={"name": name, "task": task, "prompt": prompt}),
-        )
-        for name, prompt in (("x", "detailed"), ("y", card.prompt))
+        Member(group.members[0].uri, card.model_copy(update={"name": name, "question": question}))
+        for name, question in questions.items()
     )
     three = EngineGroup(group.checkpoint, (*group.members, *others))
     engine = load_engine(three, ScoreConfig())

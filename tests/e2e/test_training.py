@@ -18,8 +18,8 @@ def test_a_member_states_how_it_came_about(demo: Path) -> None:
     assert trained["recipe"]["epochs"] == 3
     assert trained["rows"] == trained["clips"] == sum(trained["clips_by_label"].values())
     assert trained["participants"] == ArchiveSpec().train_participants
-    asked = load_task("cue_conflict").prompts["short"]
-    assert card["task"]["prompts"] == {"short": asked.model_dump()}
+    asked = load_task("cue_conflict").question("short", "test")
+    assert card["question"] == asked.model_dump(mode="json")
     assert card["media"]["audio"] == "separate"
     assert {"ms-swift", "torch", "transformers"} <= set(trained["versions"])
     assert trained["git_commit"]
@@ -117,4 +117,4 @@ def test_a_member_is_trained_by_rewards(copy_of_demo: Path) -> None:
     assert 0 < finished["reward"] <= 1  # the base model writes replies that can be read
     card = yaml.safe_load((copy_of_demo / "members" / "v4" / "member.yaml").read_text())
     assert card["weights"] == "adapter"
-    assert card["trained"]["recipe"]["algorithm"] == "grpo"
+    assert card["trained"]["recipe"]["grpo"]["generations"] == 8

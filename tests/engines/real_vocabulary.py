@@ -23,6 +23,13 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+#: The special tokens of the published models, in order after all others.
+_SPECIAL = (
+    *("endoftext", "im_start", "im_end", "object_ref_start", "object_ref_end", "box_start"),
+    *("box_end", "quad_start", "quad_end", "vision_start", "vision_end", "vision_pad"),
+    *("image_pad", "video_pad"),
+)
+
 
 @cache
 def real_ranks() -> dict[bytes, int]:
@@ -72,8 +79,10 @@ def real_tokenizer(folder: Path) -> Qwen2Tokenizer:
     ]
     named = AutoTokenizer.from_pretrained(folder).special_tokens_map
     usual = {name: named.pop(name) for name in ("eos_token", "pad_token", "unk_token")}
+    # MS-Swift knows some of them by their numbers.
+    special = {f"<|{name}|>": len(ranks) + place for place, name in enumerate(_SPECIAL)}
     return Qwen2Tokenizer(
-        vocab={text(token): rank for token, rank in ranks.items()},
+        vocab={text(token): rank for token, rank in ranks.items()} | special,
         merges=merges,
         **usual,
         extra_special_tokens=named,

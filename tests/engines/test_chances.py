@@ -14,9 +14,10 @@ from transformers import AutoProcessor
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item
 from ah_ray.engines.registry import load_engine
-from ah_ray.engines.transformers_engine import TransformersEngine, encode, to_model
+from ah_ray.engines.transformers_engine import TransformersEngine, to_model
 from ah_ray.engines.wording import Wording, part_replies, scores_of_reply, weigh, wording
-from ah_ray.members import EngineGroup, Member
+from ah_ray.ensemble import EngineGroup
+from ah_ray.members import Member
 from ah_ray.pipelines.scorer import prediction
 from ah_ray.tasks.answers import Choice, Reading
 from tests.engines.tiny_models import changed, member, random_clips, reading
@@ -61,11 +62,13 @@ def by_brute_force(
     for reply, option in zip(replies(one).values(), words.options, strict=True):
         reply += engine.processor.tokenizer.eos_token
         whole = words._replace(text=words.text + reply)
-        inputs = to_model(encode(engine.processor, whole, [clip]), engine.model)
-        engine.thinker.scored_positions = 10_000
+        architecture = engine.architecture
+        encoded = architecture.encode(engine.processor, whole.text, whole.kinds, [clip])
+        inputs = to_model(encoded, engine.model, architecture.times)
+        engine.core.scored_positions = 10_000
         with torch.inference_mode():
-            logits = engine.thinker(**inputs, use_cache=False).logits[0].double()
-        engine.thinker.scored_positions = 1
+            logits = engine.core(**inputs, use_cache=False).logits[0].double()
+        engine.core.scored_positions = 1
         ids = inputs["input_ids"][0].tolist()
         tokens = engine.processor.tokenizer(reply, add_special_tokens=False).input_ids
         start = len(ids) - len(tokens)
@@ -149,7 +152,7 @@ def test_a_bracket_is_no_yes(real_omni: Path) -> None:
         raised[..., bracket] += 30
         return raised
 
-    engine.thinker.get_output_embeddings().register_forward_hook(insist)
+    engine.core.get_output_embeddings().register_forward_hook(insist)
     (answers,) = engine.answer([one], random_clips(4))
     for answer in answers:
         assert answer.chances is not None
@@ -172,7 +175,7 @@ def test_a_written_reply_shows_its_chances_where_it_states_its_word(
     words = engine.wordings[one.name]
     clips = random_clips(3)
     end = engine.processor.tokenizer.eos_token
-    head, forced = engine.thinker.get_output_embeddings(), iter(())
+    head, forced = engine.core.get_output_embeddings(), iter(())
     shown: list[torch.Tensor] = []
 
     def insist(head: object, args: object, logits: torch.Tensor) -> torch.Tensor:
@@ -214,7 +217,7 @@ def test_a_broken_model_gives_no_answer(omni: Path, decoding: str, value: float)
     def broken(head: object, args: object, logits: torch.Tensor) -> torch.Tensor:
         return torch.full_like(logits, value)
 
-    engine.thinker.get_output_embeddings().register_forward_hook(broken)
+    engine.core.get_output_embeddings().register_forward_hook(broken)
     (answers,) = engine.answer([one], random_clips(2))
     for answer in answers:
         row = prediction({"clip_id": "c", "video_id": "v", "damage": 0}, answer, one, 1)

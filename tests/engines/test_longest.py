@@ -7,12 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ah_ray.engines.longest import longest_media, tokens_of
-from ah_ray.engines.transformers_engine import encode, load_processor
 from ah_ray.engines.wording import wording
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.media.frames import MOST_ELONGATED, audio_samples, fit_size, frame_count
 from ah_ray.media.segment import Span, split
-from tests.engines.tiny_models import member
+from tests.engines.tiny_models import architecture_at, media_of, member
 
 SIDES = st.integers(1, 9000)
 
@@ -74,9 +73,11 @@ def test_no_conversation_has_more_tokens(
 ) -> None:
     folder: Path = request.getfixturevalue(model)
     unit = {"omni": 32, "vision_only": 28}[model]
-    media = MediaConfig(min_pixels=2 * unit**2, max_pixels=8 * unit**2, size_multiple=unit)
+    sizes = {"min_pixels": 2 * unit**2, "max_pixels": 8 * unit**2}
+    media = media_of(folder).model_copy(update=sizes)
     segmentation = SegmentationConfig(clip_s=4)
-    processor = load_processor(str(folder))
+    architecture = architecture_at(folder)
+    processor = architecture.load_processor(str(folder))
     words = wording(processor, member(folder, model, media=media))
     longest = longest_media(media, segmentation)
     columns, rows = fit_size(width, height, media)
@@ -84,6 +85,7 @@ def test_no_conversation_has_more_tokens(
         frames=frame_count(seconds, media), samples=audio_samples(seconds)
     ).clip()
     clip = type(clip)(clip.frames[:, :1, :1].repeat(rows, 1).repeat(columns, 2), 2.0, clip.audio)
-    tokens = encode(processor, words, [clip])["input_ids"].shape[1]
-    most = tokens_of(processor, words, longest)
+    inputs = architecture.encode(processor, words.text, words.kinds, [clip])
+    tokens = inputs["input_ids"].shape[1]
+    most = tokens_of(architecture, processor, words, longest)
     assert len(words.ids) < tokens <= most

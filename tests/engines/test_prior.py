@@ -10,8 +10,8 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Reply
 from ah_ray.engines.prior import base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup, engine_groups
 from ah_ray.errors import ConfigError
-from ah_ray.members import EngineGroup, engine_groups
 from tests.engines.tiny_models import member, random_clips
 
 OPTIONS = ("glad", "sad", "calm")

@@ -8,24 +8,32 @@ import pytest
 import torch
 
 from ah_ray.engines.config import ScoreConfig
+from ah_ray.engines.engine import Item
 from ah_ray.engines.registry import load_engine
 from ah_ray.engines.transformers_engine import (
-    encode,
     load_model,
-    load_processor,
     reword,
     to_model,
 )
 from ah_ray.engines.wording import Wording, wording
+from ah_ray.ensemble import EngineGroup
+from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
-from ah_ray.members import EngineGroup
+from ah_ray.members import Member
+from ah_ray.models.architecture import Architecture
 from ah_ray.tasks.answers import Text
-from tests.engines.tiny_models import changed, member, random_adapter, random_clips
+from tests.engines.tiny_models import (
+    architecture_at,
+    changed,
+    member,
+    random_adapter,
+    random_clips,
+)
 
 UNHEARD = MediaConfig(audio="none")
 MODELS = pytest.mark.parametrize(
     ("model", "unit", "media"),
-    [("omni", 32, MediaConfig()), ("omni", 32, UNHEARD), ("vision_only", 28, MediaConfig())],
+    [("omni", 32, MediaConfig()), ("omni", 32, UNHEARD), ("vision_only", 28, UNHEARD)],
     ids=["omni", "omni unheard", "vision only"],
 )
 
@@ -39,23 +47,30 @@ def folder(model: str, request: pytest.FixtureRequest) -> Path:
 
 def asked(folder: Path, media: MediaConfig) -> tuple[Any, Wording]:
     """The processor of a checkpoint, and what it makes of a question."""
-    processor = load_processor(str(folder))
+    processor = architecture_at(folder).load_processor(str(folder))
     return processor, wording(processor, member(folder, folder.name, media=media))
+
+
+def encode(folder: Path, processor: Any, words: Wording, clips: list[Item]) -> Any:
+    """The inputs of the model in ``folder``."""
+    architecture: Architecture = architecture_at(folder)
+    return architecture.encode(processor, words.text, words.kinds, clips)
 
 
 @MODELS
 def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
     folder: Path, unit: int, media: MediaConfig
 ) -> None:
-    processor = load_processor(str(folder))
+    processor = architecture_at(folder).load_processor(str(folder))
     short, detailed = (
         wording(processor, member(folder, folder.name, prompt, media))
         for prompt in ("short", "detailed")
     )
     clips = random_clips(5, unit)
     for ours, theirs in ((short, detailed), (detailed, short), (short, short)):
-        alone = encode(processor, theirs, clips)
-        shared = reword(processor, encode(processor, ours, clips), ours, [theirs] * 5, [])
+        alone = encode(folder, processor, theirs, clips)
+        inputs = encode(folder, processor, ours, clips)
+        shared = reword(processor, inputs, ours, [theirs] * 5, [])
         assert alone.keys() == shared.keys()
         for name, value in alone.items():
             torch.testing.assert_close(shared[name], value, rtol=0, atol=0)
@@ -66,7 +81,7 @@ def test_a_begun_reply_stands_at_the_end_of_every_row(
     folder: Path, unit: int, media: MediaConfig
 ) -> None:
     processor, words = asked(folder, media)
-    plain = encode(processor, words, random_clips(4, unit))
+    plain = encode(folder, processor, words, random_clips(4, unit))
     begun = reword(processor, plain, words, [words] * 4, words.prefix)
     count = len(words.prefix)
     assert count
@@ -131,7 +146,7 @@ def test_a_text_is_written_to_its_own_length(omni: Path) -> None:
         for length in (3, 9)
     )
     engine = load_engine(EngineGroup(str(omni), (short, long, one)), ScoreConfig())
-    head, end = engine.thinker.get_output_embeddings(), engine.processor.tokenizer.eos_token_id
+    head, end = engine.core.get_output_embeddings(), engine.processor.tokenizer.eos_token_id
     steps = []
 
     def never_end(head: object, args: object, logits: torch.Tensor) -> torch.Tensor:
@@ -156,8 +171,8 @@ def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:
     members = [member(omni, f"m{n}", prompt) for n, prompt in enumerate(("short", "detailed"))]
     engine = load_engine(EngineGroup(str(omni), tuple(members)), ScoreConfig())
     seen = []
-    engine.thinker.visual.register_forward_hook(lambda *_: seen.append("picture"))
-    engine.thinker.audio_tower.register_forward_hook(lambda *_: seen.append("sound"))
+    engine.core.visual.register_forward_hook(lambda *_: seen.append("picture"))
+    engine.core.audio_tower.register_forward_hook(lambda *_: seen.append("sound"))
     engine.answer(members, random_clips(3))
     assert sorted(seen) == ["picture", "sound"]
     engine.answer(members, random_clips(3, seed=1))
@@ -166,13 +181,22 @@ def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:
 
 def test_times_stay_exact_in_a_model_of_few_digits(omni: Path) -> None:
     one = member(omni, "omni")
-    processor = load_processor(str(omni))
+    processor, words = asked(omni, MediaConfig())
     clips = random_clips(4)
     model = load_model(str(omni), one.card.model.model_copy(update={"dtype": "bfloat16"}))
-    inputs = to_model(encode(processor, wording(processor, one), clips), model)
+    times = architecture_at(omni).times
+    inputs = to_model(encode(omni, processor, words, clips), model, times)
     assert inputs["pixel_values_videos"].dtype == inputs["input_features"].dtype == torch.bfloat16
     expected = [processor.video_processor.temporal_patch_size / clip.fps for clip in clips]
     assert inputs["video_second_per_grid"].tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_of_another_architecture_are_refused(vision_only: Path) -> None:
+    card = member(vision_only, vision_only.name).card
+    model = card.model.model_copy(update={"architecture": "qwen3_omni"})
+    one = Member(str(vision_only), card.model_copy(update={"model": model}))
+    with pytest.raises(ConfigError, match="says qwen2_5_vl"):
+        load_engine(EngineGroup(one.checkpoint, (one,)), ScoreConfig())
 
 
 def test_padding_does_not_change_an_answer(omni: Path) -> None:
@@ -191,17 +215,13 @@ def test_a_model_that_hears_is_given_audio(omni: Path) -> None:
     assert "<|audio_pad|>" in words.text
 
 
-@pytest.mark.parametrize(
-    ("model", "unit", "media"), [("vision_only", 28, MediaConfig()), ("omni", 32, UNHEARD)]
-)
-def test_a_model_without_ears_or_of_no_audio_is_given_none(
-    folder: Path, unit: int, media: MediaConfig
-) -> None:
-    processor, words = asked(folder, media)
+@pytest.mark.parametrize(("model", "unit"), [("vision_only", 28), ("omni", 32)])
+def test_a_model_of_no_audio_is_given_none(folder: Path, unit: int) -> None:
+    processor, words = asked(folder, UNHEARD)
     assert words.kinds == ("video",)
     assert "audio" not in words.text
     loud, silent = random_clips(1, unit)[0], random_clips(1, unit)[0]
     silent = replace(silent, audio=0 * silent.audio)
-    a, b = (encode(processor, words, [clip]) for clip in (loud, silent))
+    a, b = (encode(folder, processor, words, [clip]) for clip in (loud, silent))
     assert not any("audio" in name or "feature" in name for name in a)
     assert all((a[name] == b[name]).all() for name in a)

@@ -16,15 +16,16 @@ import pytest
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
 from ah_ray.engines.registry import load_engine, plan_passes
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
 from ah_ray.tasks import load_task
 from tests.engines.tiny_models import changed, member, random_adapter, random_clips, reading
 
 DECODINGS = ("answer", "generate")
 # A CPU remembers 128 tokens or nothing, unless it is told to.
 ARGUMENTS = {"block_size": 32}
-MEDIA = MediaConfig(min_pixels=28 * 28, max_pixels=9 * 28 * 28, size_multiple=28)
+MEDIA = MediaConfig(min_pixels=28 * 28, max_pixels=9 * 28 * 28, size_multiple=28, audio="none")
 
 
 class Told(NamedTuple):

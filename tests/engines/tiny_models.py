@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,28 @@ from ah_ray.engines.engine import Item
 from ah_ray.engines.transformers_engine import load_model
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import Member, MemberCard, write_card
+from ah_ray.models.architecture import Architecture, architecture_of_type, find_architecture
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import Prompt, Question, load_task
 from ah_ray.tasks.answers import Choice
+
+
+def name_of_architecture(folder: Path) -> str:
+    """Of a checkpoint of ours."""
+    config = json.loads((folder / "config.json").read_text())
+    return architecture_of_type(config["model_type"]) or ""
+
+
+def architecture_at(folder: Path) -> Architecture:
+    """The same, itself."""
+    return find_architecture(name_of_architecture(folder))
+
+
+def media_of(folder: Path) -> MediaConfig:
+    """All that the architecture of a checkpoint takes."""
+    architecture = architecture_at(folder)
+    hears = "audio" in architecture.kinds
+    return MediaConfig(size_multiple=architecture.unit, audio="separate" if hears else "none")
 
 
 def member(
@@ -33,7 +53,10 @@ def member(
     """A member with weights of its own in ``folder``, and its card there."""
     card = MemberCard(
         name=name, weights="full", question=load_task("cue_conflict").question(prompt, "prompt"),
-        model=ModelConfig(path=str(folder), dtype="float32"), media=media or MediaConfig(),
+        model=ModelConfig(
+            path=str(folder), dtype="float32", architecture=name_of_architecture(folder)
+        ),
+        media=media or media_of(folder),
         segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
     )  # fmt: skip
     (folder / "member.yaml").write_bytes(write_card(card))
@@ -47,7 +70,7 @@ def changed(one: Member, **values: Any) -> Member:
 
 def reading(folder: Path) -> Member:
     """A member that sees and hears nothing and reads what ``other`` wrote; it has four options."""
-    media = MediaConfig(picture="none", audio="none")
+    media = media_of(folder).model_copy(update={"picture": "none", "audio": "none"})
     question = Question(
         name="mood",
         answer=Choice(

@@ -9,7 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from ah_ray.evaluation.metrics import bah_average_precision, binary_metrics
+from ah_ray.errors import ConfigError
+from ah_ray.evaluation.metrics import (
+    HEADINGS,
+    METRICS,
+    Judged,
+    bah_average_precision,
+    binary,
+    classes,
+    measured,
+)
+from ah_ray.tasks.answers import Choice, Labels
+
+YES_NO = Choice(kind="choice", options=("Yes", "No"))
+CUES = Choice(kind="choice", options=("smile", "frown", "bright", "dull"))
+WORDS = Labels(kind="labels")
 
 BITS = st.sampled_from([0, 1])
 SCORES = st.floats(0, 1) | st.integers(0, 1000).map(lambda step: step / 1000)
@@ -18,6 +32,22 @@ BOTH_CLASSES = DECIDED.filter(lambda rows: {label for label, _, _ in rows} == {0
 GRID = np.arange(0, 1, 0.001).tolist()  # the benchmark's thresholds
 NAMES = {"accuracy", "precision", "recall", "f1", "macro_f1"}
 NAMES |= {"average_precision", "bah_average_precision"}
+
+
+def judged(labels, answers, scores) -> list[Judged]:
+    """Videos of a Yes/No question: 1 is Yes, a score is P(Yes)."""
+
+    def said(bit) -> frozenset[str] | None:
+        return None if bit is None else frozenset({"Yes" if bit else "No"})
+
+    return [
+        Judged(said(label), said(answer), {} if score is None else {"Yes": score})
+        for label, answer, score in zip(labels, answers, scores, strict=True)
+    ]
+
+
+def binary_metrics(labels, answers, scores) -> dict:
+    return binary(judged(labels, answers, scores), YES_NO)
 
 
 def plain_average_precision(labels, scores) -> float:
@@ -147,11 +177,159 @@ def test_what_one_class_does_not_define_is_null_with_the_reason(answers):
     assert negative["accuracy"] == 1 - sum(answers) / 2
 
 
-def test_columns_of_different_length_are_an_error():
-    with pytest.raises(ValueError, match="zip"):
-        binary_metrics([1, 0], [1], [0.5, 0.5])
-
-
 def test_the_result_is_plain_numbers():
     result = binary_metrics([1, 0], [1, 0], [0.9, 0.1])
     assert json.loads(json.dumps(result)) == result
+
+
+# One class of several
+
+OPTIONS = st.sampled_from(CUES.options)
+CALLED = st.lists(st.tuples(OPTIONS, OPTIONS | st.none()), min_size=1, max_size=40)
+
+
+def class_metrics(rows) -> dict:
+    def labels(label) -> frozenset[str] | None:
+        return None if label is None else frozenset({label})
+
+    return classes([Judged(labels(truth), labels(said), {}) for truth, said in rows], CUES)
+
+
+@given(CALLED.filter(lambda rows: any(said for _, said in rows)))
+def test_the_metrics_of_classes_are_those_of_scikit_learn(rows):
+    with warnings.catch_warnings(action="error"):
+        ours = class_metrics(rows)
+    truth, said = zip(*((t, s) for t, s in rows if s is not None), strict=True)
+    there = sorted(set(truth))
+    assert ours["war"] == pytest.approx(sk.accuracy_score(truth, said))
+    with warnings.catch_warnings(action="ignore"):  # of a class that is said and of no video
+        assert ours["uar"] == pytest.approx(sk.balanced_accuracy_score(truth, said))
+    for name, average in (("macro_f1", "macro"), ("weighted_f1", "weighted")):
+        theirs = sk.f1_score(truth, said, labels=there, average=average, zero_division=0)
+        assert ours[name] == pytest.approx(theirs)
+    each = sk.recall_score(truth, said, labels=there, average=None, zero_division=0)
+    assert ours["uar"] == pytest.approx(np.mean(each))
+    matrix = sk.confusion_matrix(truth, said, labels=list(CUES.options))
+    confusion = ours["confusion"]
+    assert [[confusion[t][s] for s in CUES.options] for t in CUES.options] == matrix.tolist()
+    assert ours["n"] == matrix.sum()
+    assert ours["undefined"] == {}
+
+
+@given(CALLED)
+def test_every_video_is_counted_once(rows):
+    ours = class_metrics(rows)
+    confusion = ours["confusion"]
+    assert sum(sum(row.values()) for row in confusion.values()) == len(rows)
+    for label in CUES.options:
+        assert sum(confusion[label].values()) == sum(truth == label for truth, _ in rows)
+    assert sum(row["undecided"] for row in confusion.values()) == ours["undecided"]
+    assert ours["n"] + ours["undecided"] == len(rows)
+    assert ours["coverage"] == ours["n"] / len(rows)
+
+
+@given(st.data(), CALLED)
+def test_the_order_of_videos_does_not_matter_to_classes(data, rows):
+    ours, theirs = class_metrics(rows), class_metrics(data.draw(st.permutations(rows)))
+    assert theirs.pop("confusion") == ours.pop("confusion")
+    assert theirs.pop("undefined") == ours.pop("undefined")
+    assert theirs == pytest.approx(ours)
+
+
+def test_classes_by_hand():
+    rows = [("smile", "smile")] * 3 + [("smile", "frown"), ("frown", "frown"), ("dull", "smile")]
+    ours = class_metrics(rows)
+    assert ours["war"] == pytest.approx(4 / 6)
+    assert ours["uar"] == pytest.approx((3 / 4 + 1 + 0) / 3)
+    f1 = {"smile": 3 / 4, "frown": 2 / 3, "dull": 0}  # bright is of no video and in no mean
+    assert ours["macro_f1"] == pytest.approx(sum(f1.values()) / 3)
+    weighted = (4 * f1["smile"] + f1["frown"] + f1["dull"]) / 6
+    assert ours["weighted_f1"] == pytest.approx(weighted)
+    nothing = dict.fromkeys((*CUES.options, "undecided"), 0)
+    assert ours["confusion"] == {
+        "smile": nothing | {"smile": 3, "frown": 1},
+        "frown": nothing | {"frown": 1},
+        "bright": nothing,
+        "dull": nothing | {"smile": 1},
+    }
+
+
+def test_a_class_without_videos_that_is_said_costs_the_others_alone():
+    ours = class_metrics([("smile", "smile"), ("smile", "dull"), ("frown", "frown")])
+    assert ours["uar"] == pytest.approx(3 / 4)
+    assert ours["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_undecided_videos_are_in_the_confusion_and_in_no_metric():
+    rows = [("smile", "smile"), ("frown", "smile")]
+    more = class_metrics([*rows, ("smile", None), ("dull", None)])
+    confusion = class_metrics(rows)["confusion"]
+    confusion["smile"]["undecided"] = confusion["dull"]["undecided"] = 1
+    counts = {"undecided": 2, "coverage": 0.5, "confusion": confusion}
+    assert more == class_metrics(rows) | counts
+
+
+@pytest.mark.parametrize(("rows", "coverage"), [([], None), ([("smile", None)], 0.0)])
+def test_without_a_decided_video_no_metric_of_classes(rows, coverage):
+    ours = class_metrics(rows)
+    names = {"war", "uar", "macro_f1", "weighted_f1"}
+    assert ours["undefined"] == dict.fromkeys(names, "no labelled video has an answer")
+    assert {ours[name] for name in names} == {None}
+    assert (ours["n"], ours["undecided"], ours["coverage"]) == (0, len(rows), coverage)
+    assert json.loads(json.dumps(ours)) == ours
+
+
+@given(BOTH_CLASSES)
+def test_of_two_classes_the_macro_f1_is_the_same(rows):
+    columns = list(zip(*rows, strict=True))
+    ours = classes(judged(*columns), YES_NO)
+    theirs = binary_metrics(*columns)
+    assert ours["macro_f1"] == pytest.approx(theirs["macro_f1"])
+    assert ours["war"] == pytest.approx(theirs["accuracy"])
+
+
+# Metrics by name
+
+
+def test_metrics_of_a_task_go_into_one_table():
+    rows = judged([1, 0, 1], [1, 0, None], [0.9, 0.1, None])
+    both = measured(rows, ("binary", "classes"), YES_NO)
+    assert both == binary(rows, YES_NO) | classes(rows, YES_NO)
+    assert measured(rows, ("classes", "binary"), YES_NO) == both
+    counts = {"n": 2, "undecided": 1, "coverage": 2 / 3, "undefined": {}}
+    assert measured(rows, (), YES_NO) == counts
+    nothing = measured([], ("binary", "classes"), YES_NO)
+    assert set(nothing["undefined"]) == NAMES | {"war", "uar", "weighted_f1"}
+
+
+def of_ones_own(judged, answer) -> dict:
+    return {"answered": sum(one.said is not None for one in judged), "options": answer.options}
+
+
+def test_a_metric_of_ones_own():
+    rows = judged([1, 0], [1, None], [0.5, None])
+    found = measured(rows, (f"{__name__}:of_ones_own", "binary"), YES_NO)
+    assert (found["answered"], found["options"]) == (1, ("Yes", "No"))
+    assert found["accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer", "problem"),
+    [
+        ("binary", CUES, "binary is for answers with 2 options, and this one has 4"),
+        ("binary", WORDS, "binary is for answers with 2 options, and this one has none"),
+        ("classes", WORDS, "classes is for answers with options, and this one has none"),
+        ("f2", YES_NO, "there is no 'f2'"),
+        ({"binary": 1}, YES_NO, "binary takes no argument"),
+    ],
+)
+def test_a_metric_that_is_not_there_or_of_another_answer_is_refused(metric, answer, problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
+        measured([], (metric,), answer)
+    assert caught.value.where == "task: metrics"
+
+
+def test_every_number_of_ours_has_a_heading_or_is_in_no_table():
+    numbers = {name for metric in METRICS.values() for name in metric([], YES_NO)}
+    assert numbers - HEADINGS.keys() == {"precision", "recall", "confusion", "undefined"}
+    assert HEADINGS.keys() <= numbers

@@ -13,7 +13,6 @@ from ah_ray.media.segment import (
     clamp,
     scoring_spans,
     split,
-    training_spans,
 )
 
 PAPER = SegmentationConfig()
@@ -169,26 +168,11 @@ def test_the_rule_of_the_paper(seconds, lengths):
 
 @given(st.floats(0.1, 300), rules())
 def test_scoring_cuts_the_whole_video_as_one_segment(duration, rule):
-    assert scoring_spans(duration, rule) == [split(Span(0.0, duration), rule)]
+    assert scoring_spans(duration, rule) == split(Span(0.0, duration), rule)
 
 
 def test_scoring_cannot_be_given_an_annotation():
     assert list(inspect.signature(scoring_spans).parameters) == ["duration_s", "rule"]
-
-
-@given(st.floats(0.1, 400), annotations(), rules())
-def test_a_negative_is_cut_as_in_scoring(duration, intervals, rule):
-    assert training_spans(duration, 0, intervals, rule) == scoring_spans(duration, rule)
-
-
-@given(annotations(), rules())
-def test_a_positive_stays_in_its_intervals(intervals, rule):
-    segments = training_spans(400.0, 1, intervals, rule)
-    assert len(segments) == len(intervals)
-    for interval, clips in zip(intervals, segments, strict=True):
-        assert clips == split(interval, rule)
-        assert interval.start_s <= clips[0].start_s
-        assert clips[-1].end_s <= interval.end_s + EPS
 
 
 LENGTHS = sorted([0.5, 0.5, 1.25, 3.0, 3.0, 3.0, 4.75, 5.0])
@@ -224,12 +208,6 @@ def test_a_short_negative_gets_a_length_that_fits():
         ((start, end),) = Balance(LENGTHS, key).clips(2.0, PAPER)
         assert end - start == pytest.approx(0.5) or end - start == pytest.approx(1.25)
         assert Balance([4.0], key).clips(2.0, PAPER) == [Span(0.0, 2.0)]
-
-
-def test_only_negatives_are_balanced():
-    balance, intervals = Balance(LENGTHS, "a"), [Span(1.0, 9.0)]
-    assert training_spans(60.0, 1, intervals, PAPER, balance) == [split(intervals[0], PAPER)]
-    assert training_spans(60.0, 0, [], PAPER, balance) == [balance.clips(60.0, PAPER)]
 
 
 @given(annotations(), st.floats(0.1, 500))

@@ -9,96 +9,108 @@ from collections.abc import Sequence
 from typing import Any
 
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer, Clip
+from ah_ray.engines.engine import Item, Reply
+from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
-from ah_ray.members import EngineGroup, Member
+from ah_ray.members import Member
+from ah_ray.tasks.answers import SLOT
 
 
 class LightEngine:
-    """Answers by the clip's loudness and brightness."""
+    """Answers by the clip's loudness and brightness; who reads others adds what was read."""
 
     def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
         pass
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        return [
-            [
-                Answer("<answer>Yes</answer>", float(clip.frames.mean() / 255 + clip.audio.std()))
-                for clip in clips
-            ]
-            for _ in members
-        ]
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        return [[light_reply(member, item) for item in items] for member in members]
+
+
+def light_reply(member: Member, item: Item) -> Reply:
+    """Of options the first, however likely it is, else what is seen and heard in a word."""
+    light = item.frames.mean() / 255 if item.frames.size else 0.0  # who only reads gets neither
+    loud = item.audio.std() if item.audio.size else 0.0
+    chance = float(light + loud) / 2
+    answer = member.card.question.answer
+    if not answer.options:
+        return Reply(answer.reply.replace(SLOT, f"light {chance:.6f}"))
+    first, *others = answer.options
+    chances = {first: chance, **dict.fromkeys(others, (1 - chance) / len(others))}
+    read = "".join(f" for {text}" for _, text in sorted(item.texts.items()))
+    return Reply(answer.reply.replace(SLOT, first) + read, chances)
 
 
 class FatalEngine(LightEngine):
     """Does not survive clips of less than 2 s, hangs on those of 2 to 2.3 s."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        seconds = [len(clip.audio) / 16_000 for clip in clips]
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        seconds = [len(item.audio) / 16_000 for item in items]
         if any(length < 2 for length in seconds):
             os.kill(os.getpid(), signal.SIGKILL)
         if any(length < 2.3 for length in seconds):
             time.sleep(1_000_000)
-        return super().answer(members, clips)
+        return super().answer(members, items)
 
 
 class QuittingEngine(LightEngine):
     """Ends its process, as some libraries do, for clips of less than 2 s."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        if any(len(clip.audio) < 2 * 16_000 for clip in clips):
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        if any(len(item.audio) < 2 * 16_000 for item in items):
             sys.exit("out of memory")
-        return super().answer(members, clips)
+        return super().answer(members, items)
 
 
 class MumblingEngine(LightEngine):
     """Has something that is no answer for clips of less than 2 s."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> Any:
-        for of_member in super().answer(members, clips):
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> Any:
+        for of_member in super().answer(members, items):
             yield [
-                "Yes" if len(clip.audio) < 2 * 16_000 else answer
-                for answer, clip in zip(of_member, clips, strict=True)
+                "Yes" if len(item.audio) < 2 * 16_000 else reply
+                for reply, item in zip(of_member, items, strict=True)
             ]
 
 
 class NervousEngine(LightEngine):
-    """Raises on clips of less than 2 s and on batches that hold one."""
+    """Raises on clips of which it hears less than 2 s, and on batches that hold one."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        if any(len(clip.audio) < 2 * 16_000 for clip in clips):
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        if any(0 < len(item.audio) < 2 * 16_000 for item in items):
             raise ValueError("too short")
-        return super().answer(members, clips)
+        return super().answer(members, items)
 
 
 class PeevishEngine(LightEngine):
     """Does not survive to be asked about nothing."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        if not clips:
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        if not items:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().answer(members, clips)
+        return super().answer(members, items)
 
 
 class ForgetfulEngine(LightEngine):
     """Answers for one clip less than it is asked, but for one alone."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        answers = super().answer(members, clips)
-        return [of_member[: max(1, len(clips) - 1)] for of_member in answers]
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        replies = super().answer(members, items)
+        return [of_member[: max(1, len(items) - 1)] for of_member in replies]
 
 
 class LostEngine(LightEngine):
     """Has no numbers for clips of less than 2 s."""
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
-        lost = [len(clip.audio) < 2 * 16_000 for clip in clips]
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        lost = [len(item.audio) < 2 * 16_000 for item in items]
         return [
             [
-                Answer(answer.text, math.nan, 0.9) if here else answer
-                for answer, here in zip(of_member, lost, strict=True)
+                reply._replace(chances=dict.fromkeys(reply.chances or (), math.nan))
+                if here
+                else reply
+                for reply, here in zip(of_member, lost, strict=True)
             ]
-            for of_member in super().answer(members, clips)
+            for of_member in super().answer(members, items)
         ]
 
 
@@ -118,8 +130,8 @@ class SlowEngine(LightEngine):
     def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
         self.begun = settings.engine_args["begun"]  # a file with a line for each clip
 
-    def answer(self, members: Sequence[Member], clips: Sequence[Clip]) -> list[list[Answer]]:
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
         with open(self.begun, "a") as file:
-            file.write("".join(f"{clip.video_id}\n" for clip in clips))
+            file.write("".join(f"{item.video_id}\n" for item in items))
         time.sleep(0.5)
-        return super().answer(members, clips)
+        return super().answer(members, items)

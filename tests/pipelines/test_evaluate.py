@@ -8,14 +8,18 @@ from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.evaluate import counts, evaluate, print_metrics, video_level
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.tasks import load_task
+from ah_ray.tasks.policies import ReduceConfig
 
-LABELS = {"a": 1, "b": 1, "c": 0, "d": 0, "e": None, "f": 1}
+YES, NO = "Yes", "No"
+JUDGEMENT = load_task("cue_conflict").judged(ReduceConfig())
+LABELS = {"a": YES, "b": YES, "c": NO, "d": NO, "e": None, "f": YES}
 ANSWERS = {  # ensemble, v1, v2
-    "a": (1, 1, 1),
-    "b": (0, 1, 0),
-    "c": (0, 0, 0),
-    "d": (1, 0, 1),
-    "e": (1, 1, 1),
+    "a": (YES, YES, YES),
+    "b": (NO, YES, NO),
+    "c": (NO, NO, NO),
+    "d": (YES, NO, YES),
+    "e": (YES, YES, YES),
     "f": (None, None, None),
 }
 
@@ -24,32 +28,36 @@ def videos(split="test", **labels) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {"video_id": name, "uri": f"{name}.mp4", "participant_id": name, "split": split,
-             "label": label}
+             "labels": label and [label]}
             for name, label in labels.items()
         ],
         schema=schemas.VIDEOS,
     )  # fmt: skip
 
 
-def verdicts(**answers) -> pa.Table:
+def answer(label: str | None, sure: float, options=(YES, NO)) -> dict:
+    """What is said, ``sure`` of it."""
+    if label is None:
+        return {"labels": None, "considered": []}
+    others = (1 - sure) / (len(options) - 1)
+    considered = [{"label": o, "chance": sure if o == label else others} for o in options]
+    return {"labels": [label], "considered": considered}
+
+
+def verdicts(options=(YES, NO), **answers) -> pa.Table:
     def member(name, label):
         states = {f"clips_{s}": 0 for s in ("ok", "unparseable", "error", "missing")}
         states["clips_error" if label is None else "clips_ok"] = 2
-        return {
-            "member": name,
-            "label": label,
-            "score": None if label is None else 0.1 + 0.8 * label,
-        } | states
+        return {"member": name} | answer(label, 0.9, options) | states
 
     return pa.Table.from_pylist(
         [
             {
                 "video_id": name,
-                "label": label,
-                "score": None if label is None else 0.2 + 0.6 * label,
                 "status": "undecided" if label is None else "ok",
                 "members": [member("v1", v1), member("v2", v2)],
             }
+            | answer(label, 0.8, options)
             for name, (label, v1, v2) in answers.items()
         ],
         schema=schemas.VERDICTS,
@@ -60,7 +68,7 @@ def verdicts(**answers) -> pa.Table:
 def run(tmp_path):
     """A run with the verdicts above, a video that could not be prepared and a training video."""
     run = RunDirectory.at(str(tmp_path / "run"))
-    table = pa.concat_tables([videos(**LABELS, lost=1), videos("train", t=1)])
+    table = pa.concat_tables([videos(**LABELS, lost=YES), videos("train", t=YES)])
     tables.write_table(table, run.path("videos", "part-0.parquet"))
     tables.write_table(verdicts(**ANSWERS), run.path("verdicts", "part-0.parquet"))
     manifest = [
@@ -82,7 +90,7 @@ def run(tmp_path):
 
 
 def test_metrics_of_members_and_ensemble():
-    result = video_level(videos(**LABELS), verdicts(**ANSWERS))
+    result = video_level(videos(**LABELS), verdicts(**ANSWERS), JUDGEMENT)
     assert list(result) == ["v1", "v2", "ensemble"]
     for name, accuracy, precision, recall in (
         ("v1", 1.0, 1.0, 1.0),
@@ -97,12 +105,12 @@ def test_metrics_of_members_and_ensemble():
 
 def test_rows_in_another_order_give_the_same_metrics():
     shuffled = dict(reversed(ANSWERS.items()))
-    result = video_level(videos(**LABELS), verdicts(**shuffled))
-    assert result == video_level(videos(**LABELS), verdicts(**ANSWERS))
+    result = video_level(videos(**LABELS), verdicts(**shuffled), JUDGEMENT)
+    assert result == video_level(videos(**LABELS), verdicts(**ANSWERS), JUDGEMENT)
 
 
 def test_a_labelled_video_without_a_verdict_is_undecided():
-    result = video_level(videos(**LABELS, lost=1), verdicts(**ANSWERS))
+    result = video_level(videos(**LABELS, lost=YES), verdicts(**ANSWERS), JUDGEMENT)
     for name in ("v1", "v2", "ensemble"):
         assert (result[name]["n"], result[name]["undecided"]) == (4, 2)
         assert result[name]["coverage"] == pytest.approx(4 / 6)
@@ -112,7 +120,8 @@ def test_a_labelled_video_without_a_verdict_is_undecided():
 def test_a_member_that_is_missing_in_a_verdict_is_undecided():
     rows = verdicts(**ANSWERS).to_pylist()
     rows[0]["members"] = rows[0]["members"][:1]
-    result = video_level(videos(**LABELS), pa.Table.from_pylist(rows, schema=schemas.VERDICTS))
+    fewer = pa.Table.from_pylist(rows, schema=schemas.VERDICTS)
+    result = video_level(videos(**LABELS), fewer, JUDGEMENT)
     assert [result[name]["n"] for name in ("v1", "v2", "ensemble")] == [4, 3, 4]
 
 
@@ -130,13 +139,13 @@ def test_every_video_is_a_verdict_or_a_finding(run):
 
 
 def test_a_video_that_is_in_neither_stops_the_run(run):
-    tables.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos(vanished=NO), run.path("videos", "part-1.parquet"))
     with pytest.raises(ConfigError, match=r"1 videos have neither .*vanished"):
         counts(run, ("test",))
 
 
 def test_a_warning_alone_does_not_account_for_a_video(run):
-    tables.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos(vanished=NO), run.path("videos", "part-1.parquet"))
     path = storage.join(run.findings_path(f"prepare_{SCORING}"), "part-1.parquet")
     odd = schemas.finding("vanished", "warning", "odd", "m", "kept")
     tables.write_rows([odd], schemas.FINDINGS, path)
@@ -145,7 +154,7 @@ def test_a_warning_alone_does_not_account_for_a_video(run):
 
 
 def test_a_clip_in_the_manifest_does_not_account_for_a_video_without_verdict(run):
-    tables.write_table(videos(vanished=0), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos(vanished=NO), run.path("videos", "part-1.parquet"))
     path = storage.join(run.clips_path(SCORING), "part-1.parquet")
     tables.write_rows([{"clip_id": "x", "video_id": "vanished"}], schemas.CLIPS, path)
     with pytest.raises(ConfigError, match="vanished"):
@@ -160,22 +169,23 @@ def test_repeated_findings_count_once(run):
 
 
 def test_other_splits_are_not_expected_but_videos_without_one_are(run):
-    tables.write_table(videos("val", v=1), run.path("videos", "part-1.parquet"))
+    tables.write_table(videos("val", v=YES), run.path("videos", "part-1.parquet"))
     assert counts(run, ("test",))["videos"] == 7
-    tables.write_table(videos(None, u=1), run.path("videos", "part-2.parquet"))
+    tables.write_table(videos(None, u=YES), run.path("videos", "part-2.parquet"))
     with pytest.raises(ConfigError, match=r"finding: u\b"):
         counts(run, ("test",))
 
 
 def test_the_report_is_written_as_it_is_returned(run):
-    report = evaluate(run, ("test",))
+    report = evaluate(run, ("test",), JUDGEMENT)
     assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
-    assert set(report) == {"video_level", "counts", "splits", "made_from"}
+    assert set(report) == {"video_level", "counts", "task", "splits", "made_from"}
+    assert report["task"] == JUDGEMENT.model_dump(mode="json")
 
 
 def test_a_baseline_stands_beside_the_members_over_the_same_videos(run, capsys):
-    baseline = verdicts(**dict.fromkeys(ANSWERS, (1, 1, 1)))
-    report = evaluate(run, ("test",), baseline)
+    baseline = verdicts(**dict.fromkeys(ANSWERS, (YES, YES, YES)))
+    report = evaluate(run, ("test",), JUDGEMENT, baseline)
     assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
     assert list(report["baseline"]) == ["v1", "v2"]
     assert report["baseline"]["v1"]["accuracy"] == 0.6
@@ -187,7 +197,7 @@ def test_a_baseline_stands_beside_the_members_over_the_same_videos(run, capsys):
 
 
 def test_what_ranks_is_printed_with_its_coverage(run, capsys):
-    print_metrics(evaluate(run, ("test",)))
+    print_metrics(evaluate(run, ("test",), JUDGEMENT))
     lines = capsys.readouterr().out.splitlines()[1:]
     assert max(map(len, lines)) <= 80
     head = "macro BAH's F1 AP AP accuracy F1 n positives undecided coverage"
@@ -198,10 +208,12 @@ def test_what_ranks_is_printed_with_its_coverage(run, capsys):
 
 
 def test_what_one_class_does_not_define_is_printed_with_the_reason(run, capsys):
-    only_positives = videos(**{name: label and 1 for name, label in LABELS.items() if label != 0})
-    table = pa.concat_tables([only_positives, videos(lost=1)])
+    only_positives = videos(
+        **{name: label and YES for name, label in LABELS.items() if label != NO}
+    )
+    table = pa.concat_tables([only_positives, videos(lost=YES)])
     tables.write_table(table, run.path("videos", "part-0.parquet"))
-    report = evaluate(run, ("test",))
+    report = evaluate(run, ("test",), JUDGEMENT)
     written = json.loads(storage.read_bytes(run.path("metrics.json")))["video_level"]["v1"]
     assert written["macro_f1"] is None
     assert written["undefined"]["macro_f1"] == "no video is labelled negative"
@@ -216,11 +228,11 @@ def test_what_one_class_does_not_define_is_printed_with_the_reason(run, capsys):
 
 def test_without_a_labelled_video_there_is_nothing_to_evaluate(run):
     with pytest.raises(ConfigError, match="no video in split val has a label"):
-        evaluate(run, ("val",))
+        evaluate(run, ("val",), JUDGEMENT)
     unlabelled = videos(**dict.fromkeys([*LABELS, "lost"]))
     tables.write_table(unlabelled, run.path("videos", "part-0.parquet"))
     with pytest.raises(ConfigError, match="no video in split test has a label"):
-        evaluate(run, ("test",))
+        evaluate(run, ("test",), JUDGEMENT)
     assert not storage.exists(run.path("metrics.json"))
 
 
@@ -228,32 +240,70 @@ def test_without_a_labelled_video_there_is_nothing_to_evaluate(run):
 def test_without_any_answer_there_is_nothing_to_evaluate(run, answers):
     tables.write_table(verdicts(**answers), run.path("verdicts", "part-0.parquet"))
     with pytest.raises(StageError, match="none of 6 labelled videos has an answer"):
-        evaluate(run, ("test",))
+        evaluate(run, ("test",), JUDGEMENT)
     assert not storage.exists(run.path("metrics.json"))
 
 
 def test_a_trial_is_covered_by_its_own_videos(run):
     run.remember({"limit": 4})
-    report = evaluate(run, ("test",))
+    report = evaluate(run, ("test",), JUDGEMENT)
     assert report["counts"]["videos_beyond_trial"] == 3
     assert (report["video_level"]["v1"]["n"], report["video_level"]["v1"]["coverage"]) == (4, 1.0)
 
 
 def test_a_leak_stops_the_evaluation(run):
-    leaky = videos("train", a=1)
+    leaky = videos("train", a=YES)
     tables.write_table(leaky, run.path("videos", "part-1.parquet"))
     with pytest.raises(LeakError, match="participant a"):
-        evaluate(run, ("test",))
+        evaluate(run, ("test",), JUDGEMENT)
     assert not storage.exists(run.path("metrics.json"))
 
 
 def test_evaluating_too_early_names_the_command(tmp_path):
     run = RunDirectory.at(str(tmp_path))
     with pytest.raises(ConfigError, match="ah-ray catalog"):
-        evaluate(run, ("test",))
-    tables.write_table(videos(a=1), run.path("videos", "part-0.parquet"))
+        evaluate(run, ("test",), JUDGEMENT)
+    tables.write_table(videos(a=YES), run.path("videos", "part-0.parquet"))
     with pytest.raises(ConfigError, match="ah-ray reduce"):
-        evaluate(run, ("test",))
+        evaluate(run, ("test",), JUDGEMENT)
+
+
+# More than two options
+
+
+CUES = load_task("cues").judged(ReduceConfig())
+
+
+def test_one_class_of_four_is_measured_and_its_confusion_is_printed(run, capsys):
+    labels = {"a": "smile", "b": "frown", "c": "bright", "d": "dull", "e": None, "f": "dull"}
+    said = {
+        "a": ("smile", "smile", "smile"),
+        "b": ("smile", "frown", "smile"),
+        "c": ("bright", "bright", "bright"),
+        "d": ("dull", "dull", "frown"),
+        "e": ("dull", "dull", "dull"),
+        "f": (None, None, None),
+    }
+    table = pa.concat_tables([videos(**labels, lost="frown"), videos("train", t="dull")])
+    tables.write_table(table, run.path("videos", "part-0.parquet"))
+    tables.write_table(
+        verdicts(CUES.answer.options, **said), run.path("verdicts", "part-0.parquet")
+    )
+    report = evaluate(run, ("test",), CUES)
+    assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
+    ensemble = report["video_level"]["ensemble"]
+    assert (ensemble["war"], ensemble["uar"]) == (0.75, 0.75)
+    assert (ensemble["n"], ensemble["undecided"]) == (4, 2)
+    assert ensemble["confusion"]["frown"] == {
+        "smile": 1, "frown": 0, "bright": 0, "dull": 0, "undecided": 1,
+    }  # fmt: skip
+    assert report["video_level"]["v1"]["war"] == 1.0
+    print_metrics(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines]
+    assert ["smile", "frown", "bright", "dull", "undecided"] in rows
+    assert ["frown", "1", "0", "0", "0", "1"] in rows
 
 
 # The run directory

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ah_ray import lineage, schemas, storage, tables
+from ah_ray.config import RunConfig
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError
@@ -23,9 +24,12 @@ from ah_ray.members import (
     MEMBER_FILE,
     SEEN_FILE,
     MemberCard,
+    card_of,
     member_fingerprint,
     model_fingerprint,
     read_member,
+    read_seen,
+    require_settings,
     write_card,
 )
 from ah_ray.models.config import ModelConfig
@@ -34,20 +38,24 @@ from ah_ray.pipelines.decoder import decode_source
 from ah_ray.pipelines.evaluate import METRICS_FILE, evaluate
 from ah_ray.pipelines.ledger import prepared_videos, require_prepared
 from ah_ray.pipelines.manifest import Manifest, Outcome, drop_stale, make_write
-from ah_ray.pipelines.reduce import reduce
+from ah_ray.pipelines.reduce import noted_judgement, reduce, require_current
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory, answers_made_from
-from ah_ray.pipelines.seen import changed_since
+from ah_ray.pipelines.seen import changed_since, require_up_to_date
 from ah_ray.pipelines.status import stale_verdicts, status
+from ah_ray.pipelines.train_member import write_base
+from ah_ray.tasks import load_task
+from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.policies import ReduceConfig
 from tests.media.coded_video import steady, tone, write_video
 
 VIDEOS = [
     {"video_id": "a", "uri": "archive/a.mp4", "content": "ca", "participant_id": "1",
-     "split": "train", "label": 1, "intervals": [{"start_s": 1.0, "end_s": 4.0}]},
+     "split": "train", "labels": ["Yes"],
+     "intervals": [{"start_s": 1.0, "end_s": 4.0, "label": None}]},
     {"video_id": "b", "uri": "archive/b.mp4", "content": "cb", "participant_id": "2",
-     "split": "train", "label": 0, "intervals": []},
+     "split": "train", "labels": ["No"], "intervals": []},
     {"video_id": "c", "uri": "/elsewhere/c.mp4", "content": None, "participant_id": "3",
-     "split": "test", "label": 0, "intervals": []},
+     "split": "test", "labels": ["No"], "intervals": []},
 ]  # fmt: skip
 MANY = ("train", "test")
 
@@ -75,7 +83,7 @@ def run(tmp_path) -> RunDirectory:
             facts = ("video_id", "participant_id", "split", "content")
             clip = {name: video[name] for name in facts} | {
                 "clip_id": f"{video['video_id']} {segmentation}", "source_uri": video["uri"],
-                "start_s": 0.0, "label": video["label"] if segmentation == TRAINING else None,
+                "start_s": 0.0, "labels": video["labels"] if segmentation == TRAINING else None,
             }  # fmt: skip
             outcomes.append(Outcome([clip], [note(video["video_id"], "interval_past_end", "m")]))
         make_write(run, what, ())(run.videos(), outcomes)
@@ -95,8 +103,9 @@ def changed(video_id: str, **facts):
     [
         ({}, True, True),
         ({"attributes": [("age", "7")]}, True, True),
-        ({"label": 0}, False, True),
+        ({"labels": ["No"]}, False, True),
         ({"intervals": [{"start_s": 1.0, "end_s": 3.0}]}, False, True),
+        ({"intervals": [{"start_s": 1.0, "end_s": 4.0, "label": "Yes"}]}, False, True),
         ({"split": "test"}, False, False),
         ({"participant_id": "9"}, False, False),
         ({"content": "other"}, False, False),
@@ -136,7 +145,7 @@ def test_a_video_that_was_left_out_is_tried_again_when_it_or_the_limits_changed(
 def test_files_of_clips_that_hold_no_more_are_deleted(run):
     for video in "ab":
         storage.write_bytes(run.path("media", video, "clip.mp4"), b"clip")
-    write_videos(run, changed("a", label=0))
+    write_videos(run, changed("a", labels=["No"]))
     drop_stale(run, TRAINING)
     assert storage.list_files(run.path("media")) == [run.path("media", "b", "clip.mp4")]
 
@@ -148,7 +157,7 @@ def test_a_manifest_of_somebody_else_is_taken_as_it_is(run):
     for part in storage.list_files(run.clips_path(TRAINING)):
         rows = tables.read_table(part, schemas.CLIPS).to_pylist()
         tables.write_rows([row | {"made_from": None} for row in rows], schemas.CLIPS, part)
-    write_videos(run, changed("a", label=0))
+    write_videos(run, changed("a", labels=["No"]))
     assert set(run.clips(TRAINING)["video_id"].to_pylist()) == {"a", "b"}
     require_prepared(run, TRAINING, MANY)
 
@@ -182,6 +191,14 @@ def test_answers_are_never_of_another_file_than_the_manifest_s(tmp_path):
 # Members
 
 
+def config_of(members: dict, base) -> RunConfig:
+    """A run with the settings of the manifest above."""
+    values = {"catalog": {"entry": "e", "root": "r"}, "task": "cue_conflict",
+              "model": {"path": str(base)}, "members": members,
+              "train": {"splits": MANY}, "score": {"splits": ["test"]}}  # fmt: skip
+    return RunConfig.model_validate(values)
+
+
 def make_member(folder, data: bytes = b"w1", name="v1", **changes):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(data)
@@ -205,8 +222,11 @@ def test_a_fingerprint_is_of_all_that_answers_depend_on(tmp_path):
         make_member(tmp_path / "e" / "v1", media=MediaConfig(fps=1)),
         make_member(tmp_path / "h" / "v1", trained={"seconds": 3}),
         make_member(tmp_path / "f" / "v1", model=base.model_copy(update={"dtype": "float32"})),
+        make_member(tmp_path / "i" / "v1", decoding="generate"),
+        make_member(tmp_path / "j" / "v1", max_new_tokens=99),
+        make_member(tmp_path / "k" / "v1", weights="base", model=ModelConfig(path="org/base")),
     ]
-    assert len({first, *map(member_fingerprint, others)}) == 6
+    assert len({first, *map(member_fingerprint, others)}) == 9
     sdpa = base.model_copy(update={"attention": "eager"})
     assert member_fingerprint(make_member(tmp_path / "g" / "v1", model=sdpa)) == first
 
@@ -289,6 +309,25 @@ def test_status_reports_on_an_adapter_whose_base_has_changed(run, tmp_path):
     assert "base" in line.note
 
 
+JUDGEMENT = load_task("cue_conflict").judged(ReduceConfig())
+
+
+def answer_all(run, *members) -> None:
+    """Score: each of the members, which vote together, says Yes to every clip."""
+    folder = members[0].uri.rpartition("/")[0]
+    run.remember({"asked": {}, "ensemble": folder, "voters": [m.name for m in members]})
+    clips = run.clips(SCORING)
+    for member in members:
+        made_from = answers_made_from(member_fingerprint(member), {}, clips)
+        rows = [
+            {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": "ok",
+             "labels": ["Yes"], "made_from": made_from[clip["video_id"]]}
+            for clip in clips.to_pylist()
+        ]  # fmt: skip
+        part = storage.join(run.predictions_path(member.name), "part-0.parquet")
+        tables.write_rows(rows, schemas.PREDICTIONS, part)
+
+
 def told(run, stage: str) -> tuple[int, int, int]:
     """Done, stale and to do of a stage, as ``status`` says."""
     (line,) = (line for line in status(run) if line.stage == stage)
@@ -302,18 +341,10 @@ def test_metrics_hold_no_longer_than_the_verdicts_and_answers_under_them(run, tm
     (base / "model.safetensors").write_bytes(b"base")
     how = {"weights": "adapter", "model": ModelConfig(path=str(base)),
            "trained": {"base": model_fingerprint(str(base))}}  # fmt: skip
-    member, clips = make_member(tmp_path / "v1", **how), run.clips(SCORING)
-    run.remember({"asked": {}, "ensemble": str(tmp_path), "voters": ["v1"]})
-    made_from = answers_made_from(member_fingerprint(member), {}, clips)
-    rows = [
-        {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": "ok", "answer": 1,
-         "made_from": made_from[clip["video_id"]]}
-        for clip in clips.to_pylist()
-    ]  # fmt: skip
-    part = storage.join(run.predictions_path("v1"), "part-0.parquet")
-    tables.write_rows(rows, schemas.PREDICTIONS, part)
-    reduce(run, [member], member.card.task, ReduceConfig())
-    evaluate(run, ("test",))
+    member = make_member(tmp_path / "v1", **how)
+    answer_all(run, member)
+    reduce(run, [member], JUDGEMENT)
+    evaluate(run, ("test",), JUDGEMENT)
     assert [told(run, stage) for stage in ("reduce", "evaluate")] == [(3, 0, 0), (1, 0, 0)]
     assert stale_verdicts(run) == 0
     report = storage.read_bytes(run.path(METRICS_FILE))
@@ -331,6 +362,84 @@ def test_metrics_hold_no_longer_than_the_verdicts_and_answers_under_them(run, tm
     assert told(run, "evaluate") == (0, 1, 0)
 
 
+@pytest.mark.parametrize(
+    "change", [{"policies": {"missing": "Yes"}}, {"rules": {"clips": "most", "members": "all"}}]
+)
+def test_other_rules_and_policies_judge_the_same_answers_again(run, tmp_path, change):
+    member = make_member(tmp_path / "v1")
+    answer_all(run, member)
+    reduce(run, [member], JUDGEMENT)
+    evaluate(run, ("test",), JUDGEMENT)
+    answers = storage.read_bytes(storage.join(run.predictions_path("v1"), "part-0.parquet"))
+    other = Judgement(**JUDGEMENT.model_dump() | change)
+    with pytest.raises(ConfigError, match="3 of 3 verdicts are not made from"):
+        require_current(run, [member], other)
+    reduce(run, [member], other)
+    require_current(run, [member], other)
+    assert noted_judgement(run) == other
+    stages = ("score v1", "reduce", "evaluate")
+    assert [told(run, stage) for stage in stages] == [(3, 0, 0), (3, 0, 0), (0, 1, 0)]
+    evaluate(run, ("test",), other)
+    assert told(run, "evaluate") == (1, 0, 0)
+    part = storage.join(run.predictions_path("v1"), "part-0.parquet")
+    assert storage.read_bytes(part) == answers
+
+
+def test_another_question_is_not_judged_by_the_rules_of_this_one(run, tmp_path):
+    member = make_member(tmp_path / "v1", task="cues")
+    answer_all(run, member)
+    with pytest.raises(ConfigError, match=r"v1: question\.answer: is .*smile.* judged is .*Yes"):
+        reduce(run, [member], JUDGEMENT)
+
+
+def test_who_reads_a_member_is_stale_when_that_one_changes(run, tmp_path):
+    reads = {"a": (), "b": ("a",), "c": ("b",)}
+    members = [make_member(tmp_path / n, name=n, reads=read) for n, read in reads.items()]
+    before = [member_fingerprint(member) for member in members]
+    answer_all(run, *members)
+    assert [told(run, f"score {name}") for name in "abc"] == [(3, 0, 0)] * 3
+    (tmp_path / "b" / "model.safetensors").write_bytes(b"other")
+    after = [member_fingerprint(member) for member in members]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
+    assert [told(run, f"score {name}") for name in "abc"] == [(3, 0, 0), (0, 3, 3), (0, 3, 3)]
+    (tmp_path / "b").rename(tmp_path / "x")
+    with pytest.raises(ConfigError, match="there is no member b"):
+        member_fingerprint(members[2])
+    assert told(run, "score c") == (0, 3, 3)
+
+
+def test_who_reads_itself_through_others_is_named(run, tmp_path):
+    for name, read in (("a", "b"), ("b", "a")):
+        member = make_member(tmp_path / name, name=name, reads=(read,))
+    with pytest.raises(ConfigError, match="member b reads a reads b"):
+        member_fingerprint(member)
+    run.remember({"ensemble": str(tmp_path), "voters": ["a", "b"]})
+    assert told(run, "score a") == (0, 0, 3)
+
+
+def test_a_base_model_as_it_is_has_seen_nothing_and_is_never_stale(run, tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "model.safetensors").write_bytes(b"base")
+    config = config_of({"raw": {"prompt": "short"}}, base)
+    assert card_of(config, "raw").weights == "base"
+    write_base(run, config, "raw")
+    run.remember({"members": ["raw"]})
+    member = read_member(run.path("members", "raw"))
+    assert len(read_seen(member)) == 0
+    require_settings(member, config)
+    require_up_to_date(run, config, ["raw"])
+    write_videos(run, changed("a", labels=["No"]))
+    require_up_to_date(run, config, ["raw"])
+    assert told(run, "train raw") == (1, 0, 0)
+    first = member_fingerprint(member)
+    (base / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(ConfigError, match="has changed since"):
+        member_fingerprint(member)
+    (base / "model.safetensors").write_bytes(b"base")
+    assert member_fingerprint(member) == first
+
+
 # What members have seen
 
 
@@ -342,7 +451,7 @@ def seen(run) -> pa.Table:
 def test_a_member_is_stale_when_other_clips_would_be_trained_on(run):
     table = seen(run)
     assert changed_since(run, table) == []
-    write_videos(run, changed("a", label=0))
+    write_videos(run, changed("a", labels=["No"]))
     assert changed_since(run, table) == ["a"]
     write_videos(run, [*VIDEOS, VIDEOS[1] | {"video_id": "new"}])
     assert changed_since(run, table) == ["new"]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ah_ray import schemas, storage, tables
+from ah_ray.catalog.rows import Interval
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
 from ah_ray.findings import KINDS, note
@@ -20,10 +21,13 @@ from ah_ray.pipelines.prepare import make_prepare_videos, prepare
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from tests.media.coded_video import run_ffmpeg, steady, tone, write_video
 
+YES, NO = "Yes", "No"
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=8, min_pixels=1024, max_pixels=8192)
 
 
-def manifest(segmentation=TRAINING, splits=("train",), limits=None, media=MEDIA, **settings):
+def manifest(
+    segmentation=TRAINING, splits=("train",), limits=None, media=MEDIA, absent=NO, **settings
+):
     rule = {k: settings.pop(k) for k in list(settings) if k in SegmentationConfig.model_fields}
     return Manifest(
         segmentation,
@@ -32,17 +36,18 @@ def manifest(segmentation=TRAINING, splits=("train",), limits=None, media=MEDIA,
         media,
         PrepareConfig(**settings),
         limits or LimitsConfig(),
+        absent,
     )
 
 
-def video(uri, label=0, intervals=(), split="train") -> dict:
+def video(uri, label: str | None = NO, intervals=(), split="train") -> dict:
     return {
         "video_id": schemas.stable_id(Path(uri).name),
         "uri": str(uri),
         "participant_id": "p",
         "split": split,
-        "label": label,
-        "intervals": [{"start_s": start, "end_s": end} for start, end in intervals],
+        "labels": label and [label],
+        "intervals": [Interval(*interval)._asdict() for interval in intervals],
         "attributes": [],
     }
 
@@ -54,11 +59,11 @@ class Prepared:
         self.run = RunDirectory.at(str(folder))
         table = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
         self.run.write_videos(table)
-        self.run.remember({"manifests": {what.segmentation: what.facts(lengths)}})
+        self.run.remember({"manifests": {what.purpose: what.facts(lengths)}})
         self.told = make_prepare_videos(self.run, what, lengths)(table)
-        path = self.run.clips_path(what.segmentation)
+        path = self.run.clips_path(what.purpose)
         self.clips = self.run.resolved(tables.read_table(path, schemas.CLIPS)).to_pylist()
-        path = self.run.findings_path(f"prepare_{what.segmentation}")
+        path = self.run.findings_path(f"prepare_{what.purpose}")
         self.findings = tables.read_table(path, schemas.FINDINGS).to_pylist()
 
     @property
@@ -85,18 +90,34 @@ def silent(tmp_path_factory) -> Path:
 
 
 def test_training_clips_have_files_and_the_annotated_times(tmp_path, sounding):
-    done = Prepared(tmp_path, manifest(), [video(sounding, 1, [(1.0, 4.5), (5.0, 10.5)])])
+    done = Prepared(tmp_path, manifest(), [video(sounding, YES, [(1.0, 4.5), (5.0, 10.5)])])
     assert done.spans == [(1.0, 4.5), (5.0, 10.0)]
     assert done.findings == []
     for row in done.clips:
         assert storage.exists(row["media_uri"])
         assert storage.exists(row["audio_uri"])
-        assert (row["label"], row["damage"], row["has_audio"]) == (1, 0, True)
+        assert (row["labels"], row["damage"], row["has_audio"]) == ([YES], 0, True)
     assert done.told == {"videos": [1], "errors": [0], "kinds": [""]}
 
 
+def test_an_interval_may_have_a_label_of_its_own_and_no_option_but_absence_needs_one(
+    tmp_path, sounding
+):
+    times = [(1.0, 4.0), (1.0, 4.0, "bright"), (5.0, 9.0, "frown")]
+    own = video(sounding, "smile", times)
+    whole = video(sounding, "dull") | {"video_id": "whole"}
+    done = Prepared(tmp_path, manifest(clips="virtual", absent=None), [own, whole])
+    found = {(row["start_s"], row["end_s"], *row["labels"]) for row in done.clips}
+    assert found == {
+        (1.0, 4.0, "smile"), (1.0, 4.0, "bright"), (5.0, 9.0, "frown"),
+        (0.0, 5.0, "dull"), (5.0, 10.0, "dull"),
+    }  # fmt: skip
+    assert len({row["clip_id"] for row in done.clips}) == len(done.clips) == len(found)
+    assert done.findings == []
+
+
 def test_virtual_training_clips_are_the_same_without_files(tmp_path, sounding):
-    videos = [video(sounding, 1, [(1.0, 4.5), (5.0, 10.5)])]
+    videos = [video(sounding, YES, [(1.0, 4.5), (5.0, 10.5)])]
     files = Prepared(tmp_path / "files", manifest(), videos)
     virtual = Prepared(tmp_path / "virtual", manifest(clips="virtual"), videos)
     dropped = {"media_uri": None, "audio_uri": None, "damage": None}
@@ -108,7 +129,7 @@ def test_virtual_training_clips_are_the_same_without_files(tmp_path, sounding):
 
 def test_scoring_sees_neither_label_nor_annotation(tmp_path, sounding):
     blind = Prepared(tmp_path / "a", manifest(SCORING), [video(sounding, None)])
-    labelled = Prepared(tmp_path / "b", manifest(SCORING), [video(sounding, 1, [(2.0, 3.0)])])
+    labelled = Prepared(tmp_path / "b", manifest(SCORING), [video(sounding, YES, [(2.0, 3.0)])])
     assert blind.clips == labelled.clips
     assert blind.spans == [(0.0, 5.0), (5.0, 10.0)]
     assert {row["media_uri"] for row in blind.clips} == {None}
@@ -145,9 +166,9 @@ def test_every_video_is_in_the_manifest_or_in_the_findings(tmp_path, sounding):
         video(text),
         video(tmp_path / "gone.mp4"),
         video(sounding, None) | {"video_id": "unlabelled"},
-        video(sounding, 1) | {"video_id": "nowhere"},
-        video(sounding, 1, [(20.0, 22.0)]) | {"video_id": "past"},
-        video(sounding, 1, [(1.0, 1.5)]) | {"video_id": "short"},
+        video(sounding, YES) | {"video_id": "nowhere"},
+        video(sounding, YES, [(20.0, 22.0)]) | {"video_id": "past"},
+        video(sounding, YES, [(1.0, 1.5)]) | {"video_id": "short"},
     ]
     what = manifest(clips="virtual", min_clip_s=1.0)
     done = Prepared(tmp_path / "run", what, videos)
@@ -208,8 +229,8 @@ def test_a_file_that_changed_since_the_catalog_was_read_is_left_out_for_now(
 
 def test_balanced_negatives_are_cut_like_positives(tmp_path, sounding):
     videos = [
-        video(sounding, 1, [(1.0, 2.5), (3.0, 10.0)]) | {"video_id": "positive"},
-        video(sounding, 1, [(0.0, 4.0)], split="test") | {"video_id": "unseen"},
+        video(sounding, YES, [(1.0, 2.5), (3.0, 10.0)]) | {"video_id": "positive"},
+        video(sounding, YES, [(0.0, 4.0)], split="test") | {"video_id": "unseen"},
         *(video(sounding) | {"video_id": f"negative {n}"} for n in range(8)),
     ]
     what = manifest(clips="virtual", negatives="balanced", min_tail_s=1.0)
@@ -218,7 +239,7 @@ def test_balanced_negatives_are_cut_like_positives(tmp_path, sounding):
     assert lengths == pytest.approx((1.5, 2.0, 5.0))
     training = [v for v in videos if v["split"] == "train"]
     done = Prepared(tmp_path, what, training, lengths)
-    negatives = [row for row in done.clips if row["label"] == 0]
+    negatives = [row for row in done.clips if row["labels"] == [NO]]
     assert len(negatives) == 16
     found = {round(row["end_s"] - row["start_s"], 3) for row in negatives}
     assert found == {1.5, 2.0, 5.0}

@@ -23,6 +23,7 @@ from ah_ray.pipelines.manifest import Manifest, claim
 from ah_ray.pipelines.prepare import make_prepare_videos
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.stages import prepare_stage
+from ah_ray.tasks import load_task
 from tests.e2e.helpers import ROOT, ah_ray
 from tests.media.coded_video import steady, tone, write_video
 from tests.s3 import Fault, S3Server, healthy, s3_server
@@ -92,7 +93,7 @@ class Job:
     def __init__(self, name: str, folder: Path) -> None:
         self.run = RunDirectory.at(f"{ARCHIVE}/runs/{name}")
         entry = CatalogEntry(title="videos", reader="table")
-        read_into(self.run, entry, f"{ARCHIVE}/videos.jsonl")
+        read_into(self.run, entry, f"{ARCHIVE}/videos.jsonl", load_task("cue_conflict").answer)
         (folder / "entry.yaml").write_text("title: videos\nreader: table\n")
         self.settings = [f"catalog.entry={folder}/entry.yaml"]
         self.settings.append(f"catalog.root={ARCHIVE}/videos.jsonl")
@@ -176,7 +177,7 @@ def test_nothing_is_lost_and_nothing_is_tried_for_ever(
     second = job.command()
     s3.plan = healthy
     assert second.returncode == 1
-    assert f"error {job.run.uri}/clips/segmentation=scoring/part-" in second.stdout
+    assert f"error {job.run.uri}/clips/purpose=scoring/part-" in second.stdout
     assert "give the same command again" in second.stdout
     assert "Traceback" not in second.stdout
 

@@ -24,24 +24,19 @@ def test_a_run_states_its_format_with_the_first_note(run):
     assert run.settings() == {"archive": "a", "format": FORMAT}
 
 
-def test_a_run_without_a_format_is_of_the_first_one(run):
-    write(run, archive="a")
-    assert open_run(run.uri).settings() == {"archive": "a"}
-    run.remember({"limit": 3})
-    assert run.settings() == {"archive": "a", "limit": 3, "format": FORMAT}
-
-
-@pytest.mark.parametrize("format", [0, FORMAT + 1, "2", None])
+@pytest.mark.parametrize("stated", [0, 1, FORMAT + 1, str(FORMAT), None, "absent"])
 def test_a_run_of_another_format_is_refused_before_anything_is_read_or_written(
-    run, tmp_path, format
+    run, tmp_path, stated
 ):
-    write(run, archive="a", format=format)
+    """A run that states none is of the first one."""
+    write(run, archive="a", **({} if stated == "absent" else {"format": stated}))
     before = (tmp_path / "run" / "run.yaml").read_bytes()
     for use in (lambda: open_run(run.uri), lambda: run.remember({"limit": 3}), run.settings):
         with pytest.raises(ConfigError, match=f"format {FORMAT}") as caught:
             use()
         assert caught.value.where == f"{run.path('run.yaml')}: format"
-        assert repr(format) in str(caught.value)
+        assert f"is {1 if stated == 'absent' else stated!r}, " in str(caught.value)
+        assert "the version that made the run" in caught.value.fix
     assert (tmp_path / "run" / "run.yaml").read_bytes() == before
 
 

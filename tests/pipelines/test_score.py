@@ -21,17 +21,19 @@ from hypothesis import strategies as st
 from ah_ray import schemas, storage
 from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer
+from ah_ray.engines.engine import Reply
 from ah_ray.engines.prior import write_prior
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.media.config import MediaConfig
-from ah_ray.members import Member
+from ah_ray.members import MEMBER_FILE, Member, read_member, write_card
 from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.batches import clip_ids, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
-from ah_ray.pipelines.scorer import checked
+from ah_ray.pipelines.scorer import checked, prediction
 from ah_ray.storage_errors import StorageError
+from ah_ray.tasks import Prompt, Question
+from ah_ray.tasks.answers import Text
 from ah_ray.toy.model import write_tiny_checkpoint
 from tests.engines.tiny_models import member as a_member
 from tests.engines.tiny_models import write_tiny_qwen2_5_vl
@@ -58,6 +60,11 @@ def local_ray(s3: S3Server) -> Iterator[None]:
     connect()
     yield
     ray.shutdown()
+
+
+def said_yes(row: dict[str, Any]) -> float:
+    """P(Yes) of a prediction."""
+    return float(dict(row["chances"])["Yes"])
 
 
 def only_video_1_fails(
@@ -90,7 +97,7 @@ def undisturbed(
     rows = predictions(directory)
     assert len(rows) == 3 * len(videos)
     assert {row["status"] for row in rows} == {"ok"}
-    assert len({row["p_yes"] for row in rows}) == len(rows)
+    assert len({said_yes(row) for row in rows}) == len(rows)
     return rows
 
 
@@ -144,13 +151,47 @@ def test_an_engine_that_gives_no_answer_or_quits_costs_one_clip(
     assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", kind)]
 
 
+SURE, EVEN = {"Yes": 1.0, "No": 0.0}, {"Yes": 0.5, "No": 0.5}
+
+
 @pytest.mark.parametrize(
-    "said", [None, "Yes", Answer(None, 0.5), Answer("Yes", "high"), Answer("\ud800", 0.5)]
-)
-def test_what_is_no_answer_is_not_taken_for_one(said: Any) -> None:
+    "said",
+    [None, "Yes", Reply(None), Reply(b"Yes"), Reply("\ud800"), Reply("Yes", 0.5),
+     Reply("Yes", {"Yes": "high", "No": 0.5}), Reply("Yes", {"Yes": 0.5}),
+     Reply("Yes", EVEN | {"Perhaps": 0.0}), Reply("Yes", EVEN, "much")],
+)  # fmt: skip
+def test_what_is_no_reply_is_not_taken_for_one(said: Any, member: Member) -> None:
     with pytest.raises((TypeError, ValueError)):
-        checked(said)
-    assert checked(Answer("Yes", np.float32(0.5))) == Answer("Yes", 0.5)
+        checked(said, member)
+
+
+def test_numbers_of_a_reply_become_plain_ones_in_the_order_of_the_options(member: Member) -> None:
+    said = Reply("Yes", {"No": np.float32(0.5), "Yes": np.float32(0.5)}, np.float32(1))
+    found = checked(said, member)
+    assert found == Reply("Yes", EVEN, 1.0)
+    assert list(found.chances or ()) == ["Yes", "No"]
+    assert type(found.mass) is float
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply("<answer>No</answer>", SURE, 1.0), ("ok", ["No"], list(SURE.items()))),
+        (Reply("<answer>no</answer>"), ("ok", ["No"], None)),
+        (Reply("who knows", SURE), ("unparseable", None, list(SURE.items()))),
+        (Reply(None, {"Yes": 0.4, "No": 0.6}), ("ok", ["No"], [("Yes", 0.4), ("No", 0.6)])),
+        (Reply(None, EVEN), ("ok", ["Yes"], list(EVEN.items()))),
+    ],
+)
+def test_a_reply_says_what_it_reads_or_weighed_what_is_likeliest(
+    reply: Reply, expected: tuple[Any, ...], member: Member
+) -> None:
+    clip = {"clip_id": "a", "video_id": "v", "damage": 0, "error_kind": None, "error": None}
+    row = prediction(clip, reply, member, 1)
+    assert (row["status"], row["labels"], row["chances"]) == expected
+    assert row["raw_text"] == reply.text
+    tables_of_one = pa.Table.from_pylist([row], schema=schemas.PREDICTIONS)
+    assert tables_of_one["labels"].to_pylist() == [expected[1]]
 
 
 def test_a_clip_without_a_finite_chance_is_an_error_and_no_answer(
@@ -161,7 +202,7 @@ def test_a_clip_without_a_finite_chance_is_an_error_and_no_answer(
     score(run, [member], settings("LostEngine"))
     failed = [row for row in predictions(run) if row["status"] != "ok"]
     assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", "not_finite")]
-    assert failed[0]["answer"] is failed[0]["p_yes"] is failed[0]["mass"] is None
+    assert failed[0]["labels"] is failed[0]["chances"] is failed[0]["mass"] is None
 
 
 def test_an_engine_is_never_asked_about_nothing(
@@ -379,13 +420,84 @@ def test_members_without_a_model_look_at_no_video(
     run = RunDirectory.at(str(tmp_path / "run"))
     write_manifest(run, [tmp_path / f"gone{n}.mp4" for n in range(len(videos))], [])
     card = member.card.model_copy(update={"name": "prior", "weights": "prior"})
-    chances = {str(number): number / 10 for number in range(len(videos))}
+    chances = {
+        str(number): {"Yes": number / 10, "No": 1 - number / 10} for number in range(len(videos))
+    }
     prior = write_prior(str(tmp_path / "prior"), card, chances)
     score(run, [prior], settings())
     rows = predictions(run)
-    assert {row["clip_id"]: row["p_yes"] for row in rows} == {
+    assert {row["clip_id"]: said_yes(row) for row in rows} == {
         f"{number}-{index}": number / 10 for number in range(len(videos)) for index in range(3)
     }
+    assert {row["raw_text"] for row in rows} == {None}
+
+
+@pytest.fixture
+def describer_and_reader(tmp_path: Path, member: Member) -> tuple[Member, Member]:
+    """One that writes what it sees, and one that gets nothing of a clip but that text."""
+    look = Prompt(system="You look.", user="What is there?")
+    read = Prompt(system="You judge.", user="{z}. Do they disagree?")
+    text = Question(name="describe", answer=Text(kind="text"), prompt=look)
+    asked = member.card.question.model_copy(update={"prompt": read})
+    blind = member.card.media.model_copy(update={"picture": "none", "audio": "none"})
+    changes = {"z": {"question": text}, "a": {"question": asked, "media": blind, "reads": ("z",)}}
+    members = []
+    for name, values in changes.items():
+        card = member.card.model_copy(update={"name": name} | values)
+        storage.write_bytes(str(tmp_path / "members" / name / MEMBER_FILE), write_card(card))
+        storage.write_bytes(str(tmp_path / "members" / name / "config.json"), b"{}")
+        members.append(read_member(str(tmp_path / "members" / name)))
+    return members[0], members[1]
+
+
+def test_who_reads_a_member_comes_after_it_and_gets_what_it_wrote(
+    local_ray: None,
+    tmp_path: Path,
+    describer_and_reader: tuple[Member, Member],
+    videos: list[Path],
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, ["deadly"])
+    describer, reader = describer_and_reader
+    score(run, [reader, describer], settings("NervousEngine"))
+    rows = {(row["member"], row["clip_id"]): row for row in predictions(run)}
+    assert len(rows) == 2 * 3 * len(videos)
+    failed = {key: row["error_kind"] for key, row in rows.items() if row["status"] != "ok"}
+    assert failed == {("z", "0-0"): "engine_failed", ("a", "0-0"): "not_read"}
+    assert rows["a", "0-0"]["error"] == "z has no usable answer to this clip"
+    written = {clip: row["text"] for (name, clip), row in rows.items() if name == "z"}
+    assert len(set(written.values())) == len(written), "each clip has a text of its own"
+    for (name, clip), row in rows.items():
+        if name == "a" and clip != "0-0":
+            assert row["raw_text"] == f"<answer>Yes</answer> for {written[clip]}"
+            assert row["labels"] == ["Yes"]
+        if name == "z":
+            assert (row["labels"], row["chances"]) == (None if clip == "0-0" else [], None)
+
+
+def test_texts_are_found_however_batches_were_planned_and_wherever_the_videos_are_now(
+    local_ray: None,
+    tmp_path: Path,
+    describer_and_reader: tuple[Member, Member],
+    videos: list[Path],
+) -> None:
+    copies = [tmp_path / f"{number}.mp4" for number in range(len(videos))]
+    for video, copy in zip(videos, copies, strict=True):
+        copy.write_bytes(video.read_bytes())
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, copies, [])
+    describer, reader = describer_and_reader
+    score(run, [describer], settings())
+    for copy in copies:
+        copy.unlink()
+    with pytest.raises(ConfigError, match=r"member a reads z, which is not among them"):
+        score(run, [reader], settings())
+    score(run, [describer, reader], settings(batch_size=2))
+    rows = {(row["member"], row["clip_id"]): row for row in predictions(run)}
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    for (name, clip), row in rows.items():
+        if name == "a":
+            assert row["raw_text"].endswith(f" for {rows['z', clip]['text']}")
 
 
 def test_a_member_of_another_architecture_that_does_not_hear(
@@ -394,7 +506,13 @@ def test_a_member_of_another_architecture_that_does_not_hear(
     write_tiny_checkpoint(tmp_path / "omni")
     write_tiny_qwen2_5_vl(tmp_path / "m", tmp_path / "omni")
     media = MediaConfig(
-        fps=1, min_frames=2, max_frames=4, min_pixels=784, max_pixels=7840, size_multiple=28
+        fps=1,
+        min_frames=2,
+        max_frames=4,
+        min_pixels=784,
+        max_pixels=7840,
+        size_multiple=28,
+        audio="none",
     )
     member = a_member(tmp_path / "m", "m", media=media)
     run = RunDirectory.at(str(tmp_path / "run"))
@@ -403,7 +521,7 @@ def test_a_member_of_another_architecture_that_does_not_hear(
     rows = predictions(run)
     assert len(rows) == 3 * len(videos)
     assert {row["status"] for row in rows} == {"ok"}
-    assert len({row["p_yes"] for row in rows}) > 1
+    assert len({said_yes(row) for row in rows}) > 1
 
 
 CLIP_ROWS = st.lists(

@@ -1,8 +1,10 @@
 """The stages one after the other, on real videos and a real Ray; a light engine is the model."""
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,7 +13,7 @@ from ah_ray import schemas, storage
 from ah_ray.config import ArchiveConfig, RunConfig, load_config
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
-from ah_ray.members import MEMBER_FILE, MemberCard, write_card
+from ah_ray.members import MEMBER_FILE, card_of, read_member, write_card
 from ah_ray.pipelines.evaluate import METRICS_FILE
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.stages import (
@@ -22,6 +24,7 @@ from ah_ray.pipelines.stages import (
     score_archive,
     score_stage,
 )
+from ah_ray.pipelines.status import status
 from ah_ray.toy.archive import ArchiveSpec, write_archive
 
 ENGINE = "tests.pipelines.light_engines:LightEngine"
@@ -45,27 +48,22 @@ class Job:
         self.folder, self.archive = folder, archive
         self.run = RunDirectory.at(str(folder))
         self.config = self.with_settings()
-        for name, settings in self.config.members.items():
+        for name in self.config.members:
             member = folder / "members" / name
             if not member.exists():
                 member.mkdir(parents=True)
-                (member / "adapter_config.json").write_text("{}")
-                card = MemberCard(
-                    name=name, weights="adapter", task=self.config.task, prompt=settings.prompt,
-                    model=self.config.model, media=self.config.media,
-                    segmentation=self.config.segmentation,
-                )  # fmt: skip
+                for file in ("config.json", "adapter_config.json"):
+                    (member / file).write_text("{}")
+                card = card_of(self.config, name)
                 (member / MEMBER_FILE).write_bytes(write_card(card))
 
-    def with_settings(self, *overrides: str) -> RunConfig:
+    def with_settings(self, *overrides: str, members: Sequence[str] = ("v1", "v3")) -> RunConfig:
         settings = (
             f"catalog.root={self.archive}", f"model.path={self.archive.parent}/base",
             f"score.engine={ENGINE}", "score.cpus_per_actor=0.5",
             "prepare.cpus_per_video=0.5", "prepare.clips=virtual", "train.validation_splits=[]",
         )  # fmt: skip
-        return load_config(
-            "jobs/demo.yaml", self.run.uri, [*settings, *overrides], members=["v1", "v3"]
-        )
+        return load_config("jobs/demo.yaml", self.run.uri, [*settings, *overrides], members=members)
 
     def copy(self, folder: Path) -> "Job":
         shutil.copytree(self.folder, folder)
@@ -133,6 +131,9 @@ def test_one_by_one_after_a_trial_they_make_the_same(
         ("model.path=/nowhere", r"model\.path"),
         ("score.engine=none_of_ours", r"score\.engine"),
         ("score.splits=[tset]", "did you mean test"),
+        ("reduce.tie=No", 'write "Yes" or "No"'),
+        ("reduce.missing=undecided", "reduce.missing: is 'undecided', which is no answer to task"),
+        ("reduce.tie=Perhaps", "reduce.tie: is 'Perhaps', which is no answer to task"),
     ],
 )
 def test_a_wrong_setting_ends_a_run_before_a_video_is_prepared(
@@ -148,9 +149,9 @@ def test_a_wrong_setting_ends_a_run_before_a_video_is_prepared(
     ("stage", "override", "problem"),
     [
         (score_stage, "segmentation.clip_s=3", "v1 was trained with 2.5"),
-        (score_stage, "score.decoding=generate", r"score\.decoding: .* were made with 'answer'"),
+        (score_stage, "score.decoding=generate", "made when it was left to the members"),
         (score_stage, "score.splits=[test, train]", "videos are not in the manifest"),
-        (evaluate_stage, "reduce.tie=negative", "verdicts are not made from"),
+        (evaluate_stage, "reduce.tie='No'", "verdicts are not made from"),
     ],
 )
 def test_what_does_not_fit_what_is_there_is_refused_and_leaves_it(
@@ -180,6 +181,57 @@ def test_a_prior_that_was_not_scored_cannot_be_evaluated(done: Job, tmp_path: Pa
     assert not storage.exists(job.run.path(METRICS_FILE))
 
 
+DESCRIBE = """
+name: describe
+answer: {kind: text}
+prompts: {plain: {system: You describe., user: "What is there?"}}
+"""
+JUDGE = """
+name: cue_conflict
+answer: {kind: choice, options: ["Yes", "No"], reply: "<answer>{answer}</answer>"}
+prompts: {told: {system: You judge., user: "{describer} Do they disagree?"}}
+"""
+
+
+def test_base_models_as_they_are_one_of_which_reads_the_other(
+    done: Job, archive: Path, tmp_path: Path
+) -> None:
+    """No training at all: cards alone, two passes in their order, and no vote for text."""
+    for name, task in (("describe", DESCRIBE), ("judge", JUDGE)):
+        (tmp_path / f"{name}.yaml").write_text(task)
+    job = done.copy(tmp_path / "run")
+    overrides = [
+        f"members.describer={{prompt: plain, task: {tmp_path}/describe.yaml}}",
+        f"members.judge={{prompt: told, task: {tmp_path}/judge.yaml, reads: [describer]}}",
+        "train.cpus_per_node=1000",  # nobody is trained, so nobody asks for them
+    ]
+    config = job.with_settings(*overrides, members=["v1", "describer", "judge"])
+    run_stages(job.run, config)
+    cards = {name: read_member(job.run.path("members", name)).card for name in config.members}
+    assert [card.weights for card in cards.values()] == ["adapter", "base", "base"]
+    rows = job.run.predictions().to_pylist()
+    text = {row["clip_id"]: row["text"] for row in rows if row["member"] == "describer"}
+    assert all(said.startswith("light") for said in text.values())
+    heard = {row["clip_id"]: row["raw_text"] for row in rows if row["member"] == "judge"}
+    assert heard == {clip: f"<answer>Yes</answer> for {said}" for clip, said in text.items()}
+    voters = {
+        member["member"] for row in job.run.verdicts().to_pylist() for member in row["members"]
+    }
+    assert voters == {"v1", "judge"}
+    assert json.loads(job.tables()[f"/{METRICS_FILE}"])["baseline"].keys() == {"prior"}
+    lines = {line.stage: line for line in status(job.run)}
+    for stage, line in lines.items():
+        assert (line.stale, line.to_do) == (0, 0), stage
+    assert {"train describer", "score describer", "score judge"} <= lines.keys()
+    before = job.tables()
+    run_stages(job.run, config)
+    assert job.tables() == before
+
+
+def chances(member: dict[str, Any]) -> dict[str, float]:
+    return {one["label"]: one["chance"] for one in member["considered"]}
+
+
 def archive_config(**score: object) -> ArchiveConfig:
     resources = {"cpus_per_actor": 0.5, "cpus_per_decoder": 0.5, "engine": ENGINE}
     return ArchiveConfig(score=ScoreConfig(**{**resources, **score}))
@@ -200,12 +252,12 @@ def test_an_archive_without_labels_is_judged_by_those_who_are_asked_to(
     verdicts = run.verdicts().to_pylist()
     assert {len(row["members"]) for row in verdicts} == {1}
     expected = {
-        row["video_id"]: member["score"]
+        row["video_id"]: chances(member)
         for row in done.run.verdicts().to_pylist()
         for member in row["members"]
         if member["member"] == "v3"
     }
-    assert {Path(row["uri"]).stem: row["members"][0]["score"] for row in verdicts} == expected
+    assert {Path(row["uri"]).stem: chances(row["members"][0]) for row in verdicts} == expected
     lost = [row["kind"] for row in run.findings().to_pylist() if row["severity"] == "error"]
     assert lost == ["unreadable"]
 

@@ -33,7 +33,12 @@ def planned(
     config = load_config("jobs/demo.yaml", str(uri), overrides)
     rows = [
         dict.fromkeys(schemas.CLIPS.names)
-        | {"clip_id": str(n), "video_id": str(n), "label": n % 2, "participant_id": "p"}
+        | {
+            "clip_id": str(n),
+            "video_id": str(n),
+            "labels": [("No", "Yes")[n % 2]],
+            "participant_id": "p",
+        }
         | {"start_s": 0.0, "end_s": 2.0, "source_uri": f"{uri}/archive/{n}.mp4"}
         | {"media_uri": f"{uri}/media/{n}.mp4", "audio_uri": f"{uri}/media/{n}.wav"}
         for n in range(clips)

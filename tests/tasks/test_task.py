@@ -1,5 +1,4 @@
 import re
-from typing import get_args
 
 import pytest
 import yaml
@@ -7,13 +6,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ah_ray.errors import ConfigError
-from ah_ray.tasks import Task, load_task
-from ah_ray.tasks.rules import CLIP_RULES, MEMBER_RULES
+from ah_ray.evaluation.metrics import measured
+from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Reading
+from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.tasks.task import BUILT_IN
 
 TASKS = sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
 TASK = load_task("ambivalence_hesitancy")
-LABELS = st.sampled_from([0, 1])
+LABELS = st.sampled_from(TASK.answer.options)
 SPACES = st.text(" \t\n\r", max_size=4)
 
 
@@ -21,16 +22,23 @@ def states_nothing(text: str) -> bool:
     return "answer" not in text.lower()
 
 
-def a_task(**changes) -> dict:
+def reply(label, task=TASK) -> str:
+    return task.answer.write(Reading(frozenset({label})))
+
+
+def parsed(text, task=TASK) -> str | None:
+    reading = task.answer.read(text)
+    return None if reading is None else next(iter(reading.labels))
+
+
+def a_task(answer=None, **changes) -> dict:
     return {
         "name": "t",
-        "positive": "Yes",
-        "negative": "No",
-        "answer": "<answer>{answer}</answer>",
-        "clips_to_video": "max",
-        "members_to_verdict": "majority",
+        "answer": {
+            "kind": "choice", "options": ["Yes", "No"], "reply": "<answer>{answer}</answer>"
+        } | (answer or {}),
         "prompts": {"p": {"system": "s", "user": "u"}},
-    } | changes
+    } | changes  # fmt: skip
 
 
 def own_task(tmp_path, **changes) -> str:
@@ -41,31 +49,30 @@ def own_task(tmp_path, **changes) -> str:
 
 @given(LABELS, st.text().filter(states_nothing), st.text().filter(states_nothing))
 def test_a_reply_reads_as_its_label_anywhere_in_a_text(label, before, after):
-    assert TASK.parse(before + TASK.reply(label) + after) == label
+    assert parsed(before + reply(label) + after) == label
 
 
 @given(LABELS, st.text().filter(states_nothing), st.integers(2, 4))
 def test_a_repeated_reply_is_one_answer(label, between, times):
-    assert TASK.parse(between.join([TASK.reply(label)] * times)) == label
+    assert parsed(between.join([reply(label)] * times)) == label
 
 
-@given(st.permutations([0, 1, 1, 0]), st.text().filter(states_nothing))
+@given(st.permutations(["No", "Yes", "Yes", "No"]), st.text().filter(states_nothing))
 def test_both_answers_are_no_answer(labels, between):
-    assert TASK.parse(between.join(map(TASK.reply, labels))) is None
+    assert parsed(between.join(map(reply, labels))) is None
 
 
 @given(st.text())
 def test_a_text_without_a_reply_is_no_answer(text):
     assume(not re.search(r"<answer>\s*(yes|no)\s*</answer>", text, re.IGNORECASE))
-    assert TASK.parse(text) is None
+    assert parsed(text) is None
 
 
 @given(LABELS, SPACES, SPACES, st.randoms())
 def test_case_and_space_do_not_matter(label, left, right, chance):
-    word = TASK.positive if label else TASK.negative
-    word = "".join(chance.choice([letter.upper(), letter.lower()]) for letter in word)
+    word = "".join(chance.choice([letter.upper(), letter.lower()]) for letter in label)
     tag = chance.choice(["answer", "ANSWER", "Answer"])
-    assert TASK.parse(f"<{tag}>{left}{word}{right}</{tag}>") == label
+    assert parsed(f"<{tag}>{left}{word}{right}</{tag}>") == label
 
 
 @pytest.mark.parametrize(
@@ -90,41 +97,54 @@ def test_case_and_space_do_not_matter(label, left, right, chance):
     ],
 )
 def test_texts_that_state_no_answer(text):
-    assert TASK.parse(text) is None
+    assert parsed(text) is None
 
 
 @pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("label", [0, 1])
-def test_the_built_in_tasks_read_their_own_replies(name, label):
+def test_the_built_in_tasks_read_their_own_replies_and_can_be_judged(name):
     task = load_task(name)
     assert task.name == name
-    assert task.parse(task.reply(label)) == label
-    assert set(task.prompts) >= {"short", "detailed"}
+    for label in task.answer.options:
+        assert parsed(reply(label, task), task) == label
+    assert "short" in task.prompts
+    judgement = task.judged(ReduceConfig())
+    assert judgement.answer == task.answer
+    assert judgement.rules == task.rules
+    assert judgement.metrics == task.metrics
+    assert measured([], task.metrics, task.answer)["n"] == 0
 
 
-@pytest.mark.parametrize("answer", ["{answer}", "It is {answer}.", "[{answer}]", "(a)* {answer}$"])
-@pytest.mark.parametrize("label", [0, 1])
-def test_a_task_of_ones_own_with_any_form_of_answer(tmp_path, answer, label):
-    task = load_task(own_task(tmp_path, answer=answer, positive="sí", negative="no way"))
-    assert task.parse(f"Well. {task.reply(label)} Done.") == label
+@pytest.mark.parametrize("form", ["{answer}", "It is {answer}.", "[{answer}]", "(a)* {answer}$"])
+@pytest.mark.parametrize("label", ["sí", "no way", "no way out"])
+def test_a_task_of_ones_own_with_any_form_of_reply(tmp_path, form, label):
+    answer = {"reply": form, "options": ["sí", "no way", "no way out"]}
+    task = load_task(own_task(tmp_path, answer=answer))
+    assert parsed(f"Well. {reply(label, task)} Done.", task) == label
 
 
-@pytest.mark.parametrize("label", [0, 1])
-def test_an_answer_may_be_json(tmp_path, label):
-    task = load_task(own_task(tmp_path, answer='{"label": "{answer}"}'))
-    assert task.reply(label) == '{"label": "%s"}' % ("Yes" if label else "No")
-    assert task.parse(task.reply(label)) == label
+@pytest.mark.parametrize("label", ["Yes", "No"])
+def test_a_reply_may_be_json(tmp_path, label):
+    task = load_task(own_task(tmp_path, answer={"reply": '{"label": "{answer}"}'}))
+    assert reply(label, task) == f'{{"label": "{label}"}}'
+    assert parsed(reply(label, task), task) == label
 
 
-@pytest.mark.parametrize("answer", ["", "yes or no", "{answer} {answer}", "{Answer}"])
-def test_an_answer_needs_one_slot(tmp_path, answer):
-    with pytest.raises(ConfigError, match=r"answer: must contain \{answer\} exactly once"):
-        load_task(own_task(tmp_path, answer=answer))
+@pytest.mark.parametrize("form", ["", "yes or no", "{answer} {answer}", "{Answer}"])
+def test_a_reply_needs_one_slot(tmp_path, form):
+    with pytest.raises(ConfigError, match=r"reply: must contain \{answer\} exactly once"):
+        load_task(own_task(tmp_path, answer={"reply": form}))
 
 
-def test_the_two_answers_must_differ(tmp_path):
-    with pytest.raises(ConfigError):
-        load_task(own_task(tmp_path, positive="Yes", negative="yes"))
+def test_the_options_must_differ(tmp_path):
+    with pytest.raises(ConfigError, match="'Yes' is there twice"):
+        load_task(own_task(tmp_path, answer={"options": ["Yes", "yes"]}))
+
+
+def test_yes_and_no_without_quotes_are_told_how_to_write_them(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(a_task()).replace("'Yes'", "Yes").replace("'No'", "No"))
+    with pytest.raises(ConfigError, match='write them as "Yes" and "No"'):
+        load_task(str(path))
 
 
 def test_an_unknown_task_names_those_that_exist():
@@ -139,32 +159,55 @@ def test_a_missing_task_file():
         load_task("none/own.yaml")
 
 
-def test_a_wrong_key_in_a_task_file_names_the_nearest(tmp_path):
-    path = own_task(tmp_path, postive="Yes")
-    with pytest.raises(ConfigError, match="did you mean positive") as caught:
+@pytest.mark.parametrize(
+    ("changes", "near"),
+    [
+        ({"promts": {}}, "prompts"),
+        ({"answer": {"optons": ["a", "b"]}}, "options"),
+        ({"rules": {"clip": "first", "members": "most", "clips": "first"}}, "clips"),
+    ],
+)
+def test_a_wrong_key_in_a_task_file_names_the_nearest(tmp_path, changes, near):
+    path = own_task(tmp_path, **changes)
+    with pytest.raises(ConfigError, match=f"did you mean {near}") as caught:
         load_task(path)
     assert path in caught.value.where
 
 
-@pytest.mark.parametrize("rule", ["clips_to_video", "members_to_verdict"])
-def test_an_unknown_rule_is_an_error(tmp_path, rule):
-    with pytest.raises(ConfigError, match=rule):
-        load_task(own_task(tmp_path, **{rule: "best"}))
+@pytest.mark.parametrize("place", ["clips", "members"])
+def test_an_unknown_rule_is_an_error(tmp_path, place):
+    rules = {"clips": "first", "members": "most"} | {place: "best"}
+    with pytest.raises(ConfigError, match=f"task t: rules.{place}") as caught:
+        load_task(own_task(tmp_path, rules=rules)).judged(ReduceConfig())
+    assert "first" in caught.value.fix
+
+
+def test_without_rules_a_task_is_judged_by_the_usual_ones(tmp_path):
+    for absent, clips in (("No", "first"), (None, "most")):
+        task = load_task(own_task(tmp_path, answer={"absent": absent}))
+        judgement = task.judged(ReduceConfig(tie="No"))
+        assert (judgement.rules.clips, judgement.rules.members) == (clips, "most")
+        assert judgement.policies == ReduceConfig(tie="No")
+    with pytest.raises(ConfigError, match="no answer to task t"):
+        load_task(own_task(tmp_path)).judged(ReduceConfig(tie="positive"))
 
 
 def test_an_unknown_prompt_names_where_and_those_that_exist():
     with pytest.raises(ConfigError) as caught:
-        TASK.prompt("long", "members.v1.prompt")
+        TASK.question("long", "members.v1.prompt")
     assert caught.value.where == "members.v1.prompt"
     assert "detailed" in caught.value.fix
     assert "short" in caught.value.fix
 
 
+def test_a_question_is_one_wording_of_a_task():
+    question = TASK.question("short", "members.v1.prompt")
+    assert (question.name, question.answer) == (TASK.name, TASK.answer)
+    assert question.prompt == TASK.prompts["short"]
+
+
 def test_a_task_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        TASK.positive = "No"
-
-
-def test_every_rule_a_task_can_name_exists():
-    assert set(get_args(Task.model_fields["clips_to_video"].annotation)) == set(CLIP_RULES)
-    assert set(get_args(Task.model_fields["members_to_verdict"].annotation)) == set(MEMBER_RULES)
+        TASK.name = "another"
+    with pytest.raises(ValueError, match="frozen"):
+        TASK.answer.options = ("No", "Yes")

@@ -7,7 +7,9 @@ from ah_ray.training.swift import SwiftJob
 
 
 def job(**recipe) -> SwiftJob:
-    values = {"tuner": "full", "learning_rate": 1e-6, "batch_size": 1} | recipe
+    values = {"learning_rate": 1e-6, "batch_size": 1} | recipe
+    if "lora" not in values:
+        values.setdefault("full", {})
     media = MediaConfig(min_pixels=131_072, max_pixels=262_145)
     model = ModelConfig(path="base")
     return SwiftJob("v1", model, RecipeConfig(**values), media, "rows", "/store")

@@ -6,11 +6,11 @@ from safetensors.numpy import save
 
 from ah_ray import storage
 from ah_ray.errors import ConfigError
-from ah_ray.models.config import ModelConfig
+from ah_ray.models.qwen3_omni import QWEN3_OMNI
+from ah_ray.models.qwen3_omni_size import PUBLISHED, lora_parameters, parameters
 from ah_ray.training.adapters import adapter_parameters, lora_targets, weights_of
 from ah_ray.training.outlook import trained_parameters
-from ah_ray.training.recipe import RecipeConfig
-from ah_ray.training.sizing import PUBLISHED, lora_parameters, parameters
+from ah_ray.training.recipe import FullConfig, LoraConfig, RecipeConfig
 
 QKVO = [f"thinker.model.layers.{n}.self_attn.{p}_proj" for n in (0, 1) for p in "qkvo"]
 GATES = [f"thinker.model.layers.{n}.mlp.gate" for n in (0, 1)]
@@ -29,9 +29,8 @@ WEIGHTS = {f"{name}.weight": (6, 4) for name in (*QKVO, *GATES, *EXPERTS, *OTHER
 }
 
 
-def recipe(targets: str, **values) -> RecipeConfig:
-    values = {"lora_dropout": 0, "lora_targets": targets} | values
-    return RecipeConfig(tuner="lora", learning_rate=1, **values)
+def adapter(targets: str, dropout: float = 0) -> LoraConfig:
+    return LoraConfig(targets=targets, dropout=dropout)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def recipe(targets: str, **values) -> RecipeConfig:
     ],
 )
 def test_targets_by_name_or_by_whole_names(targets, modules, fused):
-    found = lora_targets(WEIGHTS, recipe(targets))
+    found = lora_targets(WEIGHTS, adapter(targets), QWEN3_OMNI)
     assert found == (sorted(modules), fused)
 
 
@@ -55,8 +54,8 @@ def test_a_pattern_that_matches_nothing_shows_a_name():
         (WEIGHTS, "q_proj", "self_attn.q_proj"), ({}, "attention", "safetensors"),
     ):  # fmt: skip
         with pytest.raises(ConfigError) as caught:
-            lora_targets(weights, recipe(pattern))
-        assert "lora_targets" in caught.value.where
+            lora_targets(weights, adapter(pattern), QWEN3_OMNI)
+        assert "lora.targets" in caught.value.where
         assert shown in caught.value.fix
 
 
@@ -66,13 +65,13 @@ def test_a_pattern_that_matches_nothing_shows_a_name():
 )
 def test_a_part_of_what_is_fused_is_refused(part):
     with pytest.raises(ConfigError) as caught:
-        lora_targets(WEIGHTS, recipe(part))
+        lora_targets(WEIGHTS, adapter(part), QWEN3_OMNI)
     assert "has its adapter together with others" in caught.value.problem
 
 
 def test_a_pattern_that_reaches_experts_has_no_dropout_either():
     with pytest.raises(ConfigError, match="dropout"):
-        lora_targets(WEIGHTS, recipe(r".*experts.*", lora_dropout=0.05))
+        lora_targets(WEIGHTS, adapter(r".*experts.*", dropout=0.05), QWEN3_OMNI)
 
 
 def test_of_a_remote_checkpoint_the_heads_alone_are_read(monkeypatch):
@@ -119,9 +118,9 @@ def published() -> dict[str, tuple[int, ...]]:
 def test_what_the_papers_recipes_train():
     weights = published()
     for targets in ("attention", "all-linear"):
-        counted = adapter_parameters(weights, recipe(targets))
+        counted = adapter_parameters(weights, adapter(targets), QWEN3_OMNI)
         assert counted == lora_parameters(PUBLISHED, 8, targets)
-    assert len(lora_targets(weights, recipe("attention")).modules) == 192
+    assert len(lora_targets(weights, adapter("attention"), QWEN3_OMNI).modules) == 192
     towers = {
         "thinker.visual.blocks.0.attn.qkv.weight": (3, 5), "thinker.visual.merger.mlp.0.bias": (7,),
         "thinker.visual.merger_list.0.ln_q.weight": (11,),
@@ -129,12 +128,11 @@ def test_what_the_papers_recipes_train():
         "talker.model.norm.weight": (999,), "code2wav.x.weight": (999,),
     }  # fmt: skip
     language = parameters(PUBLISHED).language
-    how = ModelConfig(path="base")
     for trains, more in (
         ({}, 0),
-        ({"train_vision": True}, 15 + 17),
-        ({"train_aligner": True}, 7 + 11 + 13),
-        ({"train_language": False, "train_aligner": True}, 31 - language),
+        ({"vision": True}, 15 + 17),
+        ({"aligner": True}, 7 + 11 + 13),
+        ({"language": False, "aligner": True}, 31 - language),
     ):
-        full = RecipeConfig(tuner="full", learning_rate=1, **trains)
-        assert trained_parameters(weights | towers, full, how) == language + more
+        full = RecipeConfig(full=FullConfig(**trains), learning_rate=1)
+        assert trained_parameters(weights | towers, full, QWEN3_OMNI) == language + more

@@ -17,7 +17,7 @@ PATHS = Paths("<elsewhere>", "/rows", "/validation", "/output", "/tensorboard", 
 
 
 def recipe(**extra) -> RecipeConfig:
-    return RecipeConfig(tuner="lora", learning_rate=1, extra_args=extra)
+    return RecipeConfig(lora={}, learning_rate=1, extra_args=extra)
 
 
 def test_what_ms_swift_takes_is_taken():
@@ -42,14 +42,18 @@ def test_arguments_of_the_other_algorithm_are_unknown():
     extra = {"epsilon_high": 0.3}
     with pytest.raises(ConfigError):
         require_known(recipe(**extra), "here")
-    grpo = RecipeConfig(tuner="lora", learning_rate=1, extra_args=extra, algorithm="grpo")
+    grpo = RecipeConfig(lora={}, grpo={}, learning_rate=1, extra_args=extra)
     require_known(grpo, "here")
 
 
-@pytest.mark.parametrize("algorithm", ["sft", "grpo"])
-def test_ms_swift_takes_all_that_we_state(algorithm):
+@pytest.mark.parametrize(
+    ("parts", "algorithm"),
+    [({"lora": {}}, "sft"), ({"full": {}}, "sft"), ({"lora": {}, "grpo": {}}, "grpo")],
+)
+def test_ms_swift_takes_all_that_we_state(parts, algorithm):
     full = job(
-        **{"tuner": "lora", "algorithm": algorithm, "deepspeed": "zero3", "save_every_steps": 5},
+        **parts,
+        **{"deepspeed": "zero3", "save_every_steps": 5},
         **{"early_stop_after": 3, "batch_size": 1, "global_batch_size": 16},
     )
     stated = {
@@ -82,6 +86,6 @@ def test_ms_swift_parses_the_commands_of_the_shipped_configs(
     assert steps * settings.processes == how.global_batch_size
     assert parsed.learning_rate == how.learning_rate
     assert parsed.freeze_vit
-    if how.tuner == "lora":
-        assert parsed.target_modules == [f"<what {how.lora_targets} means there>"]
-        assert parsed.lora_dropout == how.lora_dropout
+    if how.lora:
+        assert parsed.target_modules == [f"<what {how.lora.targets} means there>"]
+        assert parsed.lora_dropout == how.lora.dropout

@@ -10,9 +10,11 @@ from safetensors.numpy import load_file
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.merge import merged_checkpoint
 from ah_ray.engines.registry import load_engine
+from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig, SegmentationConfig
-from ah_ray.members import EngineGroup, MemberCard, read_member, write_card
+from ah_ray.members import MemberCard, read_member, write_card
 from ah_ray.models.config import ModelConfig
+from ah_ray.models.qwen3_omni import QWEN3_OMNI
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.tasks.answers import Reading
 from ah_ray.toy.base import write_cue_clips
@@ -20,18 +22,22 @@ from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.adapters import adapter_parameters, weights_of
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.process import STEP, SwiftError, run_swift
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.recipe import LoraConfig, RecipeConfig
 from ah_ray.training.rows import optimizer_steps
 from ah_ray.training.swift import Node, Paths, SwiftJob, command, environment
 from tests.engines.tiny_models import random_clips
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
-QUESTION = load_task("cue_conflict").question("short", "prompt")
+TASK = load_task("cue_conflict")
 ROWS = 10
 RECIPE = RecipeConfig(
-    tuner="lora", learning_rate=1e-2, batch_size=2, global_batch_size=4, lora_dropout=0,
-    lora_targets="all-linear", gradient_checkpointing=False,
+    lora=LoraConfig(targets="all-linear", dropout=0), learning_rate=1e-2, batch_size=2,
+    global_batch_size=4, gradient_checkpointing=False,
 )  # fmt: skip
+
+
+def reply_of(label: str) -> str:
+    return TASK.answer.write(Reading(frozenset({label})))
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +50,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     clips = write_cue_clips(tmp_path_factory.mktemp("clips"), ROWS, seed=1)
-    replies = [
-        QUESTION.answer.write(Reading(frozenset({"Yes" if clip.smiling else "No"})))
-        for clip in clips
-    ]
     return [
-        swift_row(QUESTION.prompt, reply, str(clip.video), str(clip.audio))
-        for clip, reply in zip(clips, replies, strict=True)
+        swift_row(
+            TASK.prompts["short"],
+            reply_of("Yes" if clip.smiling else "No"),
+            str(clip.video),
+            str(clip.audio),
+        )
+        for clip in clips
     ]
 
 
@@ -58,7 +65,7 @@ def train(base: Path, rows: list[dict], folder: Path) -> tuple[SwiftJob, list]:
     """Train the member ``v1`` in ``folder``; what it reported."""
     model = ModelConfig(path=str(base), dtype="float32")
     card = MemberCard(
-        name="v1", weights="adapter", question=QUESTION, model=model,
+        name="v1", weights="adapter", task="cue_conflict", prompt="short", model=model,
         media=MEDIA, segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
     )  # fmt: skip
     job = SwiftJob("v1", model, RECIPE, MEDIA, "", str(folder), card=card)
@@ -87,7 +94,7 @@ def test_experts_get_adapters_that_are_scored_and_merged(
     publish(checkpoint, uri, {"member.yaml": write_card(job.card)}, "member.yaml")
     weights = load_file(f"{uri}/adapter_model.safetensors")
     assert sum(w.size for w in weights.values()) == adapter_parameters(
-        weights_of(str(base)), RECIPE
+        weights_of(str(base)), RECIPE.lora, QWEN3_OMNI
     )
     assert not [name for name in weights if "audio_tower" in name or "visual" in name]
     parts = ("experts.lora_B", "experts.base_layer.lora_B", "mlp.gate.lora_B", "q_proj.lora_B")

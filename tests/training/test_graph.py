@@ -48,7 +48,7 @@ def note(config: Mapping[str, Any]) -> None:
 def test_each_node_has_a_worker_with_all_that_its_ranks_take(
     two_nodes: None, tmp_path: Path, nodes: int, processes: int, gpu: bool
 ) -> None:
-    recipe = RecipeConfig(tuner="full", learning_rate=1)
+    recipe = RecipeConfig(full={}, learning_rate=1)
     job = SwiftJob("m", ModelConfig(path="base"), recipe, MediaConfig(), "rows", str(tmp_path))
     settings = TrainConfig(
         nodes=nodes, processes_per_node=processes, use_gpu=gpu, cpus_per_node=1.5

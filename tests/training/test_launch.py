@@ -107,7 +107,7 @@ def test_a_line_separator_inside_a_text_does_not_end_its_row(tmp_path):
 
 
 def job(store: str) -> SwiftJob:
-    recipe = RecipeConfig(tuner="full", learning_rate=1)
+    recipe = RecipeConfig(full={}, learning_rate=1)
     return SwiftJob("v1", ModelConfig(path="base"), recipe, MediaConfig(), "rows", store)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from ah_ray.engines.transformers_engine import encode, load_processor
 from ah_ray.engines.wording import wording
 from ah_ray.errors import ItemError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
@@ -21,6 +20,7 @@ from ah_ray.media.fragment import split_times
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import Span, split
 from ah_ray.members import Member, MemberCard
+from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import load_task, swift_row
 from ah_ray.tasks.answers import Reading
@@ -32,7 +32,9 @@ from ah_ray.training.swift import PLUGINS, Node, Paths, SwiftJob, environment
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
 UNHEARD = MEDIA.model_copy(update={"audio": "none"})
-END = "<|im_end|>"
+OF_28 = UNHEARD.model_copy(update={"size_multiple": 28, "min_pixels": 784, "max_pixels": 7840})
+#: How clips are given to each architecture, for files and, in the first way, for times in a source.
+WAYS = {"qwen3_omni": (MEDIA, UNHEARD), "qwen2_5_vl": (OF_28,)}
 RULE = SegmentationConfig(clip_s=4.0, min_tail_s=1.5)
 
 # What somebody's shell may hold and MS-Swift or Qwen's utilities would heed.
@@ -50,8 +52,8 @@ from swift.template import get_template
 
 spec = importlib.util.spec_from_file_location("plugin", sys.argv[1])
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
-processor = get_processor(sys.argv[2], model_type="qwen3_omni_moe", use_hf=True)
-template = get_template(processor, template_type="qwen3_omni", max_length=4096)
+processor = get_processor(sys.argv[2], model_type=sys.argv[5], use_hf=True)
+template = get_template(processor, template_type=sys.argv[6], max_length=4096)
 template.set_mode("train")
 rows = [json.loads(line) for line in open(sys.argv[3])]
 torch.save([dict(template.encode(row)) for row in rows], sys.argv[4])
@@ -59,10 +61,11 @@ torch.save([dict(template.encode(row)) for row in rows], sys.argv[4])
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoints(tmp_path_factory: pytest.TempPathFactory, tiny_qwen2_5_vl: Path) -> dict[str, Path]:
+    """One of each architecture."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     write_tiny_checkpoint(folder)
-    return folder
+    return {"qwen3_omni": folder, "qwen2_5_vl": tiny_qwen2_5_vl}
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +76,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(root.rglob("*.mp4"))
 
 
+@pytest.mark.parametrize("name", WAYS)
 def test_training_and_scoring_see_the_same(
-    checkpoint: Path, sources: list[Path], tmp_path: Path
+    name: str, checkpoints: dict[str, Path], sources: list[Path], tmp_path: Path
 ) -> None:
+    checkpoint, architecture, (shown, *unheard) = (
+        checkpoints[name], find_architecture(name), WAYS[name],
+    )  # fmt: skip
     task = load_task("cue_conflict")
     rows, clips, labels, asked = [], [], [], []
     for number, source in enumerate(sources):
@@ -87,56 +94,63 @@ def test_training_and_scoring_see_the_same(
         for clip_id, span in spans.items():
             path = str(tmp_path / f"{clip_id}.mp4")
             # The picture of the same file; the sound that scoring takes from the source.
-            ((_, file),) = decode(path, [Span(0, span.duration_s)], MEDIA)
-            ((_, virtual),) = decode(str(source), [span], MEDIA)
+            ((_, file),) = decode(path, [Span(0, span.duration_s)], shown)
+            ((_, virtual),) = decode(str(source), [span], shown)
             assert not isinstance(file, ItemError)
             assert not isinstance(virtual, ItemError)
             files = {"media_uri": path, "audio_uri": str(tmp_path / f"{clip_id}.wav")}
             times = {"source_uri": str(source), "start_s": span.start_s, "end_s": span.end_s}
-            label = ("No", "Yes")[len(rows) // 3 % 2]
-            prompt = ("short", "detailed")[len(rows) // 6 % 2]
+            label = ("No", "Yes")[len(labels) // 3 % 2]
+            prompt = ("short", "detailed")[len(labels) // 6 % 2]
             for row, clip, media in (
-                (files, replace(file, audio=virtual.audio), MEDIA),
-                (times | dict.fromkeys(files), virtual, MEDIA),
-                (files, file, UNHEARD),
+                (files, replace(file, audio=virtual.audio), shown),
+                (times | dict.fromkeys(files), virtual, shown),
+                *((files, file, media) for media in unheard),
             ):
                 labels.append(label)
                 asked.append((prompt, media.audio))
                 reply = task.answer.write(Reading(frozenset({label})))
                 rows.append(swift_row(task.prompts[prompt], reply, *media_of(row, media)))
                 clips.append(clip)
-    assert len(clips) >= 18
+    assert len(clips) >= 6 * (2 + len(unheard))
 
-    model = ModelConfig(path=str(checkpoint), dtype="float32")
+    model = ModelConfig(path=str(checkpoint), architecture=name, dtype="float32")
     members = {
         (prompt, media.audio): Member(
             str(checkpoint),
             MemberCard(
-                name="m", weights="full", question=task.question(prompt, "prompt"), model=model,
-                media=media, segmentation=RULE,
+                name="m", weights="full", task=task.name, prompt=prompt, model=model, media=media,
+                segmentation=RULE,
             ),
         )
         for prompt in ("short", "detailed")
-        for media in (MEDIA, UNHEARD)
+        for media in WAYS[name]
     }  # fmt: skip
-    processor = load_processor(str(checkpoint))
+    processor = architecture.load_processor(str(checkpoint))
 
-    job = SwiftJob("m", model, RecipeConfig(tuner="full", learning_rate=1), MEDIA, "", "")
+    job = SwiftJob("m", model, RecipeConfig(full={}, learning_rate=1), shown, "", "")
     paths = Paths("", "", None, "", "", None)
     dataset, encoded = tmp_path / "rows.jsonl", tmp_path / "encoded.pt"
     dataset.write_text("".join(json.dumps(row) + "\n" for row in rows))
     subprocess.run(
-        [sys.executable, "-c", ENCODE_WITH_SWIFT, PLUGINS[0], checkpoint, dataset, encoded],
+        [
+            *(sys.executable, "-c", ENCODE_WITH_SWIFT, PLUGINS[0], checkpoint, dataset, encoded),
+            *(architecture.swift_model, architecture.swift_template),
+        ],
         env={**os.environ, **STRANGE, **environment(job, Node(), paths)},
         check=True,
     )
     trained = torch.load(encoded, weights_only=False)
 
     for row, theirs, clip, label, how in zip(rows, trained, clips, labels, asked, strict=True):
-        ours = encode(processor, wording(processor, members[how]), [clip])
+        words = wording(processor, members[how])
+        ours = architecture.encode(processor, words.text, words.kinds, [clip])
         prompt_ids = ours["input_ids"][0].tolist()
         reply = task.answer.write(Reading(frozenset({label})))
-        expected = prompt_ids + processor.tokenizer(reply + END, add_special_tokens=False).input_ids
+        expected = (
+            prompt_ids
+            + processor.tokenizer(f"{reply}<|im_end|>", add_special_tokens=False).input_ids
+        )
         # MS-Swift ends the turn with a newline too, which the engine never gets to.
         assert theirs["input_ids"][: len(expected)] == expected
         assert len(theirs["input_ids"]) <= len(expected) + 1
@@ -146,6 +160,8 @@ def test_training_and_scoring_see_the_same(
             theirs["pixel_values_videos"], ours["pixel_values_videos"], rtol=0, atol=0
         )
         assert theirs["video_grid_thw"].tolist() == ours["video_grid_thw"].tolist()
+        for seconds in architecture.times:
+            np.testing.assert_allclose(theirs[seconds], ours[seconds], rtol=1e-6)
         if not row["audios"]:
             assert "input_features" not in theirs
             assert "input_features" not in ours
@@ -156,6 +172,3 @@ def test_training_and_scoring_see_the_same(
         assert theirs["input_features"].shape == ours["input_features"].shape
         difference = (theirs["input_features"] - ours["input_features"]).abs()
         assert difference.mean() < (1e-6 if virtual else 0.01)
-        np.testing.assert_allclose(
-            theirs["video_second_per_grid"], ours["video_second_per_grid"], rtol=1e-6
-        )

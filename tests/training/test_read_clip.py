@@ -9,7 +9,8 @@ from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.fragment import with_times
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import Span
-from ah_ray.training.swift import MEDIA_VARIABLE, READER
+from ah_ray.models.qwen2_5_vl import QWEN2_5_VL
+from ah_ray.training.swift import ARCHITECTURE_VARIABLE, MEDIA_VARIABLE, READER
 from tests.media.coded_video import MEDIA, numbers_of, steady, tone, write_video
 
 SPANS = [Span(0.0, 2.5), Span(2.51, 5.0), Span(3.3333, 7.87), Span(8.04, 12.0)]
@@ -17,6 +18,7 @@ SPANS = [Span(0.0, 2.5), Span(2.51, 5.0), Span(3.3333, 7.87), Span(8.04, 12.0)]
 
 @pytest.fixture
 def read_clip(monkeypatch):
+    monkeypatch.setenv(ARCHITECTURE_VARIABLE, "qwen3_omni")
     from ah_ray.training.swift_plugin import read_clip
 
     monkeypatch.setenv(MEDIA_VARIABLE, MEDIA.model_dump_json())
@@ -77,7 +79,10 @@ def test_a_clip_that_cannot_be_read_is_an_error(read_clip, tmp_path):
         read_clip({"video": str(path)})
 
 
-def test_qwens_utilities_know_our_reader(read_clip):
-    from qwen_omni_utils.v2_5 import vision_process
+def test_the_utilities_of_each_architecture_know_our_reader(read_clip):
+    from qwen_omni_utils.v2_5 import vision_process as of_omni
+    from qwen_vl_utils import vision_process as of_vl
 
-    assert vision_process.VIDEO_READER_BACKENDS[READER] is read_clip
+    QWEN2_5_VL.read_with(READER, read_clip, read_clip)
+    for utilities in (of_omni, of_vl):
+        assert utilities.VIDEO_READER_BACKENDS[READER] is read_clip

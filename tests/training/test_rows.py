@@ -19,21 +19,20 @@ from ah_ray.training.rows import (
     usable_clips,
 )
 
-QUESTION = load_task("cue_conflict").question("short", "prompt")
-WORDS = Labels(kind="labels")
+TASK = load_task("cue_conflict")
 
 
 def reply_of(label: str) -> str:
-    return QUESTION.answer.write(Reading(frozenset({label})))
+    return TASK.answer.write(Reading(frozenset({label})))
 
 
 def recipe(**values) -> RecipeConfig:
-    return RecipeConfig(**{"tuner": "lora", "learning_rate": 1} | values)
+    return RecipeConfig(**{"lora": {}, "learning_rate": 1} | values)
 
 
-def clip(number: int, *labels: str) -> dict:
+def clip(number: int, label: str = "Yes") -> dict:
     return {
-        **{"clip_id": f"c{number}", "labels": sorted(labels or ("Yes",)), "source_uri": "v.mp4"},
+        **{"clip_id": f"c{number}", "labels": [label], "source_uri": "v.mp4"},
         **{"media_uri": f"m/{number}.mp4", "audio_uri": f"m/{number}.wav"},
     }
 
@@ -59,32 +58,29 @@ def test_every_clip_is_a_row_or_a_finding():
     assert {f["severity"] for f in findings} == {"error"}
 
 
-LABELS = st.lists(
-    st.sampled_from([("smile",), ("frown",), ("dull",), ("dull", "smile")]), min_size=1, max_size=40
-)
+LABELS = st.lists(st.sampled_from(["smile", "frown", "dull"]), min_size=1, max_size=40)
 
 
 @given(LABELS, st.integers(0, 9))
 def test_oversampling_makes_all_labels_as_many(labels, seed):
-    clips = [clip(n, *given) for n, given in enumerate(labels)]
+    clips = [clip(n, label) for n, label in enumerate(labels)]
     result = balanced(clips, recipe(balance="oversample", seed=seed))
     assert result[: len(clips)] == clips
-    count = Counter(tuple(c["labels"]) for c in result)
+    count = Counter(c["labels"][0] for c in result)
     assert len(set(count.values())) == 1
     assert max(count.values()) == max(Counter(labels).values())
     times = {
-        given: Counter(c["clip_id"] for c in result if tuple(c["labels"]) == given)
-        for given in count
+        label: Counter(c["clip_id"] for c in result if c["labels"] == [label]) for label in count
     }
     assert all(max(t.values()) - min(t.values()) <= 1 for t in times.values())
     assert result == balanced(clips, recipe(balance="oversample", seed=seed))
     assert balanced(clips, recipe()) == clips
 
 
-@pytest.mark.parametrize("algorithm", ["sft", "grpo"])
-def test_a_row_per_clip(algorithm):
+@pytest.mark.parametrize("grpo", [None, {}])
+def test_a_row_per_clip(grpo):
     clips = [clip(1, "Yes"), clip(2, "No")]
-    how = (QUESTION, recipe(algorithm=algorithm))
+    how = (TASK.question("short", "test"), recipe(grpo=grpo))
     written = training_rows(clips, *how, MediaConfig())
     rows = [json.loads(line) for line in written.splitlines()]
     assert [row["videos"] for row in rows] == [["m/1.mp4"], ["m/2.mp4"]]
@@ -92,7 +88,7 @@ def test_a_row_per_clip(algorithm):
     unheard = training_rows(clips, *how, MediaConfig(audio="none"))
     assert [json.loads(line)["audios"] for line in unheard.splitlines()] == [[], []]
     roles = [[message["role"] for message in row["messages"]] for row in rows]
-    if algorithm == "sft":
+    if grpo is None:
         assert roles == [["system", "user", "assistant"]] * 2
         replies = [row["messages"][-1]["content"] for row in rows]
         assert replies == ["<answer>Yes</answer>", "<answer>No</answer>"]
@@ -104,7 +100,7 @@ def test_a_row_per_clip(algorithm):
 
 def test_a_reward_agrees_with_the_parser():
     right, wrong, unclear, none = (
-        answer_reward(QUESTION.answer, reply, ["Yes"])
+        answer_reward(TASK.answer, reply, ["Yes"])
         for reply in (
             reply_of("Yes"),
             reply_of("No"),
@@ -113,21 +109,22 @@ def test_a_reward_agrees_with_the_parser():
         )
     )
     assert right > wrong > unclear == none == 0
-    assert answer_reward(QUESTION.answer, f"Let me see. {reply_of('No').upper()}", ["No"]) == right
+    assert answer_reward(TASK.answer, f"Let me see. {reply_of('No').upper()}", ["No"]) == right
 
 
 def test_words_are_written_sorted_and_rewarded_together():
-    words = QUESTION.model_copy(update={"answer": WORDS})
-    (row,) = training_rows([clip(1, "sad", "glad")], words, recipe(), MediaConfig()).splitlines()
-    reply = json.loads(row)["messages"][-1]["content"]
-    assert reply == "glad, sad"
-    right, partly = (answer_reward(WORDS, said, ["glad", "sad"]) for said in ("Sad, glad.", "sad"))
+    answer = Labels(kind="labels")
+    question = TASK.question("short", "test").model_copy(update={"answer": answer})
+    clips = [clip(1) | {"labels": ["sad", "glad"]}]
+    (row,) = training_rows(clips, question, recipe(), MediaConfig()).splitlines()
+    assert json.loads(row)["messages"][-1]["content"] == "glad, sad"
+    right, partly = (answer_reward(answer, said, ["glad", "sad"]) for said in ("Sad, glad.", "sad"))
     assert (right, partly) == (RIGHT, READABLE)
 
 
 def test_who_gets_no_picture_is_trained_without():
-    unseen = MediaConfig(picture="none")
-    (row,) = training_rows([clip(1)], QUESTION, recipe(), unseen).splitlines()
+    how = (TASK.question("short", "test"), recipe(), MediaConfig(picture="none"))
+    (row,) = training_rows([clip(1)], *how).splitlines()
     assert json.loads(row)["videos"] == []
     assert json.loads(row)["audios"] == ["m/1.wav"]
 
@@ -153,8 +150,8 @@ def test_processes_get_equally_many_rows_and_every_clip_is_among_them(count, pro
         (3, {}, 1, 1),
         (12, {"batch_size": 8, "global_batch_size": 8}, 1, 2),
         # Eight clips make a step of 64 replies; the ninth is left out.
-        (9, {"algorithm": "grpo", "generations": 8}, 1, 1),
-        (16, {"algorithm": "grpo", "generations": 8}, 2, 2),
+        (9, {"grpo": {"generations": 8}}, 1, 1),
+        (16, {"grpo": {"generations": 8}}, 2, 2),
     ],
 )
 def test_steps_are_counted_as_the_trainer_counts_them(rows, values, processes, steps):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import Qwen3OmniMoeThinkerConfig, Qwen3OmniMoeThinkerForConditionalGeneration
 
-from ah_ray.training.sizing import PUBLISHED, lora_parameters, memory, parameters
+from ah_ray.models.qwen3_omni_size import PUBLISHED, lora_parameters, parameters
+from ah_ray.training.sizing import memory
 
 SMALL = {
     "text_config": {

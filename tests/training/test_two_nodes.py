@@ -65,12 +65,10 @@ def data(tmp_path: Path) -> Path:
 
 def job(data: Path, store: str, **recipe) -> SwiftJob:
     values = {
-        "tuner": "full",
+        "full": {"vision": True, "aligner": True},
         "learning_rate": 1e-3,
         "global_batch_size": 4,
         "epochs": 12,
-        "train_vision": True,
-        "train_aligner": True,
         "gradient_checkpointing": False,
         "log_every_steps": 1,
     }
