@@ -235,7 +235,7 @@ def shorten(source: Source, folder: Path, config: RunConfig) -> Source:
 def read_source(path: str, config: RunConfig) -> Source:
     """A source with the clips that scoring takes of it."""
     info = probe(path)
-    (spans,) = scoring_spans(info.duration_s, config.segmentation)
+    spans = scoring_spans(info.duration_s, config.segmentation)
     return Source(path, info, {f"clip{index}": span for index, span in enumerate(spans)})
 
 

@@ -20,6 +20,7 @@ from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member
 from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Text
 from tests.engines.tiny_models import changed, member, random_adapter, random_clips, reading
 
 DECODINGS = ("answer", "generate")
@@ -48,7 +49,7 @@ class Told(NamedTuple):
 
 @pytest.fixture(scope="module")
 def members(real_vision: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
-    """Two adapters that were drawn at random, and the base that they are on."""
+    """Two adapters that were drawn at random, the base that they are on, and it to write a text."""
     base = member(real_vision, real_vision.name, "short", MEDIA)
     folder = tmp_path_factory.mktemp("adapters")
     return [
@@ -60,7 +61,16 @@ def members(real_vision: Path, tmp_path_factory: pytest.TempPathFactory) -> list
             max_new_tokens=8,
         )
         for seed, prompt in enumerate(("short", "detailed"))
-    ] + [changed(base, name="base", weights="base", max_new_tokens=8)]
+    ] + [
+        changed(base, name="base", weights="base", max_new_tokens=8),
+        changed(
+            base,
+            name="teller",
+            weights="base",
+            max_new_tokens=6,
+            question=base.card.question.model_copy(update={"answer": Text(kind="text")}),
+        ),
+    ]
 
 
 def clips() -> list[Item]:
@@ -127,7 +137,7 @@ def reader(real_vision: Path) -> Member:
 @pytest.fixture(scope="module")
 def told(members: list[Member], reader: Member) -> Told:
     (group,) = plan_passes(members, ScoreConfig(engine="vllm"))
-    assert [one.name for one in group.members] == ["base", "m0", "m1"]
+    assert [one.name for one in group.members] == ["base", "m0", "m1", "teller"]
     # In a process of its own, as in an actor: vLLM looks into every module that is loaded.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(ask_vllm, group, reader).result()
@@ -143,12 +153,13 @@ def test_two_adapters_and_their_base_answer_as_with_transformers(
     told: Told, ours: dict[str, list[list[Reply]]]
 ) -> None:
     assert len(clips()) > 5
-    for some, others in zip(ours["answer"], told.answers["answer"], strict=True):
+    weighed = ours["answer"][:3]
+    for some, others in zip(weighed, told.answers["answer"][:3], strict=True):
         for a, b in zip(some, others, strict=True):
             assert a.text is b.text is None
             assert a.chances == pytest.approx(b.chances, rel=1e-2)
             assert a.mass == pytest.approx(b.mass, rel=1e-2, abs=0)
-    masses = [[answer.mass for answer in of_member] for of_member in ours["answer"]]
+    masses = [[answer.mass for answer in of_member] for of_member in weighed]
     for one, other in combinations(masses, 2):
         assert one != pytest.approx(other, rel=1e-2)
 
@@ -170,6 +181,19 @@ def test_what_is_written_is_what_transformers_writes(
     same = sum(a.text == b.text for a, b in zip(some, others, strict=True))
     assert same > 0.9 * len(some), "random models have close runners-up"
     assert all(answer.chances is None is answer.mass for answer in others), "it never gets there"
+
+
+def test_a_text_is_written_to_its_own_length_and_weighed_by_nobody(
+    told: Told, ours: dict[str, list[list[Reply]]]
+) -> None:
+    for found in (ours, told.answers):
+        texts, again = (found[decoding][-1] for decoding in DECODINGS)
+        assert texts == again, "there is nothing to weigh"
+        assert all(reply.text and reply == Reply(reply.text) for reply in texts)
+        longer = found["generate"][0]  # the base model, asked the same
+        pairs = list(zip(texts, longer, strict=True))
+        assert all(whole.text.startswith(brief.text[:-1]) for brief, whole in pairs)
+        assert any(len(whole.text) > len(brief.text) for brief, whole in pairs)
 
 
 def test_the_second_question_about_a_clip_reads_little(told: Told) -> None:
