@@ -23,14 +23,14 @@ def source(tmp_path) -> RunDirectory:
         write_video(path, steady(10, 1), tone(1))
         rows.append({"video_id": str(number), "uri": str(path), "content": content_hash(str(path))})
     run.write_videos(pa.Table.from_pylist(rows, schema=schemas.VIDEOS))
-    for segmentation in (TRAINING, SCORING):
+    for purpose in (TRAINING, SCORING):
         clips = [
             {"clip_id": row["video_id"], "video_id": row["video_id"], "source_uri": row["uri"],
-             "start_s": 0.0, "label": number % 2 if segmentation == TRAINING else None}
+             "start_s": 0.0, "labels": [("No", "Yes")[number % 2]] if purpose == TRAINING else None}
             for number, row in enumerate(rows)
         ]  # fmt: skip
         table = run.stored(pa.Table.from_pylist(clips, schema=schemas.CLIPS))
-        tables.write_table(table, storage.join(run.clips_path(segmentation), "part-0.parquet"))
+        tables.write_table(table, storage.join(run.clips_path(purpose), "part-0.parquet"))
     return run
 
 
@@ -39,9 +39,9 @@ def test_shuffled_labels_belong_to_the_same_files(source, tmp_path):
     assert run.videos().equals(source.videos())
     assert run.clips(SCORING).equals(source.clips(SCORING))
     ours, theirs = run.clips(TRAINING), source.clips(TRAINING)
-    assert ours.drop_columns(["label"]).equals(theirs.drop_columns(["label"]))
-    assert ours["label"] != theirs["label"]
-    assert sorted(ours["label"].to_pylist()) == sorted(theirs["label"].to_pylist())
+    assert ours.drop_columns(["labels"]).equals(theirs.drop_columns(["labels"]))
+    assert ours["labels"] != theirs["labels"]
+    assert sorted(ours["labels"].to_pylist()) == sorted(theirs["labels"].to_pylist())
 
 
 def test_altered_videos_are_there_as_the_catalog_states_them(source, tmp_path):
