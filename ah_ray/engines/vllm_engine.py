@@ -97,7 +97,9 @@ class VllmEngine:
             ranks = [max([c["r"], *(c.get("rank_pattern") or {}).values()]) for c in settled]
             lora_arguments = {
                 "enable_lora": True,
-                "max_loras": len(adapters),
+                # A place stays empty where a base model is asked too: on a CPU vLLM gives it the
+                # adapter in the last one.
+                "max_loras": len(group.members),
                 "max_lora_rank": _lora_rank(max(ranks)),
             }
             self.loras = {

@@ -6,6 +6,7 @@ And what a model's scores for these tokens say about the replies: pure functions
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -111,12 +112,18 @@ def with_texts(prompt: Prompt, texts: Mapping[str, str], tokenizer: Any) -> Prom
 
     What the tokenizer would take for the end of a turn, or for a medium, is left out of them.
     """
-    user = prompt.user
-    special = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
-    for name, text in texts.items():
-        for token in special:
-            text = text.replace(token, "")
-        user = user.replace(f"{{{name}}}", text)
+    added = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    special = re.compile("|".join(map(re.escape, added)))
+
+    def harmless(named: re.Match[str]) -> str:
+        text = texts[named[1]]
+        while (rest := special.sub("", text)) != text:  # what is left may join to another one
+            text = rest
+        return text
+
+    # All at once: a text may have braces of its own.
+    names = "|".join(map(re.escape, texts))
+    user = re.sub(rf"{{({names})}}", harmless, prompt.user) if texts else prompt.user
     return prompt.model_copy(update={"user": user})
 
 

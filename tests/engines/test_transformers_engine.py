@@ -1,5 +1,6 @@
 """What the engine makes of clips and prompts, on random models of two architectures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Clip
+from ah_ray.engines.engine import Item
 from ah_ray.engines.registry import load_engine
 from ah_ray.engines.transformers_engine import (
     load_model,
@@ -20,7 +21,14 @@ from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member
 from ah_ray.models.architecture import Architecture
-from tests.engines.tiny_models import architecture_at, member, random_clips
+from ah_ray.tasks.answers import Text
+from tests.engines.tiny_models import (
+    architecture_at,
+    changed,
+    member,
+    random_adapter,
+    random_clips,
+)
 
 UNHEARD = MediaConfig(audio="none")
 MODELS = pytest.mark.parametrize(
@@ -43,7 +51,7 @@ def asked(folder: Path, media: MediaConfig) -> tuple[Any, Wording]:
     return processor, wording(processor, member(folder, folder.name, media=media))
 
 
-def encode(folder: Path, processor: Any, words: Wording, clips: list[Clip]) -> Any:
+def encode(folder: Path, processor: Any, words: Wording, clips: list[Item]) -> Any:
     """The inputs of the model in ``folder``."""
     architecture: Architecture = architecture_at(folder)
     return architecture.encode(processor, words.text, words.kinds, clips)
@@ -61,7 +69,8 @@ def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
     clips = random_clips(5, unit)
     for ours, theirs in ((short, detailed), (detailed, short), (short, short)):
         alone = encode(folder, processor, theirs, clips)
-        shared = reword(processor, encode(folder, processor, ours, clips), ours, theirs, [])
+        inputs = encode(folder, processor, ours, clips)
+        shared = reword(processor, inputs, ours, [theirs] * 5, [])
         assert alone.keys() == shared.keys()
         for name, value in alone.items():
             torch.testing.assert_close(shared[name], value, rtol=0, atol=0)
@@ -73,7 +82,7 @@ def test_a_begun_reply_stands_at_the_end_of_every_row(
 ) -> None:
     processor, words = asked(folder, media)
     plain = encode(folder, processor, words, random_clips(4, unit))
-    begun = reword(processor, plain, words, words, words.prefix)
+    begun = reword(processor, plain, words, [words] * 4, words.prefix)
     count = len(words.prefix)
     assert count
     assert (begun["input_ids"][:, -count:] == torch.tensor(words.prefix)).all()
@@ -88,11 +97,10 @@ def test_members_in_one_call_answer_as_they_do_alone(
     folder: Path, unit: int, media: MediaConfig, decoding: str
 ) -> None:
     members = [
-        member(folder, f"m{n}", prompt, media) for n, prompt in enumerate(("short", "detailed"))
+        changed(member(folder, f"m{n}", prompt, media), decoding=decoding, max_new_tokens=8)
+        for n, prompt in enumerate(("short", "detailed"))
     ]
-    engine = load_engine(
-        EngineGroup(str(folder), tuple(members)), ScoreConfig(decoding=decoding, max_new_tokens=8)
-    )
+    engine = load_engine(EngineGroup(str(folder), tuple(members)), ScoreConfig())
     clips = random_clips(4, unit)
     together = engine.answer(members, clips)
     assert [len(answers) for answers in together] == [4, 4]
@@ -101,10 +109,62 @@ def test_members_in_one_call_answer_as_they_do_alone(
     assert engine.answer(members, []) == [[], []]
     if decoding == "answer":
         for answer in together[0]:
-            assert answer.p_yes is not None
+            assert answer.text is None
+            assert answer.chances is not None
+            assert list(answer.chances) == ["Yes", "No"]
+            assert sum(answer.chances.values()) == pytest.approx(1)
             assert answer.mass is not None
             assert 0 < answer.mass <= 1
-            assert answer.text == f"<answer>{'Yes' if answer.p_yes >= 0.5 else 'No'}</answer>"
+
+
+@pytest.mark.parametrize("decoding", ["answer", "generate"])
+def test_a_base_model_beside_its_adapter_answers_as_alone(
+    omni: Path, tmp_path: Path, decoding: str
+) -> None:
+    alone = changed(member(omni, "omni"), decoding=decoding, max_new_tokens=8)
+    base = changed(alone, name="base", weights="base")
+    tuned = random_adapter(tmp_path / "tuned", alone, seed=0)
+    clips = random_clips(4)
+    (plain,) = load_engine(EngineGroup(str(omni), (alone,)), ScoreConfig()).answer([alone], clips)
+    members = (base, tuned, changed(base, name="again"))
+    group = EngineGroup(str(omni), members)
+    engine = load_engine(group, ScoreConfig())
+    first, other, again = engine.answer(members, clips)
+    assert first == again
+    assert other != first
+    for ours, theirs in zip(first, plain, strict=True):
+        assert ours.text == theirs.text
+        assert ours.chances == (theirs.chances and pytest.approx(theirs.chances, rel=1e-5))
+    assert engine.answer([tuned], clips) == [other]
+
+
+def test_a_text_is_written_to_its_own_length(omni: Path) -> None:
+    one = member(omni, "omni")
+    described = one.card.question.model_copy(update={"answer": Text(kind="text")})
+    short, long = (
+        changed(one, name=f"m{length}", question=described, max_new_tokens=length)
+        for length in (3, 9)
+    )
+    engine = load_engine(EngineGroup(str(omni), (short, long, one)), ScoreConfig())
+    head, end = engine.core.get_output_embeddings(), engine.processor.tokenizer.eos_token_id
+    steps = []
+
+    def never_end(head: object, args: object, logits: torch.Tensor) -> torch.Tensor:
+        steps.append(len(logits))
+        return logits.index_fill(-1, torch.tensor([end]), -torch.inf)
+
+    head.register_forward_hook(never_end)
+    clips = random_clips(2)
+    texts = {}
+    for asked_one in (short, long):
+        steps.clear()
+        (texts[asked_one.name],) = engine.answer([asked_one], clips)
+        assert steps == [2] * asked_one.card.max_new_tokens
+    for brief, whole in zip(texts["m3"], texts["m9"], strict=True):
+        assert brief.chances is whole.chances is whole.mass is None
+        assert whole.text.startswith(brief.text.rstrip("\N{REPLACEMENT CHARACTER}"))
+        assert len(whole.text) > len(brief.text)
+    assert engine.answer([short, one, long], clips)[::2] == [texts["m3"], texts["m9"]]
 
 
 def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:
@@ -146,7 +206,7 @@ def test_padding_does_not_change_an_answer(omni: Path) -> None:
     (together,) = engine.answer([one], clips)
     alone = [engine.answer([one], [clip])[0][0] for clip in clips]
     for a, b in zip(together, alone, strict=True):
-        assert a.p_yes == pytest.approx(b.p_yes, abs=1e-5)
+        assert a.chances == pytest.approx(b.chances, abs=1e-5)
 
 
 def test_a_model_that_hears_is_given_audio(omni: Path) -> None:
@@ -161,9 +221,7 @@ def test_a_model_of_no_audio_is_given_none(folder: Path, unit: int) -> None:
     assert words.kinds == ("video",)
     assert "audio" not in words.text
     loud, silent = random_clips(1, unit)[0], random_clips(1, unit)[0]
-    silent = Clip(
-        video_id="", frames=silent.frames, fps=silent.fps, audio=0 * silent.audio
-    )  # fmt: skip
+    silent = replace(silent, audio=0 * silent.audio)
     a, b = (encode(folder, processor, words, [clip]) for clip in (loud, silent))
     assert not any("audio" in name or "feature" in name for name in a)
     assert all((a[name] == b[name]).all() for name in a)

@@ -6,23 +6,25 @@ It has the vocabulary of the published models, with which one of two replies tak
 import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
 
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Answer, Clip
+from ah_ray.engines.engine import Item, Reply
 from ah_ray.engines.registry import load_engine, plan_passes
-from ah_ray.engines.transformers_engine import load_model
 from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member
-from tests.engines.tiny_models import member, random_clips
+from ah_ray.tasks import load_task
+from tests.engines.tiny_models import changed, member, random_adapter, random_clips, reading
 
 DECODINGS = ("answer", "generate")
+# A CPU remembers 128 tokens or nothing, unless it is told to.
+ARGUMENTS = {"block_size": 32}
 MEDIA = MediaConfig(min_pixels=28 * 28, max_pixels=9 * 28 * 28, size_multiple=28, audio="none")
 
 
@@ -34,31 +36,34 @@ class Told(NamedTuple):
         cached: of each question, how many tokens the engine remembered from the one before.
         room: the longest conversation that it planned for, in tokens.
         broken: answers of a model whose weights are no numbers.
+        read: answers of a member that only reads.
     """
 
-    answers: dict[str, list[list[Answer]]]
+    answers: dict[str, list[list[Reply]]]
     cached: list[int]
     room: int
-    broken: list[Answer]
+    broken: list[Reply]
+    read: list[Reply]
 
 
 @pytest.fixture(scope="module")
 def members(real_vision: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Member]:
-    """Two adapters that were drawn at random, on one base."""
-    found = []
-    for seed, prompt in enumerate(("short", "detailed")):
-        folder = tmp_path_factory.mktemp("adapters") / f"m{seed}"
-        card = member(real_vision, folder.name, prompt, MEDIA).card
-        model = load_model(str(real_vision), card.model)
-        torch.manual_seed(seed)
-        targets = r".*language_model\.layers\.\d+\.self_attn\.[qv]_proj"
-        adapter = LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
-        get_peft_model(model, adapter).save_pretrained(folder)
-        found.append(Member(str(folder), card.model_copy(update={"weights": "adapter"})))
-    return found
+    """Two adapters that were drawn at random, and the base that they are on."""
+    base = member(real_vision, real_vision.name, "short", MEDIA)
+    folder = tmp_path_factory.mktemp("adapters")
+    return [
+        random_adapter(
+            folder / f"m{seed}",
+            base,
+            seed,
+            question=load_task("cue_conflict").question(prompt, "prompt"),
+            max_new_tokens=8,
+        )
+        for seed, prompt in enumerate(("short", "detailed"))
+    ] + [changed(base, name="base", weights="base", max_new_tokens=8)]
 
 
-def clips() -> list[Clip]:
+def clips() -> list[Item]:
     """Clips whose last picture's position in time does not exceed those in space.
 
     After longer ones, transformers 5 and vLLM put the text at different positions.
@@ -70,11 +75,23 @@ def clips() -> list[Clip]:
     ]
 
 
-def answers(group: EngineGroup, engine: Any) -> dict[str, list[list[Answer]]]:
-    found = {}
-    for engine.decoding in DECODINGS:
-        found[engine.decoding] = engine.answer(group.members, clips())
-    return found
+def answers(group: EngineGroup, engine: Any) -> dict[str, list[list[Reply]]]:
+    return {
+        decoding: engine.answer([changed(one, decoding=decoding) for one in group.members], clips())
+        for decoding in DECODINGS
+    }
+
+
+def texts() -> list[Item]:
+    """What a member that reads is asked about."""
+    said = ("They smile.", "Something is said that is much longer than what was said before.")
+    return [replace(clip, texts={"other": text}) for clip, text in zip(clips(), said, strict=False)]
+
+
+def read_texts(reader: Member, engine: str) -> list[Reply]:
+    settings = ScoreConfig(engine=engine, engine_args=ARGUMENTS if engine == "vllm" else {})
+    (replies,) = load_engine(EngineGroup(reader.uri, (reader,)), settings).answer([reader], texts())
+    return replies
 
 
 def break_weights(model: Any) -> None:
@@ -82,10 +99,8 @@ def break_weights(model: Any) -> None:
         weight.data.fill_(math.nan)
 
 
-def ask_vllm(group: EngineGroup) -> Told:
-    # A CPU remembers 128 tokens or nothing, unless it is told to.
-    settings = ScoreConfig(engine="vllm", max_new_tokens=8, engine_args={"block_size": 32})
-    engine: Any = load_engine(group, settings)
+def ask_vllm(group: EngineGroup, reader: Member) -> Told:
+    engine: Any = load_engine(group, ScoreConfig(engine="vllm", engine_args=ARGUMENTS))
     generate, cached = engine.llm.generate, []
 
     def watched(*args: Any, **options: Any) -> Any:
@@ -98,51 +113,67 @@ def ask_vllm(group: EngineGroup) -> Told:
     room = engine.llm.llm_engine.model_config.max_model_len
     engine.llm.apply_model(break_weights)
     broken = []
-    for engine.decoding in DECODINGS:
-        broken += engine.answer(group.members[:1], clips()[:2])[0]
-    return Told(found, cached, room, broken)
+    for decoding in DECODINGS:
+        broken += engine.answer([changed(group.members[0], decoding=decoding)], clips()[:2])[0]
+    return Told(found, cached, room, broken, read_texts(reader, "vllm"))
 
 
 @pytest.fixture(scope="module")
-def told(members: list[Member]) -> Told:
+def reader(real_vision: Path) -> Member:
+    """A member that sees nothing and reads; its options part at several tokens."""
+    return reading(real_vision)
+
+
+@pytest.fixture(scope="module")
+def told(members: list[Member], reader: Member) -> Told:
     (group,) = plan_passes(members, ScoreConfig(engine="vllm"))
-    assert list(group.members) == members
+    assert [one.name for one in group.members] == ["base", "m0", "m1"]
     # In a process of its own, as in an actor: vLLM looks into every module that is loaded.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(ask_vllm, group).result()
+        return process.submit(ask_vllm, group, reader).result()
 
 
 @pytest.fixture(scope="module")
-def ours(members: list[Member]) -> dict[str, list[list[Answer]]]:
+def ours(members: list[Member]) -> dict[str, list[list[Reply]]]:
     (group,) = plan_passes(members, ScoreConfig(engine="vllm"))
-    return answers(group, load_engine(group, ScoreConfig(max_new_tokens=8)))
+    return answers(group, load_engine(group, ScoreConfig()))
 
 
-def test_two_adapters_on_one_base_answer_as_with_transformers(
-    told: Told, ours: dict[str, list[list[Answer]]]
+def test_two_adapters_and_their_base_answer_as_with_transformers(
+    told: Told, ours: dict[str, list[list[Reply]]]
 ) -> None:
     assert len(clips()) > 5
     for some, others in zip(ours["answer"], told.answers["answer"], strict=True):
-        assert [a.text for a in some] == [b.text for b in others]
-        for name in ("p_yes", "mass"):
-            assert [getattr(a, name) for a in some] == pytest.approx(
-                [getattr(b, name) for b in others], rel=1e-2
-            )
-    first, second = ([answer.p_yes for answer in of_member] for of_member in ours["answer"])
-    assert first != pytest.approx(second, rel=1e-2)
+        for a, b in zip(some, others, strict=True):
+            assert a.text is b.text is None
+            assert a.chances == pytest.approx(b.chances, rel=1e-2)
+            assert a.mass == pytest.approx(b.mass, rel=1e-2, abs=0)
+    masses = [[answer.mass for answer in of_member] for of_member in ours["answer"]]
+    for one, other in combinations(masses, 2):
+        assert one != pytest.approx(other, rel=1e-2)
+
+
+def test_a_member_that_reads_alone_answers_as_with_transformers(told: Told, reader: Member) -> None:
+    ours = read_texts(reader, "transformers")
+    assert len(ours) == 2
+    for a, b in zip(ours, told.read, strict=True):
+        assert list(a.chances) == ["glad", "sad", "glad and sad", "glad and then bad"]
+        assert b.chances == pytest.approx(a.chances, rel=1e-2, abs=0)
+        assert b.mass == pytest.approx(a.mass, rel=1e-2, abs=0)
+    assert ours[0].mass != pytest.approx(ours[1].mass, rel=1e-2, abs=0)
 
 
 def test_what_is_written_is_what_transformers_writes(
-    told: Told, ours: dict[str, list[list[Answer]]]
+    told: Told, ours: dict[str, list[list[Reply]]]
 ) -> None:
     some, others = ([a for of in found["generate"] for a in of] for found in (ours, told.answers))
     same = sum(a.text == b.text for a, b in zip(some, others, strict=True))
     assert same > 0.9 * len(some), "random models have close runners-up"
-    assert all(answer.p_yes is None is answer.mass for answer in others), "it never gets there"
+    assert all(answer.chances is None is answer.mass for answer in others), "it never gets there"
 
 
 def test_the_second_question_about_a_clip_reads_little(told: Told) -> None:
-    firsts, seconds = (told.cached[first : 4 * len(clips()) : 2] for first in (0, 1))
+    firsts, seconds = (told.cached[first : 6 * len(clips()) : 2] for first in (0, 1))
     assert all(first < second for first, second in zip(firsts, seconds, strict=True))
 
 
@@ -152,4 +183,5 @@ def test_there_is_room_for_the_longest_clip_and_not_for_hours(told: Told) -> Non
 
 def test_a_broken_model_has_no_chances(told: Told) -> None:
     assert len(told.broken) == 4
-    assert all(math.isnan(answer.p_yes or 0) for answer in told.broken)
+    for answer in told.broken:
+        assert all(map(math.isnan, answer.chances.values()))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoTokenizer,
     Qwen2_5_VLConfig,
@@ -17,11 +19,14 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from ah_ray.engines.engine import Clip
+from ah_ray.engines.engine import Item
+from ah_ray.engines.transformers_engine import load_model
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import Member, MemberCard, write_card
 from ah_ray.models.architecture import Architecture, architecture_of_type, find_architecture
 from ah_ray.models.config import ModelConfig
+from ah_ray.tasks import Prompt, Question, load_task
+from ah_ray.tasks.answers import Choice
 
 
 def name_of_architecture(folder: Path) -> str:
@@ -47,7 +52,7 @@ def member(
 ) -> Member:
     """A member with weights of its own in ``folder``, and its card there."""
     card = MemberCard(
-        name=name, weights="full", task="cue_conflict", prompt=prompt,
+        name=name, weights="full", question=load_task("cue_conflict").question(prompt, "prompt"),
         model=ModelConfig(
             path=str(folder), dtype="float32", architecture=name_of_architecture(folder)
         ),
@@ -58,11 +63,42 @@ def member(
     return Member(str(folder), card)
 
 
-def random_clips(count: int, unit: int = 32, seed: int = 0) -> list[Clip]:
+def changed(one: Member, **values: Any) -> Member:
+    """A member with other values on its card."""
+    return Member(one.uri, one.card.model_copy(update=values))
+
+
+def reading(folder: Path) -> Member:
+    """A member that sees and hears nothing and reads what ``other`` wrote; it has four options."""
+    media = media_of(folder).model_copy(update={"picture": "none", "audio": "none"})
+    question = Question(
+        name="mood",
+        answer=Choice(
+            kind="choice",
+            options=("glad", "sad", "glad and sad", "glad and then bad"),
+            reply="<answer>{answer}</answer>",
+        ),
+        prompt=Prompt(system="You read.", user="Of a clip is said: {other} How are they?"),
+    )
+    return changed(member(folder, folder.name, media=media), question=question, reads=("other",))
+
+
+def random_adapter(folder: Path, base: Member, seed: int, **values: Any) -> Member:
+    """A member with a random adapter on ``base``, and other values on its card."""
+    model = load_model(base.checkpoint, base.card.model)
+    torch.manual_seed(seed)
+    targets = r".*model\.layers\.\d+\.self_attn\.[qv]_proj"
+    adapter = LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
+    get_peft_model(model, adapter).save_pretrained(folder)
+    card = changed(base, name=folder.name, weights="adapter", **values).card
+    return Member(str(folder), card)
+
+
+def random_clips(count: int, unit: int = 32, seed: int = 0) -> list[Item]:
     """Clips of various lengths, rates and sizes; both sides are multiples of ``unit`` pixels."""
     rng = np.random.default_rng(seed)
     return [
-        Clip(
+        Item(
             video_id=str(number),
             frames=rng.integers(
                 0, 255, (2 * rng.integers(1, 4), *(unit * rng.integers(1, 4, 2)), 3), np.uint8

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from ah_ray.media.config import MediaConfig
 from ah_ray.tasks import load_task
-from ah_ray.tasks.answers import Reading
+from ah_ray.tasks.answers import Labels, Reading
 from ah_ray.training.recipe import RecipeConfig
-from ah_ray.training.reward import answer_reward
+from ah_ray.training.reward import READABLE, RIGHT, answer_reward
 from ah_ray.training.rows import (
     balanced,
     evened,
@@ -110,6 +110,23 @@ def test_a_reward_agrees_with_the_parser():
     )
     assert right > wrong > unclear == none == 0
     assert answer_reward(TASK.answer, f"Let me see. {reply_of('No').upper()}", ["No"]) == right
+
+
+def test_words_are_written_sorted_and_rewarded_together():
+    answer = Labels(kind="labels")
+    question = TASK.question("short", "test").model_copy(update={"answer": answer})
+    clips = [clip(1) | {"labels": ["sad", "glad"]}]
+    (row,) = training_rows(clips, question, recipe(), MediaConfig()).splitlines()
+    assert json.loads(row)["messages"][-1]["content"] == "glad, sad"
+    right, partly = (answer_reward(answer, said, ["glad", "sad"]) for said in ("Sad, glad.", "sad"))
+    assert (right, partly) == (RIGHT, READABLE)
+
+
+def test_who_gets_no_picture_is_trained_without():
+    how = (TASK.question("short", "test"), recipe(), MediaConfig(picture="none"))
+    (row,) = training_rows([clip(1)], *how).splitlines()
+    assert json.loads(row)["videos"] == []
+    assert json.loads(row)["audios"] == ["m/1.wav"]
 
 
 @given(st.integers(0, 40), st.integers(1, 16))
