@@ -188,7 +188,7 @@ prompts: {plain: {system: You describe., user: "What is there?"}}
 """
 JUDGE = """
 name: cue_conflict
-answer: {kind: choice, options: ["Yes", "No"], reply: "<answer>{answer}</answer>"}
+answer: {kind: choice, options: ["Yes", "No"], absent: "No", reply: "<answer>{answer}</answer>"}
 prompts: {told: {system: You judge., user: "{describer} Do they disagree?"}}
 """
 
