@@ -68,13 +68,12 @@ class TransformersEngine:
         words = {member.name: self._words(member, items) for member in members}
         asking: defaultdict[Any, list[Member]] = defaultdict(list)
         for member in members:
-            conversations = tuple(of_item.text for of_item in words[member.name])
-            asking[conversations, member.card.weighs].append(member)
+            one, *_ = theirs = words[member.name]
+            begun = (*one.prefix, *one.branches[0]) if member.card.weighs else ()
+            asking[tuple(of_item.text for of_item in theirs), begun].append(member)
         replies: dict[str, list[Reply]] = {}
-        for alike in asking.values():
-            theirs = words[alike[0].name]
-            begun = [*theirs[0].prefix, *theirs[0].branches[0]] if alike[0].card.weighs else []
-            asked = reword(self.processor, inputs, first, theirs, begun)
+        for (_, begun), alike in asking.items():
+            asked = reword(self.processor, inputs, first, words[alike[0].name], begun)
             replies |= {member.name: self._answer(member, asked) for member in alike}
         return [replies[member.name] for member in members]
 
@@ -86,20 +85,25 @@ class TransformersEngine:
 
     def _answer(self, member: Member, inputs: dict[str, Any]) -> list[Reply]:
         words = self.wordings[member.name]
+        shown: list[list[dict[int, float]]] = []
+        finite: list[Any] = []
+
+        def keep(head: Any, args: Any, logits: Any) -> None:
+            # Not the vocabulary's scores themselves: those of a long text do not fit into memory.
+            shown.append(_log_chances(words, logits[:, -1]))
+            finite.append(_finite(logits[:, -1]))
+
         with torch.inference_mode(), self._tuned_as(member):
             if member.card.weighs:
                 return [weighed_reply(words, scores) for scores in self._scores(words, inputs)]
-            output = self.core.generate(
-                **inputs,
-                max_new_tokens=member.card.max_new_tokens,
-                do_sample=False,
-                output_logits=True,
-                return_dict_in_generate=True,
-            )
-        written = output.sequences[:, inputs["input_ids"].shape[1] :]
+            with self.core.get_output_embeddings().register_forward_hook(keep):
+                sequences = self.core.generate(
+                    **inputs, max_new_tokens=member.card.max_new_tokens, do_sample=False
+                )
+        written = sequences[:, inputs["input_ids"].shape[1] :]
         texts = self.processor.batch_decode(written, skip_special_tokens=True)
-        steps = list(zip(*(_log_chances(words, step) for step in output.logits), strict=True))
-        broken = torch.stack([_not_finite(step) for step in output.logits]).any(dim=0).tolist()
+        steps = list(zip(*shown, strict=True))
+        broken = (~torch.stack(finite).all(dim=0)).tolist()
         replies = []
         for row, text in enumerate(texts):
             scores = scores_of_reply(words, written[row].tolist(), steps[row])
@@ -280,9 +284,9 @@ def _log_chances(words: Wording, logits: Any) -> list[dict[int, float]]:
     return [dict(zip(tokens, row, strict=True)) for row in found.tolist()]
 
 
-def _not_finite(logits: Any) -> Any:
-    """In which rows the model's scores are no numbers; -inf only says that a token cannot be."""
-    return ~logits.float().logsumexp(dim=-1).isfinite()
+def _finite(logits: Any) -> Any:
+    """In which rows the model's scores are numbers; -inf only says that a token cannot be."""
+    return logits.float().logsumexp(dim=-1).isfinite()
 
 
 def _run_towers_once(model: Any, kinds: Sequence[str]) -> None:

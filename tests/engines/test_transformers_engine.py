@@ -21,7 +21,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member
 from ah_ray.models.architecture import Architecture
-from ah_ray.tasks.answers import Text
+from ah_ray.tasks.answers import Choice, Text
 from tests.engines.tiny_models import (
     architecture_at,
     changed,
@@ -136,6 +136,23 @@ def test_a_base_model_beside_its_adapter_answers_as_alone(
         assert ours.text == theirs.text
         assert ours.chances == (theirs.chances and pytest.approx(theirs.chances, rel=1e-5))
     assert engine.answer([tuned], clips) == [other]
+
+
+def test_one_question_with_other_options_is_another_question(omni: Path) -> None:
+    members = [
+        changed(one, name=f"m{n}", question=one.card.question.model_copy(update={"answer": answer}))
+        for one in [member(omni, "omni")]
+        for n, answer in enumerate(
+            (
+                Choice(kind="choice", options=("Yes", "No"), reply="<answer>{answer}</answer>"),
+                Choice(kind="choice", options=("glad", "sad", "glad and sad"), reply="{answer}."),
+                Text(kind="text"),
+            )
+        )
+    ]
+    engine = load_engine(EngineGroup(str(omni), tuple(members)), ScoreConfig())
+    clips = random_clips(2)
+    assert engine.answer(members, clips) == [engine.answer([one], clips)[0] for one in members]
 
 
 def test_a_text_is_written_to_its_own_length(omni: Path) -> None:
