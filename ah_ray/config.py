@@ -98,6 +98,11 @@ class RunConfig(ArchiveConfig):
             raise ValueError(problems[0])
         return value
 
+    @property
+    def tuned(self) -> list[str]:
+        """The members that are trained; the others are base models as they are."""
+        return [name for name, member in self.members.items() if member.recipe is not None]
+
     def judgement(self) -> Judgement:
         """How the answers of the members are judged.
 

@@ -23,15 +23,14 @@ def source(tmp_path) -> RunDirectory:
         write_video(path, steady(10, 1), tone(1))
         rows.append({"video_id": str(number), "uri": str(path), "content": content_hash(str(path))})
     run.write_videos(pa.Table.from_pylist(rows, schema=schemas.VIDEOS))
-    for segmentation in (TRAINING, SCORING):
+    for purpose in (TRAINING, SCORING):
         clips = [
             {"clip_id": row["video_id"], "video_id": row["video_id"], "source_uri": row["uri"],
-             "start_s": 0.0,
-             "labels": [("No", "Yes")[number % 2]] if segmentation == TRAINING else None}
+             "start_s": 0.0, "labels": [("No", "Yes")[number % 2]] if purpose == TRAINING else None}
             for number, row in enumerate(rows)
         ]  # fmt: skip
         table = run.stored(pa.Table.from_pylist(clips, schema=schemas.CLIPS))
-        tables.write_table(table, storage.join(run.clips_path(segmentation), "part-0.parquet"))
+        tables.write_table(table, storage.join(run.clips_path(purpose), "part-0.parquet"))
     return run
 
 

@@ -418,7 +418,7 @@ def test_members_may_have_models_media_and_questions_of_their_own():
          "is not trained"),
         ("members.v1={recipe: lora, prompt: short, task: ambivalence_hesitancy}", None, None),
         ("members.v1={recipe: lora, prompt: short, task: cues}", "members.v1.task",
-         "labels are in the words of cue_conflict"),
+         "cues has another answer than cue_conflict, whose labels there are"),
         ("recipes.lora.best_by=uar", "recipes.lora.best_by (member v1)", "no metric 'uar'"),
         ("reduce.tie=positive", "reduce.tie", "which is no answer to task cue_conflict"),
         ("reduce.invalid='no'", "reduce.invalid", "which is no answer to task cue_conflict"),
@@ -489,13 +489,23 @@ def test_the_run_config_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "answer", ["{kind: text}", "{kind: choice, options: [a, b], reply: '{answer}'}"]
+    ("answer", "votes"),
+    [("{kind: text}", False), ("{kind: choice, options: [a, b], reply: '{answer}'}", True)],
 )
-def test_who_is_trained_answers_what_there_are_labels_for(tmp_path, answer):
+def test_who_is_trained_answers_what_there_are_labels_for(tmp_path, answer, votes):
     task = tmp_path / "other.yaml"
     task.write_text(f"{{name: other, answer: {answer}, prompts: {{p: {{system: s, user: u}}}}}}")
+    judge = tmp_path / "judge.yaml"
+    told = load_task("cue_conflict").model_dump(mode="json")
+    judge.write_text(yaml.safe_dump(told | {"prompts": {"p": {"system": "s", "user": "{v1}?"}}}))
     settings = f"members.v1={{recipe: lora, prompt: p, task: {task}}}"
     with pytest.raises(ConfigError, match=r"members\.v1\.task: .*another answer than cue_conflict"):
         load_config("jobs/demo.yaml", str(tmp_path / "run"), [settings])
     as_it_is = f"members.v1={{prompt: p, task: {task}}}"
-    load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])
+    reader = f"members.judge={{prompt: p, task: {judge}, reads: [v1]}}"
+    load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is, reader])
+    if votes:  # as nobody reads it
+        with pytest.raises(ConfigError, match="on which it would vote"):
+            load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])
+    else:
+        load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])

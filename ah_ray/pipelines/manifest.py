@@ -70,6 +70,12 @@ class Manifest:
         return self.purpose == TRAINING and self.settings.clips == "files"
 
 
+def needed(config: RunConfig) -> dict[str, Sequence[str]]:
+    """The manifests that a run needs, and of which splits: where nobody is trained, one."""
+    splits = {TRAINING: config.train.splits, SCORING: config.score.splits}
+    return {purpose: splits[purpose] for purpose in splits if config.tuned or purpose == SCORING}
+
+
 def claim(run: RunDirectory, manifest: Manifest, lengths: Sequence[float]) -> None:
     """Bind a run to the settings of a manifest, and note by what rule its rows hold.
 

@@ -18,7 +18,8 @@ from ah_ray.members import Member, card_of, is_complete, read_member, require_se
 from ah_ray.pipelines.asking import missing_batches
 from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos
-from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.manifest import needed
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.places import place
 from ah_ray.progress import results
 
@@ -81,7 +82,7 @@ def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> 
     read = storage.exists(run.path("videos"))
     known = f"{len(run.videos())} videos are known" if read else "not read yet"
     _print(f"catalog: {config.catalog.entry} at {config.catalog.root}: {known}")
-    for purpose, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+    for purpose, splits in needed(config).items():
         _print(f"prepare {purpose}: {_to_prepare(run, purpose, splits, limit)}")
     members = [_member(run, config, name) for name in config.members]
     for member in members:

@@ -28,12 +28,12 @@ from ah_ray.pipelines.evaluate import (
     print_metrics,
 )
 from ah_ray.pipelines.ledger import require_prepared
-from ah_ray.pipelines.manifest import Manifest
+from ah_ray.pipelines.manifest import Manifest, needed
 from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.reduce import current_verdicts, noted_judgement, reduce, require_current
 from ah_ray.pipelines.results import print_found, voters
-from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.seen import print_doubts, require_unseen
 from ah_ray.pipelines.splits import require_named_splits
@@ -66,9 +66,9 @@ def catalog_stage(run: RunDirectory, config: RunConfig) -> None:
 
 
 def prepare_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
-    """Write the manifests of training and of scoring clips, with ``limit`` of so many videos."""
+    """Write the manifests that the run needs, with ``limit`` of so many videos."""
     require_named_splits(run, config)
-    for purpose, splits in ((TRAINING, config.train.splits), (SCORING, config.score.splits)):
+    for purpose, splits in needed(config).items():
         prepare(run, Manifest.of(config, purpose, splits), limit)
 
 
@@ -215,8 +215,7 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     for name in config.members:
         require_model(config.model_of(name), "model")
     find_engine(config.score.engine)
-    tuned = [name for name, member in config.members.items() if member.recipe is not None]
-    if not all(is_complete(run.path("members", name)) for name in tuned):
+    if not all(is_complete(run.path("members", name)) for name in config.tuned):
         connect()
         for wish in wishes(config):
             require(wish)

@@ -62,7 +62,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         return
     for name in missing:
         require_model(config.model_of(name), "model")
-    tuned = [name for name in missing if config.members[name].recipe is not None]
+    tuned = [name for name in missing if name in config.tuned]
     for name in sorted(set(missing) - set(tuned)):
         write_base(run, config, name)
     if not tuned:

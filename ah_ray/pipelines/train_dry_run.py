@@ -42,7 +42,7 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
     # They may not be cut yet; which there are does not change the command.
     seen: list[Row] | None = None if validation_run(run, config) is None else []
     for name in missing:
-        if config.members[name].recipe is None:
+        if name not in config.tuned:
             console.print(f"  {name}: {config.model_of(name).path} as it is", markup=False)
             continue
         plan = plan_member(run, config, name, clips, seen)

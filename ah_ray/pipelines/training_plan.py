@@ -73,7 +73,7 @@ def missing_members(run: RunDirectory, config: RunConfig) -> list[str]:
             require_settings(read_member(uri), config)
         else:
             missing.append(name)
-            if config.members[name].recipe is not None:
+            if name in config.tuned:
                 require_known(config.recipe(name), f"recipe of member {name}: extra_args")
     return missing
 

@@ -110,7 +110,7 @@ def test_every_table_opens_as_a_folder(run):
     import pandas
     import pyarrow.dataset as ds
 
-    for table, key in (("clips", "segmentation"), ("predictions", "member"), ("findings", "stage")):
+    for table, key in (("clips", "purpose"), ("predictions", "member"), ("findings", "stage")):
         folder = run.path(table)
         frame = pandas.read_parquet(folder)
         assert len(frame) == len(ds.dataset(folder, partitioning="hive").to_table())

@@ -36,7 +36,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people to train on and two to judge, with two videos each; a base model beside them."""
     root = tmp_path_factory.mktemp("synthetic") / "archive"
     (root.parent / "base").mkdir()
-    (root.parent / "base" / "config.json").write_text("{}")
+    (root.parent / "base" / "config.json").write_text('{"model_type": "qwen3_omni_moe"}')
     write_archive(root, ArchiveSpec(2, 0, 2, questions=2, max_seconds=10))
     return root
 
@@ -188,7 +188,7 @@ prompts: {plain: {system: You describe., user: "What is there?"}}
 """
 JUDGE = """
 name: cue_conflict
-answer: {kind: choice, options: ["Yes", "No"], reply: "<answer>{answer}</answer>"}
+answer: {kind: choice, options: ["Yes", "No"], absent: "No", reply: "<answer>{answer}</answer>"}
 prompts: {told: {system: You judge., user: "{describer} Do they disagree?"}}
 """
 
