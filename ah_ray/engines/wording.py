@@ -83,7 +83,8 @@ def wording(processor: Any, member: Member, texts: Mapping[str, str] | None = No
     """
     question, tokenizer = member.card.question, processor.tokenizer
     kinds = member.card.media.kinds
-    prompt = with_texts(question.prompt, texts or {}, tokenizer)
+    read = {name: text for name, text in (texts or {}).items() if name in member.card.reads}
+    prompt = with_texts(question.prompt, read, tokenizer)
     messages = chat_messages(prompt, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
