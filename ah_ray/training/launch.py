@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -64,11 +65,16 @@ def fit(job: SwiftJob, settings: TrainConfig) -> None:
     delete_incomplete(job.checkpoints)
     storage.remove(storage.join(job.store, "ray"))
     trainer = make_trainer(_train_on_node, job, settings)
+    interrupted = signal.getsignal(signal.SIGINT)
     try:
         with watched(job, settings.nodes, train_wish(settings).part.amounts):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise SwiftError(failure_message(job, settings, error)) from None
+    finally:
+        # Ray Train leaves its own answer to Ctrl-C, which ends whatever comes later with code 0.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupted)
 
 
 def make_trainer(

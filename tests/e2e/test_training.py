@@ -36,13 +36,13 @@ def test_validation_participants_are_nobody_else(demo: Path) -> None:
     for video in tables.read_table(str(demo / "videos"), schemas.VIDEOS).to_pylist():
         splits[video["split"]].add(video["participant_id"])
     clips = tables.read_table(
-        str(demo / "validation" / "clips"), schemas.CLIPS, "segmentation"
+        str(demo / "validation" / "clips"), schemas.CLIPS, "purpose"
     ).to_pylist()
     assert {clip["participant_id"] for clip in clips} == splits["val"]
     scored = tables.read_table(
         str(demo / "validation" / "predictions"), schemas.PREDICTIONS, "member"
     ).to_pylist()
-    blind = {clip["clip_id"] for clip in clips if clip["segmentation"] == "scoring"}
+    blind = {clip["clip_id"] for clip in clips if clip["purpose"] == "scoring"}
     assert {row["clip_id"] for row in scored} == blind
     assert len({row["member"] for row in scored}) == 3
 

@@ -134,7 +134,7 @@ from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import scoring_spans
-(spans,) = scoring_spans(probe(sys.argv[1]).duration_s, SegmentationConfig())
+spans = scoring_spans(probe(sys.argv[1]).duration_s, SegmentationConfig())
 media = MediaConfig(min_frames=4, max_frames=16, min_pixels=131072, max_pixels=262144)
 good = sum(isinstance(clip, DecodedClip) for _, clip in decode(sys.argv[1], spans, media))
 # Not ru_maxrss, which begins with what the parent (a whole test run) has in memory.

@@ -240,7 +240,7 @@ def test_an_adapter_stands_on_the_base_that_it_was_trained_on(tmp_path):
     member = make_member(tmp_path / "v1", **on_base)
     first = member_fingerprint(member)
     (base / "model.safetensors").write_bytes(b"trained again")
-    with pytest.raises(ConfigError, match="has changed since the adapter"):
+    with pytest.raises(ConfigError, match="has changed since the member"):
         member_fingerprint(member)
     loose = make_member(tmp_path / "v1", **on_base | {"trained": {}})
     assert member_fingerprint(loose) != first

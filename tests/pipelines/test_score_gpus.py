@@ -17,7 +17,7 @@ from tests.pipelines.scoring import settings, write_manifest
 
 @pytest.fixture(scope="module")
 def two_gpus() -> Iterator[None]:
-    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

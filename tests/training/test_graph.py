@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def two_nodes() -> Iterator[None]:
     cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
     cluster.add_node(**node)
     ray.init(cluster.address, log_to_driver=False)
+    interrupted = signal.getsignal(signal.SIGINT)
     yield
+    signal.signal(signal.SIGINT, interrupted)  # Ray Train leaves its own
     ray.shutdown()
     cluster.shutdown()
 

@@ -1,6 +1,7 @@
 """A Qwen2.5-VL, which does not hear, learns by MS-Swift as Ray Train launches it, and answers."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def reply_of(label: str) -> str:
 
 @pytest.fixture
 def local_ray() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -65,7 +66,9 @@ def test_an_adapter_is_trained_on_clips_without_sound_and_answers(
         media=MEDIA, segmentation=SegmentationConfig(clip_s=2.5, min_tail_s=1.5),
     )  # fmt: skip
     job = SwiftJob("v1", model, recipe, MEDIA, str(file), str(tmp_path / "store"), card=card)
+    interrupted = signal.getsignal(signal.SIGINT)
     fit(job, TrainConfig(max_failures=0, loaders_per_process=1))
+    assert signal.getsignal(signal.SIGINT) is interrupted  # Ctrl-C still does what it did
     (checkpoint,) = complete_checkpoints(job.checkpoints)
     assert checkpoint.step == 2
     uri = str(tmp_path / "members" / "v1")
