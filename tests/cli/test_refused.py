@@ -214,7 +214,9 @@ def test_who_is_stopped_says_that_the_run_can_go_on(ah_ray, monkeypatch, run, si
         time.sleep(10)
 
     monkeypatch.setattr("ah_ray.pipelines.results.print_found", stop)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a process of its own
     ended, text = ah_ray("results", "--run", run.uri)
+    signal.signal(signal.SIGINT, before)
     assert ended == code
     assert "the same command goes on" in text
 
