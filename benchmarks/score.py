@@ -70,6 +70,7 @@ def repeated(clips: pa.Table, count: int) -> pa.Table:
             **rows[number % len(rows)],
             "clip_id": f"{number:08}",
             "video_id": f"{number // len(rows):04}-{rows[number % len(rows)]['video_id']}",
+            "made_from": None,  # of no prepare
         }
         for number in range(count)
     ]
