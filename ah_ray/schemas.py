@@ -23,6 +23,14 @@ INTERVAL = pa.struct(
     ]
 )
 
+SUBTITLE = pa.struct(
+    [
+        ("start_s", pa.float64()),  # both null for a text of the whole video
+        ("end_s", pa.float64()),
+        ("text", pa.string()),
+    ]
+)
+
 VIDEOS = pa.schema(
     [
         ("video_id", pa.string()),
@@ -32,6 +40,7 @@ VIDEOS = pa.schema(
         ("split", pa.string()),  # train, val or test; null for an unlabelled archive
         ("labels", LABELS),  # in the words of the task; null when unknown
         ("intervals", pa.list_(INTERVAL)),  # where they are annotated
+        ("subtitles", pa.list_(SUBTITLE)),  # what is said; null or empty when unknown
         ("attributes", pa.map_(pa.string(), pa.string())),  # whatever else the archive states
     ]
 )

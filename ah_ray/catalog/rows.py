@@ -40,6 +40,7 @@ def video_row(
     labels: LabelSet | None = None,
     intervals: Iterable[Interval] = (),
     attributes: Mapping[str, str] | None = None,
+    subtitles: Iterable[Subtitle] = (),
 ) -> dict[str, Any]:
     """One row of ``schemas.VIDEOS``."""
     return {
@@ -49,6 +50,7 @@ def video_row(
         "split": split,
         "labels": None if labels is None else sorted(labels),
         "intervals": [interval._asdict() for interval in intervals],
+        "subtitles": [subtitle._asdict() for subtitle in subtitles],
         "attributes": sorted((attributes or {}).items()),
     }
 
@@ -59,6 +61,14 @@ class Interval(NamedTuple):
     start_s: float
     end_s: float
     label: str | None = None
+
+
+class Subtitle(NamedTuple):
+    """What is said, and when, in seconds; no times stand for the whole video."""
+
+    text: str
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 def labels_meant(value: object, entry: CatalogEntry, answer: Answer) -> LabelSet | None:

@@ -49,6 +49,7 @@ def test_a_video_as_published(archive, entry):
         "participant_id": "101",
         "split": "train",
         "labels": ["Yes"],
+        "subtitles": [],
         "intervals": [
             {"start_s": 1.721, "end_s": 3.5, "label": None},
             {"start_s": 5.0, "end_s": 8.25, "label": None},

@@ -78,6 +78,7 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
                 {"start_s": 0.5, "end_s": 2.0, "label": None},
                 {"start_s": 3.0, "end_s": 4.0, "label": None},
             ],
+            "subtitles": [],
             "attributes": [("camera", "front")],
         },
         {
@@ -87,6 +88,7 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "split": None,
             "labels": ["No"],
             "intervals": [],
+            "subtitles": [],
             "attributes": [("camera", "back")],
         },
         {
@@ -96,6 +98,7 @@ def test_every_format_gives_the_same_videos(tmp_path, suffix):
             "split": None,
             "labels": None,
             "intervals": [],
+            "subtitles": [],
             "attributes": [],
         },
     ]
