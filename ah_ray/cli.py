@@ -18,6 +18,7 @@ from ah_ray.extras import extra_of
 from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.run_lock import holding
+from ah_ray.places import place
 from ah_ray.progress import console, results
 from ah_ray.storage_errors import StorageError, explained, fix_of
 from ah_ray.yaml_objects import build, with_overrides
@@ -61,6 +62,7 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=_be_quiet, help="Print results and errors alone."),
 ]
+WHEELS_FILE = "wheels.json"
 DEMO_CONFIG, DEMO_RUN = "jobs/demo.yaml", "runs/demo"
 
 
@@ -312,7 +314,27 @@ def demo(
         run_stages(directory, settings)
 
 
-for _command in app.registered_commands:
+wheels = typer.Typer(
+    help="Emotion wheels, by which sets of words are compared.", no_args_is_help=True
+)
+app.add_typer(wheels, name="wheels", short_help=wheels.info.help)
+
+
+@wheels.command("import")
+def import_published(
+    folder: Annotated[
+        str, typer.Argument(help="With wheel1.xlsx to wheel5.xlsx, synonym.xlsx and format.csv.")
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="The file to write.")] = WHEELS_FILE,
+) -> None:
+    """Turn your copy of the published emotion wheels into the one file that a metric names."""
+    folder, output = place(folder, "FOLDER"), place(output, "--output")
+    from ah_ray.evaluation.wheel_import import import_wheels
+
+    results.print(import_wheels(folder, output), markup=False)
+
+
+for _command in (*app.registered_commands, *wheels.registered_commands):
     # In full: the list of commands would cut it to the width of the terminal.
     _command.short_help = (_command.callback.__doc__ or "").partition("\n\n")[0]
 

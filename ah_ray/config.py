@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from ah_ray.catalog.config import CatalogConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation.metrics import measured
+from ah_ray.evaluation.metrics import NOTES, measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
@@ -184,7 +184,7 @@ class RunConfig(ArchiveConfig):
         base = self.recipes[settings.recipe]
         recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
-        known = measured([], judged.metrics, judged.answer).keys() - {"undefined", "confusion"}
+        known = measured([], judged.metrics, judged.answer).keys() - NOTES
         if recipe.best_by not in {"loss", *known}:
             raise ConfigError(
                 f"recipes.{settings.recipe}.best_by (member {member})",

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.judged import Judged, Metric, Metrics
+from ah_ray.evaluation.label_sets import label_sets
 from ah_ray.names import Named, find_made
 from ah_ray.tasks.answers import Answer, LabelSet
-
-# Numbers by name; None where a metric is undefined, with the reason under ``undefined``.
-Metrics = dict[str, Any]
 
 #: How the numbers are called in tables, in this order; what is not here is in no table.
 HEADINGS = {
@@ -27,6 +26,15 @@ HEADINGS = {
     "uar": "UAR",
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
+    "words_precision": "words P",
+    "words_recall": "words R",
+    "words_mean": "words mean",
+    "groups_precision": "groups P",
+    "groups_recall": "groups R",
+    "groups_mean": "groups mean",
+    "wheel_precision": "wheel P",
+    "wheel_recall": "wheel R",
+    "wheel_f1": "wheel F1",
     "average_precision": "AP",
     "bah_average_precision": "BAH's AP",
     "accuracy": "accuracy",
@@ -37,24 +45,10 @@ HEADINGS = {
     "coverage": "coverage",
 }
 
+#: What is told beside the numbers.
+NOTES = frozenset({"undefined", "confusion", "by", "videos_counted"})
+
 _RANKED = ("macro_f1", "average_precision", "bah_average_precision")
-
-
-class Judged(NamedTuple):
-    """What was said of one labelled video.
-
-    Attributes:
-        truth: its labels.
-        said: the answer; None for undecided.
-        chances: of labels, as far as they are known.
-    """
-
-    truth: LabelSet
-    said: LabelSet | None
-    chances: Mapping[str, float]
-
-
-Metric = Callable[[Sequence[Judged], Answer], Metrics]
 
 
 def binary(judged: Sequence[Judged], answer: Answer) -> Metrics:
@@ -158,7 +152,7 @@ def classes(judged: Sequence[Judged], answer: Answer) -> Metrics:
 
 METRICS: dict[str, Metric] = {"binary": binary, "classes": classes}
 #: What makes a metric of an argument.
-MAKERS: dict[str, Any] = {}
+MAKERS: dict[str, Any] = {"label_sets": label_sets}
 
 
 def measured(judged: Sequence[Judged], names: Iterable[Named], answer: Answer) -> Metrics:
@@ -170,17 +164,24 @@ def measured(judged: Sequence[Judged], names: Iterable[Named], answer: Answer) -
         answer: what could be answered.
 
     Raises:
-        ConfigError: there is no such metric, or it does not go with the answer.
+        ConfigError: there is no such metric, it does not go with the answer, or two of them would
+            give numbers of the same name by different groups or wheels.
     """
     values: Metrics = _sums(judged) | {"undefined": {}}
     for name in names:
         metric: Metric = find_made(name, METRICS, MAKERS, "task: metrics")
         found = metric(judged, answer)
-        undefined = values["undefined"] | found.get("undefined", {})
-        values |= found | {"undefined": undefined}
+        for kind in values.get("by", {}).keys() & found.get("by", {}).keys():
+            if values["by"][kind] != found["by"][kind]:
+                both = " and ".join(of["by"][kind]["groups"] for of in (values, found))
+                problem = f"{both} would both give numbers called {kind}_..."
+                raise ConfigError("task: metrics", problem, "keep one of them")
+        merged = {key: values.get(key, {}) | found[key] for key in _MERGED & found.keys()}
+        values |= found | merged
     return values
 
 
+_MERGED = NOTES - {"confusion"}
 _NOTHING = "no labelled video has an answer"
 
 

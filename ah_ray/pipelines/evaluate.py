@@ -15,8 +15,9 @@ from rich.text import Text
 from ah_ray import lineage, storage
 from ah_ray.config import ENSEMBLE
 from ah_ray.errors import ConfigError, StageError
+from ah_ray.evaluation.judged import Judged, Metrics
 from ah_ray.evaluation.leaks import require_no_leaks
-from ah_ray.evaluation.metrics import HEADINGS, Judged, Metrics, measured
+from ah_ray.evaluation.metrics import HEADINGS, measured
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import printable
@@ -101,19 +102,19 @@ def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> d
             members[member["member"]][video] = member
 
     def metrics(answers: Mapping[str, Mapping[str, Any]]) -> Metrics:
-        judged = [_judged(labels, answers.get(video)) for video, labels in truth.items()]
+        judged = [_judged(video, labels, answers.get(video)) for video, labels in truth.items()]
         return measured(judged, judgement.metrics, judgement.answer)
 
     by_member = {name: metrics(members[name]) for name in sorted(members)}
     return by_member | {ENSEMBLE: metrics(ensemble)}
 
 
-def _judged(truth: Sequence[str], answer: Mapping[str, Any] | None) -> Judged:
+def _judged(video_id: str, truth: Sequence[str], answer: Mapping[str, Any] | None) -> Judged:
     """A labelled video, and what a verdict or a member says of it."""
     if answer is None or answer["labels"] is None:
-        return Judged(frozenset(truth), None, {})
+        return Judged(frozenset(truth), None, {}, video_id)
     chances = {one["label"]: one["chance"] for one in answer["considered"]}
-    return Judged(frozenset(truth), frozenset(answer["labels"]), chances)
+    return Judged(frozenset(truth), frozenset(answer["labels"]), chances, video_id)
 
 
 def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ah_ray import storage
 from ah_ray.config import ENSEMBLE, RunConfig
-from ah_ray.evaluation.metrics import Metrics
+from ah_ray.evaluation.judged import Metrics
 from ah_ray.members import MEMBER_FILE, MemberCard, read_member, write_card
 from ah_ray.pipelines.evaluate import video_level
 from ah_ray.pipelines.ledger import in_splits

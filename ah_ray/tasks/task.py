@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ah_ray.errors import ConfigError
 from ah_ray.names import Named
+from ah_ray.shipped import with_whole_names
 from ah_ray.tasks.answers import Answer
 from ah_ray.tasks.judgement import Judgement, Rules
 from ah_ray.tasks.policies import ReduceConfig
@@ -56,7 +57,8 @@ class Task(Frozen):
         answer: what a reply can say.
         rules: from clip answers to a video's, and from the members' to the verdict; by default the
             usual ones of such an answer.
-        metrics: that verdicts are measured by; see ``evaluation.metrics``.
+        metrics: that verdicts are measured by; see ``evaluation.metrics``. A file in them may stand
+            relative to the task.
         prompts: the wordings by name; a member is trained and scored with one of them.
     """
 
@@ -100,4 +102,5 @@ def load_task(name: str) -> Task:
         raise ConfigError(
             "task", f"no task {name!r}", f"one of {known}, or the path of a YAML file"
         )
-    return load_yaml(path, Task)
+    task = load_yaml(path, Task)
+    return task.model_copy(update={"metrics": with_whole_names(task.metrics, path.parent)})

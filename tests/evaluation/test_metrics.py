@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.judged import Judged
+from ah_ray.evaluation.label_sets import Scores, label_sets
 from ah_ray.evaluation.metrics import (
     HEADINGS,
     METRICS,
-    Judged,
+    NOTES,
     bah_average_precision,
     binary,
     classes,
@@ -329,7 +331,26 @@ def test_a_metric_that_is_not_there_or_of_another_answer_is_refused(metric, answ
     assert caught.value.where == "task: metrics"
 
 
-def test_every_number_of_ours_has_a_heading_or_is_in_no_table():
-    numbers = {name for metric in METRICS.values() for name in metric([], YES_NO)}
-    assert numbers - HEADINGS.keys() == {"precision", "recall", "confusion", "undefined"}
+def test_every_number_of_ours_has_a_heading_or_is_in_no_table(tmp_path):
+    (tmp_path / "groups.json").write_text("[]")
+    groups = ("none", str(tmp_path / "groups.json"), "wheel")
+    sets = [label_sets({"groups": name}) for name in groups]
+    numbers = {name for metric in (*METRICS.values(), *sets) for name in metric([], YES_NO)}
+    untold = {"precision", "recall", "words_f1", "groups_f1", "wheel_mean"} | NOTES
+    untold |= {f"wheel_{level}_{name}" for level in "12" for name in Scores._fields}
+    assert numbers - HEADINGS.keys() == untold
     assert HEADINGS.keys() <= numbers
+
+
+def test_two_metrics_of_one_name_are_refused(tmp_path):
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file in files:
+        file.write_text('[["glad", "happy"]]')
+    one, other = ({"label_sets": {"groups": str(file)}} for file in files)
+    with pytest.raises(ConfigError, match=r"a.json and b.json would both .* groups_"):
+        measured([], (one, other), WORDS)
+    both = measured(
+        [], (one, {"label_sets": {"groups": "wheel"}}, {"label_sets": {"groups": "none"}}), WORDS
+    )
+    assert both["by"].keys() == both["videos_counted"].keys() == {"groups", "wheel", "words"}
+    assert {"groups_f1", "wheel_f1", "words_f1"} <= both["undefined"].keys()

@@ -206,6 +206,17 @@ def test_a_question_is_one_wording_of_a_task():
     assert question.prompt == TASK.prompts["short"]
 
 
+def test_a_file_in_the_metrics_stands_beside_the_task(tmp_path, monkeypatch):
+    metrics = [{"label_sets": {"groups": "groups.json"}}]
+    own = own_task(tmp_path, metrics=metrics)
+    assert list(load_task(own).metrics) == metrics  # it is not there
+    (tmp_path / "groups.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    for name in (own, "own.yaml"):
+        (named,) = load_task(name).metrics
+        assert named == {"label_sets": {"groups": str(tmp_path / "groups.json")}}
+
+
 def test_a_task_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         TASK.name = "another"
