@@ -15,16 +15,26 @@ from rich.text import Text
 from ah_ray import lineage, storage
 from ah_ray.config import ENSEMBLE
 from ah_ray.errors import ConfigError, StageError
+from ah_ray.evaluation.combinations import MOST_MEMBERS, by_combination
 from ah_ray.evaluation.judged import Judged, Metrics
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import HEADINGS, measured
+from ah_ray.evaluation.trade_off import trade_off
 from ah_ray.pipelines.ledger import in_scope, in_splits
+from ah_ray.pipelines.reduce import member_verdict
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.progress import printable
 from ah_ray.progress import results as console
+from ah_ray.tasks.answers import LabelSet
 from ah_ray.tasks.judgement import Judgement
 
-METRICS_FILE = "metrics.json"
+METRICS_FILE, TRADE_OFF_FILE = "metrics.json", "combinations.svg"
+
+_MOST_COMBINATIONS = 31  # that are printed: all of five members
+# What is told of combinations; many are ranked by the third of what there is.
+_UNTOLD = {"weighted_f1", "average_precision", "bah_average_precision", "accuracy"}
+_UNTOLD |= {"n", "positives", "undecided"}
+_TOLD = {"precision": "P", "recall": "R"} | {k: v for k, v in HEADINGS.items() if k not in _UNTOLD}
 
 
 def evaluate(
@@ -33,7 +43,7 @@ def evaluate(
     judgement: Judgement,
     baseline: pa.Table | None = None,
 ) -> dict[str, Any]:
-    """Compare the verdicts with the labels and write ``metrics.json``.
+    """Compare the verdicts with the labels; write ``metrics.json`` and ``combinations.svg``.
 
     Args:
         run: the run directory.
@@ -44,7 +54,8 @@ def evaluate(
 
     Returns:
         What was written: ``video_level.<member or ensemble>.<metric>``, the same below
-        ``baseline`` if there is one, and ``counts.<what>``.
+        ``baseline`` if there is one, ``combinations.<members>.<metric>``, ``by`` (the groups and
+        wheels that decide which words count as one) and ``counts.<what>``.
 
     Raises:
         ConfigError: no video of the splits has a label.
@@ -60,7 +71,8 @@ def evaluate(
     if not len(labelled):
         problem = f"no video in split {', '.join(splits) or 'at all'} has a label"
         raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
-    report: dict[str, Any] = {"video_level": video_level(labelled, run.verdicts(), judgement)}
+    verdicts = run.verdicts()
+    report: dict[str, Any] = {"video_level": video_level(labelled, verdicts, judgement)}
     if not any(metrics["n"] for metrics in report["video_level"].values()):
         raise StageError(
             f"{run.path('verdicts')}: none of {len(labelled)} labelled videos has an answer\n"
@@ -69,12 +81,16 @@ def evaluate(
     if baseline is not None:
         by_member = video_level(labelled, baseline, judgement)
         report["baseline"] = {name: by_member[name] for name in by_member if name != ENSEMBLE}
+    report["combinations"] = combinations_level(labelled, verdicts, judgement)
     report["counts"] = counts(run, splits)
     report |= {
+        "by": compared_by(judgement),
         "task": judgement.model_dump(mode="json"),
         "splits": list(splits),
         "made_from": metrics_made_from(run, splits),
     }
+    if (picture := trade_off(report["combinations"])) is not None:
+        storage.write_bytes(run.path(TRADE_OFF_FILE), picture)
     storage.write_bytes(run.path(METRICS_FILE), (json.dumps(report, indent=2) + "\n").encode())
     return report
 
@@ -88,13 +104,22 @@ def metrics_made_from(run: RunDirectory, splits: Sequence[str]) -> str:
     return lineage.fingerprint(*(table.to_pydict() for table in facts))
 
 
+def compared_by(judgement: Judgement) -> dict[str, Any]:
+    """The groups and wheels that metrics are by, as they are now.
+
+    Raises:
+        ConfigError: one of them is not there any more.
+    """
+    by: dict[str, Any] = measured([], judgement.metrics, judgement.answer).get("by", {})
+    return by
+
+
 def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> dict[str, Metrics]:
     """Metrics of every member and of the ensemble over the videos that have labels.
 
     A labelled video without a verdict, such as one in the findings, counts as undecided.
     """
-    columns = (videos[name].to_pylist() for name in ("video_id", "labels"))
-    truth = {video: labels for video, labels in zip(*columns, strict=True) if labels is not None}
+    truth = _truth(videos)
     ensemble = {row["video_id"]: row for row in verdicts.to_pylist()}
     members: dict[str, dict[str, Any]] = defaultdict(dict)
     for video, row in ensemble.items():
@@ -109,12 +134,28 @@ def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> d
     return by_member | {ENSEMBLE: metrics(ensemble)}
 
 
-def _judged(video_id: str, truth: Sequence[str], answer: Mapping[str, Any] | None) -> Judged:
+def combinations_level(
+    videos: pa.Table, verdicts: pa.Table, judgement: Judgement
+) -> dict[str, Metrics]:
+    """Metrics of every combination of members, over the same videos as those of the ensemble."""
+    rows = zip(verdicts["video_id"].to_pylist(), verdicts["members"].to_pylist(), strict=True)
+    answers = {video: [member_verdict(row) for row in members] for video, members in rows}
+    return by_combination(_truth(videos), answers, judgement)
+
+
+def _truth(videos: pa.Table) -> dict[str, LabelSet]:
+    """The labels of the videos that have some, by video_id."""
+    columns = (videos[name].to_pylist() for name in ("video_id", "labels"))
+    rows = zip(*columns, strict=True)
+    return {video: frozenset(labels) for video, labels in rows if labels is not None}
+
+
+def _judged(video_id: str, truth: LabelSet, answer: Mapping[str, Any] | None) -> Judged:
     """A labelled video, and what a verdict or a member says of it."""
     if answer is None or answer["labels"] is None:
-        return Judged(frozenset(truth), None, {}, video_id)
+        return Judged(truth, None, {}, video_id)
     chances = {one["label"]: one["chance"] for one in answer["considered"]}
-    return Judged(frozenset(truth), frozenset(answer["labels"]), chances, video_id)
+    return Judged(truth, frozenset(answer["labels"]), chances, video_id)
 
 
 def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
@@ -189,26 +230,60 @@ def print_metrics(report: dict[str, Any]) -> None:
     ensemble = {ENSEMBLE: report["video_level"][ENSEMBLE]}
     members = {k: v for k, v in report["video_level"].items() if k != ENSEMBLE}
     headings = {key: text for key, text in HEADINGS.items() if key in ensemble[ENSEMBLE]}
-    table = Table(title="video level", box=None, padding=(0, 1, 0, 0))  # it fits into 80 columns
-    table.add_column("", overflow="fold")
-    for heading in headings.values():
-        table.add_column(heading.replace(" ", "\n"), no_wrap=True)
+    sections = (report.get("baseline", {}), members, ensemble)
+    console.print(_metrics_table("video level", headings, sections))
     notes: dict[str, dict[str, None]] = defaultdict(dict)
-    for section in (report.get("baseline", {}), members, ensemble):
+    for section in sections:
         for name, values in section.items():
-            cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
-                     for v in (values[key] for key in headings)]  # fmt: skip
-            table.add_row(name, *cells)
             why = {headings[k]: text for k, text in values["undefined"].items() if k in headings}
             for reason in dict.fromkeys(why.values()):
                 undefined = ", ".join(key for key, text in why.items() if text == reason)
                 notes[f"{reason}, which leaves undefined {undefined} of"][name] = None
-        table.add_section()
-    console.print(table)
     for note, names in notes.items():
         console.print(f"  -: {note} {', '.join(names)}", markup=False)
+    for kind, by in report["by"].items():
+        known = f", hash {by['hash']}" if by["hash"] else ""
+        console.print(
+            f"  {kind}: what counts as one word is by {by['groups']}{known}", markup=False
+        )
     if confusion := ensemble[ENSEMBLE].get("confusion"):
         console.print(_confusion_table(confusion))
+
+
+def print_combinations(report: dict[str, Any]) -> None:
+    """A table of all combinations of members; of many the best."""
+    combinations = report["combinations"]
+    if not combinations:
+        if (members := len(report["video_level"]) - 1) > MOST_MEMBERS:
+            console.print(f"combinations: of {members} members too many, at most {MOST_MEMBERS}")
+        return
+    headings = {
+        key: text for key, text in _TOLD.items() if key in next(iter(combinations.values()))
+    }
+    shown, title = combinations, "combinations of members"
+    if len(combinations) > _MOST_COMBINATIONS:
+        by = list(headings)[2]
+        best = sorted(combinations, key=lambda name: -(combinations[name][by] or 0))
+        shown = {name: combinations[name] for name in best[:_MOST_COMBINATIONS]}
+        title = f"the best {len(shown)} of {len(combinations)} {title}, by {headings[by]}"
+    console.print(_metrics_table(title, headings, [shown]))
+
+
+def _metrics_table(
+    title: str, headings: Mapping[str, str], sections: Sequence[Mapping[str, Metrics]]
+) -> Table:
+    """Numbers across, names down."""
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0))  # it fits into 80 columns
+    table.add_column("", overflow="fold")
+    for heading in headings.values():
+        table.add_column(heading.replace(" ", "\n"), no_wrap=True)
+    for section in sections:
+        for name, values in section.items():
+            cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
+                     for v in (values[key] for key in headings)]  # fmt: skip
+            table.add_row(name, *cells)
+        table.add_section()
+    return table
 
 
 def _confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> Table:

@@ -167,6 +167,16 @@ def _row(answer: MemberVerdict) -> dict[str, Any]:
     return answer._asdict() | {"labels": _sorted(answer.labels), "considered": considered}
 
 
+def member_verdict(row: Mapping[str, Any]) -> MemberVerdict:
+    """A member's answer on a video, from a row of ``schemas.MEMBER_VERDICT``."""
+    considered = tuple(
+        Considered(one["label"], one["chance"], one["evidence_clip_id"], ())
+        for one in row["considered"]
+    )
+    labels = None if row["labels"] is None else frozenset(row["labels"])
+    return MemberVerdict(**{**row, "labels": labels, "considered": considered})
+
+
 def _by_members(one: Considered, on_video: Mapping[str, MemberVerdict]) -> dict[str, Any]:
     """What the members say of a label (``schemas.CONSIDERED``), and the clip that shows it."""
     evidence = {of.label: of.evidence for of in on_video[one.evidence].considered}

@@ -21,9 +21,11 @@ from ah_ray.pipelines.asking import require_same_asking
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
     METRICS_FILE,
+    TRADE_OFF_FILE,
     accounted,
     counts,
     evaluate,
+    print_combinations,
     print_counts,
     print_metrics,
 )
@@ -146,7 +148,8 @@ def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     """Compare the verdicts with the labels, and beside them the prior if it is asked for."""
     require_named_splits(run, config)
-    storage.remove(run.path(METRICS_FILE))  # an evaluation that fails leaves no older one
+    for file in (METRICS_FILE, TRADE_OFF_FILE):
+        storage.remove(run.path(file))  # an evaluation that fails leaves no older one
     members = read_ensemble(run.path("members"), list(config.members))
     judgement = config.judgement()
     require_unseen(run, config, members)
@@ -173,6 +176,7 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
         require_answered(baseline, run.predictions_path(prior.name))
     report = evaluate(run, config.score.splits, judgement, baseline)
     print_metrics(report)
+    print_combinations(report)
     print_doubts(run, config, members)
     print_counts(run, report["counts"])
 

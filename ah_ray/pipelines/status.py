@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 from rich.box import SIMPLE_HEAD
@@ -17,13 +17,15 @@ from rich.text import Text
 from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
-from ah_ray.pipelines.evaluate import METRICS_FILE, metrics_made_from
+from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from
 from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.reduce import current_verdicts, noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.seen import changed_since
 from ah_ray.progress import results
+from ah_ray.tasks.judgement import Judgement
+from ah_ray.yaml_objects import build
 
 
 class Line(NamedTuple):
@@ -97,8 +99,21 @@ def status(run: RunDirectory) -> Iterator[Line]:
         except ValueError:  # it is damaged
             report = {}
         splits, made_from = report.get("splits", []), report.get("made_from")
-        current = hold and made_from == metrics_made_from(run, splits)
-        yield Line("evaluate", METRICS_FILE, int(current), int(not current), 0, 0)
+        same = _same_groups(report)
+        current = hold and same and made_from == metrics_made_from(run, splits)
+        note = "" if same else "the groups or wheels that it is by have changed since"
+        yield Line("evaluate", METRICS_FILE, int(current), int(not current), 0, 0, note)
+
+
+def _same_groups(report: dict[str, Any]) -> bool:
+    """Whether the groups and wheels that metrics are by are what they were."""
+    if not report.get("by"):
+        return True
+    try:
+        now = compared_by(build(Judgement, report["task"], METRICS_FILE))
+    except (ConfigError, KeyError):  # a file is gone, or the report is damaged
+        return False
+    return bool(report["by"] == now)
 
 
 def _member(run: RunDirectory, name: str) -> Member | None:

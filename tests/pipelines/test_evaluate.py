@@ -6,9 +6,17 @@ import pytest
 from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.leaks import LeakError
-from ah_ray.pipelines.evaluate import counts, evaluate, print_metrics, video_level
+from ah_ray.pipelines.evaluate import (
+    counts,
+    evaluate,
+    print_combinations,
+    print_metrics,
+    video_level,
+)
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.tasks import load_task
+from ah_ray.tasks.answers import Labels
+from ah_ray.tasks.judgement import Judgement, Rules
 from ah_ray.tasks.policies import ReduceConfig
 
 YES, NO = "Yes", "No"
@@ -179,7 +187,8 @@ def test_other_splits_are_not_expected_but_videos_without_one_are(run):
 def test_the_report_is_written_as_it_is_returned(run):
     report = evaluate(run, ("test",), JUDGEMENT)
     assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
-    assert set(report) == {"video_level", "counts", "task", "splits", "made_from"}
+    keys = {"video_level", "combinations", "by", "counts", "task", "splits", "made_from"}
+    assert set(report) == keys
     assert report["task"] == JUDGEMENT.model_dump(mode="json")
 
 
@@ -304,6 +313,134 @@ def test_one_class_of_four_is_measured_and_its_confusion_is_printed(run, capsys)
     rows = [line.split() for line in lines]
     assert ["smile", "frown", "bright", "dull", "undecided"] in rows
     assert ["frown", "1", "0", "0", "0", "1"] in rows
+
+
+# Sets of words, and combinations of members
+
+
+def words(text: str | None) -> dict:
+    """What somebody says: words, surely."""
+    if text is None:
+        return {"labels": None, "considered": []}
+    said = sorted(text.split())
+    return {"labels": said, "considered": [{"label": word, "chance": 1.0} for word in said]}
+
+
+def sets_of_words(run, truth: dict[str, str], **said: dict[str, str | None]) -> None:
+    """A run in which members have said words about videos; any of them makes a verdict."""
+    rows = []
+    for video in truth:
+        members = [
+            {"member": name, "clips_ok": 1, "clips_unparseable": 0, "clips_error": 0,
+             "clips_missing": 0} | words(of_video[video])
+            for name, of_video in sorted(said.items())
+        ]  # fmt: skip
+        union = {word for member in members for word in member["labels"] or ()}
+        undecided = all(member["labels"] is None for member in members)
+        verdict = words(None if undecided else " ".join(union))
+        rows.append({"video_id": video, "status": "ok", "members": members} | verdict)
+    storage.remove(run.path("videos"))
+    table = [{"video_id": video, "uri": f"{video}.mp4", "participant_id": video, "split": "test",
+              "labels": sorted(gold.split())} for video, gold in truth.items()]  # fmt: skip
+    tables.write_rows(table, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    tables.write_rows(rows, schemas.VERDICTS, run.path("verdicts", "part-0.parquet"))
+
+
+TRUTH = {"a": "glad calm", "b": "sad angry", "c": "afraid"}
+FACE = {"a": "happy", "b": "sad", "c": None}
+VOICE = {"a": "calm bored", "b": "sad", "c": "scared"}
+
+
+def by(*groups: str) -> Judgement:
+    labels = Labels(kind="labels")
+    metrics = tuple({"label_sets": {"groups": name}} for name in groups)
+    return Judgement.usual(labels, ReduceConfig()).model_copy(update={"metrics": metrics})
+
+
+def test_every_combination_of_members_is_measured_by_the_rules(run, capsys):
+    sets_of_words(run, TRUTH, face=FACE, voice=VOICE)
+    report = evaluate(run, ("test",), by("wheel", "none"))
+    assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
+    found = report["combinations"]
+    assert list(found) == ["face", "voice", "face+voice"]
+    level = report["video_level"]
+    for name, of_level in (("face", "face"), ("voice", "voice"), ("face+voice", "ensemble")):
+        assert found[name].items() <= level[of_level].items()
+    told = ["words_precision", "words_recall", "wheel_1_precision", "wheel_1_recall", "coverage"]
+    assert {name: [round(values[key], 3) for key in told] for name, values in found.items()} == {
+        "face": [0.5, 0.25, 1.0, 0.5, 0.667],
+        "voice": [0.5, 0.333, 0.833, 0.667, 1.0],
+        "face+voice": [0.444, 0.333, 0.889, 0.833, 1.0],
+    }
+    assert set(report["by"]) == {"wheel", "words"}
+    print_metrics(report)
+    print_combinations(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert (
+        f"  wheel: what counts as one word is by wheel.yaml, hash {report['by']['wheel']['hash']}"
+        in lines
+    )
+    table = lines[lines.index(next(line for line in lines if "combinations of members" in line)) :]
+    assert table[1].split() == ["words", "words", "words", "wheel", "wheel", "wheel"]
+    assert [line.split()[0] for line in table[3:]] == list(found)
+
+
+def test_combinations_are_judged_by_the_rule_over_members(run):
+    sets_of_words(run, TRUTH, face=FACE, voice=VOICE)
+    both = by("none").model_copy(update={"rules": Rules(clips="any", members="all")})
+    found = evaluate(run, ("test",), both)["combinations"]
+    # Of a: nothing, of b: sad, of c: what the only one says that says something.
+    assert found["face+voice"]["words_precision"] == pytest.approx(1 / 3)
+    assert found["voice"]["words_precision"] == pytest.approx(1 / 2)
+
+
+def test_the_trade_off_is_drawn_beside_the_metrics(run):
+    sets_of_words(run, TRUTH, face=FACE, voice=VOICE)
+    evaluate(run, ("test",), by("wheel", "none"))
+    drawn = storage.read_bytes(run.path("combinations.svg"))
+    assert b"face+voice" in drawn
+    assert b"wheel by wheel.yaml" in drawn
+    evaluate(run, ("test",), by("wheel", "none"))
+    assert storage.read_bytes(run.path("combinations.svg")) == drawn
+
+
+def test_what_has_combinations_is_two_to_eight_members(run, capsys):
+    said = {f"m{number}": FACE for number in range(9)}
+    sets_of_words(run, TRUTH, **said)
+    report = evaluate(run, ("test",), by("none"))
+    assert report["combinations"] == {}
+    assert not storage.exists(run.path("combinations.svg"))
+    print_combinations(report)
+    assert "of 9 members too many, at most 8" in capsys.readouterr().out
+    sets_of_words(run, TRUTH, face=FACE)
+    report = evaluate(run, ("test",), by("none"))
+    print_combinations(report)
+    assert (report["combinations"], capsys.readouterr().out) == ({}, "")
+
+
+def test_of_many_combinations_the_best_are_printed(run, capsys):
+    said = {f"m{number}": FACE | {"b": "bored"} for number in range(5)} | {"best": VOICE}
+    sets_of_words(run, TRUTH, **said)
+    report = evaluate(run, ("test",), by("none"))
+    assert len(report["combinations"]) == 63
+    print_combinations(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert "the best 31 of 63 combinations of members, by words mean" in lines[0]
+    assert len(lines) == 3 + 31
+    assert lines[3].split()[0] == "best"
+
+
+def test_the_combinations_of_two_options_are_measured_too(run, capsys):
+    report = evaluate(run, ("test",), JUDGEMENT)
+    # Where one says Yes and one No, both as surely, it is Yes.
+    assert {name: one["precision"] for name, one in report["combinations"].items()} == {
+        "v1": 1.0, "v2": 0.5, "v1+v2": pytest.approx(2 / 3)
+    }  # fmt: skip
+    print_combinations(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[1].split() + lines[2].split()) == "macro P R F1 F1 coverage"
+    assert b"combinations of members<" in storage.read_bytes(run.path("combinations.svg"))
 
 
 # The run directory
