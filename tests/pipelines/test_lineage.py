@@ -385,6 +385,24 @@ def test_other_rules_and_policies_judge_the_same_answers_again(run, tmp_path, ch
     assert storage.read_bytes(part) == answers
 
 
+def test_metrics_by_groups_that_have_changed_are_stale(run, tmp_path):
+    member = make_member(tmp_path / "v1")
+    answer_all(run, member)
+    reduce(run, [member], JUDGEMENT)
+    groups = tmp_path / "groups.json"
+    by_groups = ({"label_sets": {"groups": str(groups)}}, {"label_sets": {"groups": "none"}})
+    judgement = JUDGEMENT.model_copy(update={"metrics": by_groups})
+    for content in ('[["Yes"]]', '[["Yes", "No"]]'):
+        groups.write_text(content)
+        if storage.exists(run.path(METRICS_FILE)):
+            assert told(run, "evaluate") == (0, 1, 0)
+        evaluate(run, ("test",), judgement)
+        assert told(run, "evaluate") == (1, 0, 0)
+    groups.unlink()
+    line = list(status(run))[-1]
+    assert (line.stale, line.note) == (1, "the groups or wheels that it is by have changed since")
+
+
 def test_another_question_is_not_judged_by_the_rules_of_this_one(run, tmp_path):
     member = make_member(tmp_path / "v1", task="cues")
     answer_all(run, member)
