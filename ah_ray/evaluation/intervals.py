@@ -10,7 +10,7 @@ leaving out one person at a time), widened as a t interval is wider than a norma
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -170,3 +170,10 @@ def interval(figure: Draws) -> Interval | str:
     levels = stats.norm.cdf(bias + shifted / np.maximum(1 - skew * shifted, 0.1))
     low, high = np.quantile(drawn, levels)
     return Interval(float(low), float(high))
+
+
+def told(found: Interval | str) -> dict[str, Any]:
+    """An interval as it is written: ``low`` and ``high``, or None for both and ``why``."""
+    if isinstance(found, str):
+        return {"low": None, "high": None, "why": found}
+    return found._asdict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,3 +29,16 @@ class Judged(NamedTuple):
 
 
 Metric = Callable[[Sequence[Judged], Answer], Metrics]
+
+
+def overlap(one: Judged) -> float:
+    """How much of an answer and the truth is the same: of single labels 1 or 0."""
+    said = one.said or frozenset()
+    both = one.truth | said
+    return len(one.truth & said) / len(both) if both else 1.0
+
+
+def chance_of(one: Judged, label: str) -> float:
+    """Of a label; where it is not known, or no number, 1 if it is said and else 0."""
+    chance = one.chances.get(label, math.nan)
+    return chance if math.isfinite(chance) else float(label in (one.said or ()))

@@ -6,7 +6,6 @@ task go into one table, so a name means the same in all of them.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation.judged import Judged, Metric, Metrics
+from ah_ray.evaluation.judged import Judged, Metric, Metrics, chance_of
 from ah_ray.evaluation.label_sets import label_sets
 from ah_ray.names import Named, find_made
 from ah_ray.tasks.answers import Answer, LabelSet
@@ -75,7 +74,7 @@ def binary(judged: Sequence[Judged], answer: Answer) -> Metrics:
 
     looked_for = _options(answer, "binary", exactly=2)[0]
     decided = [
-        (looked_for in one.truth, looked_for in one.said, _chance(one, looked_for))
+        (looked_for in one.truth, looked_for in one.said, chance_of(one, looked_for))
         for one in judged
         if one.said is not None
     ]
@@ -192,11 +191,6 @@ def _options(answer: Answer, metric: str, exactly: int | None = None) -> tuple[s
         problem = f"{metric} is for answers with {needed}, and this one has {count or 'none'}"
         raise ConfigError("task: metrics", problem, "name another metric")
     return answer.options
-
-
-def _chance(one: Judged, label: str) -> float:
-    chance = one.chances.get(label, math.nan)
-    return chance if math.isfinite(chance) else float(label in (one.said or ()))
 
 
 def _one(labels: LabelSet | None) -> str | None:
