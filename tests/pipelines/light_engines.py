@@ -32,11 +32,12 @@ def light_reply(member: Member, item: Item) -> Reply:
     loud = item.audio.std() if item.audio.size else 0.0
     chance = float(light + loud) / 2
     answer = member.card.question.answer
+    texts = [text for _, text in sorted(item.texts.items())]
     if not answer.options:
-        return Reply(answer.reply.replace(SLOT, f"light {chance:.6f}"))
+        return Reply(answer.reply.replace(SLOT, ", ".join([f"light {chance:.6f}", *texts])))
     first, *others = answer.options
     chances = {first: chance, **dict.fromkeys(others, (1 - chance) / len(others))}
-    read = "".join(f" for {text}" for _, text in sorted(item.texts.items()))
+    read = "".join(f" for {text}" for text in texts)
     return Reply(answer.reply.replace(SLOT, first) + read, chances)
 
 

@@ -30,9 +30,13 @@ def cluster() -> Iterator[Cluster]:
     cluster.shutdown()
 
 
+@pytest.mark.parametrize("asked", ["one option", "words, and words read in a text"])
 def test_a_node_that_is_gone_costs_what_it_had_under_way(
-    cluster: Cluster, member: Member, videos: list[Path], tmp_path: Path
-) -> None:
+    cluster: Cluster, member: Member, words: list[Member], videos: list[Path], tmp_path: Path,
+    asked: str,
+) -> None:  # fmt: skip
+    members = [member] if asked == "one option" else words
+
     def scored(name: str, during: Any = None) -> list[dict[str, Any]]:
         run = RunDirectory.at(str(tmp_path / name))
         write_manifest(run, videos * 4, [])
@@ -41,7 +45,7 @@ def test_a_node_that_is_gone_costs_what_it_had_under_way(
             helper.start()
         score(
             run,
-            [member],
+            members,
             ScoreConfig(
                 engine="tests.pipelines.light_engines:SlowEngine", batch_size=3, max_actors=2,
                 cpus_per_actor=1.2, cpus_per_decoder=0.5,
@@ -53,7 +57,7 @@ def test_a_node_that_is_gone_costs_what_it_had_under_way(
         return predictions(run)
 
     def pull_the_plug(run: RunDirectory) -> None:
-        while len(storage.list_files(run.path("predictions"))) < 2:
+        while len(storage.list_files(run.predictions_path(members[-1].name))) < 2:
             time.sleep(0.05)
         (node,) = cluster.worker_nodes
         cluster.remove_node(node, allow_graceful=False)  # kill -9 of its raylet
