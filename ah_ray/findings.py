@@ -50,7 +50,13 @@ KINDS: dict[str, Kind] = {
     "bad_row": _catalog("error", "left out: the row cannot be read or names no file", True),
     "duplicate_row": _catalog("error", "left out: the first row with this id is used", True),
     "duplicate_uri": _catalog("error", "left out: the first row with this file is used", True),
+    "repeated_row": _catalog("warning", "counts once: it says the same as the first row"),
+    "tables_differ": _catalog("warning", "the table that the entry names first is used"),
+    "table_missing": _catalog("info", "read without it"),
+    "ignored_rows": _catalog("info", "left alone: no table of videos names what they are about"),
     # What a table means by its cells.
+    "cell_unreadable": _catalog("warning", "taken as empty: it is no text, or endless"),
+    "word_invalid": _catalog("warning", "the word is dropped, the others of its list are used"),
     "column_unused": _catalog("warning", "kept as an attribute"),
     "separator": _catalog("info", "read with the separator that its header has"),
     "label_words": _catalog("info", "read as the label that is named in the message"),

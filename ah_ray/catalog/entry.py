@@ -5,12 +5,14 @@ Where a copy of the data set lies is not among them; the run config says that (`
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ah_ray.yaml_objects import Frozen, build, load_yaml, parse_yaml
+from ah_ray.catalog.pattern import check_pattern
+from ah_ray.yaml_objects import Frozen, Positive, build, load_yaml, parse_yaml
 
 
 class Counts(Frozen):
@@ -45,21 +47,103 @@ class BahFiles(Frozen):
     metadata: str | None = None
 
 
+def _inside(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"{path!r} is no path inside the archive")
+    return path
+
+
+def _encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError(f"{name!r} is no encoding: utf-8, gb18030, latin-1, ...") from None
+
+
+class VideoTable(Frozen):
+    """A CSV file that names videos, or several of one form.
+
+    Attributes:
+        files: names or globs. Of files that differ about a video the one that is named earlier
+            counts; a glob has its files in order of the alphabet.
+        labels: the column with a word or a list of words.
+        subtitle: the column with what is said in the video.
+        split: the column with its split.
+        all_in: the split that all videos are in.
+        participant: the column with who is in it, or with the recording that it was cut from:
+            what is kept in one split.
+        attributes: columns that are kept as they are.
+        names_videos: whether it says which videos there are; if not, it only adds to those that
+            other tables name.
+        optional: whether the archive may be without it.
+    """
+
+    files: Annotated[tuple[Annotated[str, AfterValidator(_inside)], ...], Field(min_length=1)]
+    labels: str | None = None
+    subtitle: str | None = None
+    split: str | None = None
+    all_in: str | None = None
+    participant: str | None = None
+    attributes: tuple[str, ...] = ()
+    names_videos: bool = True
+    optional: bool = False
+
+    @model_validator(mode="after")
+    def _one_split(self) -> VideoTable:
+        if self.split and self.all_in:
+            raise ValueError("split is a column and all_in one split for all: state one of them")
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are used, but for those that name the video."""
+        stated = (self.labels, self.subtitle, self.split, self.participant, *self.attributes)
+        return [column for column in stated if column]
+
+
+class Lists(Frozen):
+    """CSV files that say of videos what is known of them (reader ``lists``).
+
+    Attributes:
+        videos: where a video is, with columns in braces, which all tables have (see ``pattern``).
+        tables: the files.
+        encodings: that a file may be in; used is the one that fits best, of equals the first.
+        splits: its words for splits, and for each ours.
+        shares: where no table states splits, how large each shall be, as parts of a whole. Every
+            participant is put into one by its name alone, whatever else the archive holds.
+    """
+
+    videos: Annotated[str, AfterValidator(check_pattern)]
+    tables: Annotated[tuple[VideoTable, ...], Field(min_length=1)]
+    encodings: Annotated[
+        tuple[Annotated[str, AfterValidator(_encoding)], ...], Field(min_length=1)
+    ] = ("utf-8",)
+    splits: dict[str, str] = Field(default_factory=dict)
+    shares: dict[str, Positive] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _splits_are_stated_or_drawn(self) -> Lists:
+        if self.shares and any(table.split or table.all_in for table in self.tables):
+            raise ValueError("shares are for tables without split and all_in: remove one of them")
+        return self
+
+
 class CatalogEntry(Frozen):
     """One data set.
 
     Attributes:
         title: its name.
-        reader: the format it is in: ``bah``, ``folder``, ``table``, or ``module:function`` of your
-            own, ``(entry, root, answer) -> Catalog``.
+        reader: the format it is in: ``bah``, ``folder``, ``lists``, ``table``, or
+            ``module:function`` of your own, ``(entry, root, answer) -> Catalog``.
         labels: its words for labels, and for each the task's; what is not here is taken as it is.
         citation: what to cite when using it.
         licence: under which terms it may be used.
         access: how to get it.
         consent: flags that a participant must have given, by name, with the value they must
             have; a flag that is not stated is not given. The flags of ``bah`` are in the
-            participants' metadata, those of ``table`` are columns.
+            participants' metadata, those of ``table`` and ``lists`` are columns.
         files: its parts (reader bah only).
+        lists: its tables (reader lists only).
         expected: published sizes to compare a copy with.
     """
 
@@ -71,6 +155,7 @@ class CatalogEntry(Frozen):
     labels: dict[str, str] = Field(default_factory=dict)
     consent: dict[str, str] = Field(default_factory=dict)
     files: BahFiles | None = None
+    lists: Lists | None = None
     expected: Published = Published()
 
     @field_validator("consent", "labels", mode="before")
@@ -90,6 +175,8 @@ class CatalogEntry(Frozen):
     def _fits_reader(self) -> CatalogEntry:
         if (self.reader == "bah") != (self.files is not None):
             raise ValueError("files are needed by the reader bah and known to no other reader")
+        if (self.reader == "lists") != (self.lists is not None):
+            raise ValueError("lists are needed by the reader lists and known to no other reader")
         if self.reader == "folder" and self.consent:
             raise ValueError("the reader folder knows no consent flags; use the reader table")
         return self

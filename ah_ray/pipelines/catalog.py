@@ -61,6 +61,9 @@ def catalog(run: RunDirectory, entry: CatalogEntry, root: str, answer: Answer) -
 def read_into(run: RunDirectory, entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
     """Read an archive and write its videos and findings into the run, and what it was read with."""
     console.print(f"[bold]catalog[/]: {escape(printable(f'{entry.title} at {root}'))}")
+    for what, terms in (("licence", entry.licence), ("access", entry.access)):
+        if terms:
+            console.print(f"  {what}: {escape(printable(' '.join(terms.split())))}")
     # First: a mistyped root does not claim the run.
     found = with_contents(read_catalog(entry, root, answer))
     if not found.videos:

@@ -10,7 +10,7 @@ import pytest
 
 from ah_ray import schemas, storage, tables
 from ah_ray.cli import main
-from ah_ray.findings import note
+from ah_ray.findings import LEFT_OUT, note
 from ah_ray.pipelines.catalog import findings_table
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
@@ -246,6 +246,37 @@ def test_a_config_that_asks_for_what_is_not_there_fails(archive, ah_ray, setting
     assert all(text in " ".join(shown.split()) for text in found)
     assert ah_ray("check")[0] == 1  # it stays in the run,
     assert ah_ray("check", *options)[0] == 0  # until the archive is read again
+
+
+def test_an_archive_of_word_lists_with_broken_cells_is_read_and_adds_up(ah_ray, tmp_path):
+    root = tmp_path / "mer"
+    (root / "video").mkdir(parents=True)
+    for name in ("s1", "s2", "s3", "other"):
+        (root / "video" / f"{name}.mp4").write_text(name)
+    lines = ["name,openset", "s1,\"['glad', 'calm']\"", "s2,\"['glad'\"", ",['sad']"]
+    lines += ["../s1,['sad']", "s4,['sad']", "s3,['sad']", "s3,['glad']", "s1,\"['glad', 'calm']\""]
+    (root / "check-openset.csv").write_text("\n".join(lines))
+    task = tmp_path / "words.yaml"
+    task.write_text(
+        "name: words\nanswer: {kind: labels}\nmetrics: []\n"
+        "prompts: {short: {system: Look., user: Which ones}}\n"
+    )
+    settings = ["catalog.entry=data_catalog/mer2024_ov.yaml", f"catalog.root={root}"]
+    settings += [f"task={task}", "members={zero: {prompt: short}}", "recipes={}"]
+    options = ["--config", "jobs/demo.yaml", *(w for s in settings for w in ("--set", s))]
+    code, shown = ah_ray("check", *options)
+    assert code == 1
+    assert "access: Signed agreement needed" in shown
+    assert "published are 332 (-329)" in shown
+    videos = tables.read_table(str(tmp_path / "run" / "videos"), schemas.VIDEOS).to_pylist()
+    read_as = {Path(video["uri"]).stem: video["labels"] for video in videos}
+    assert read_as == {"s1": ["calm", "glad"], "s2": None, "s3": ["sad"]}
+    found = RunDirectory.at(str(tmp_path / "run")).findings().to_pylist()
+    kinds = [row["kind"] for row in found if row["stage"] == "catalog"]
+    left_out = [kind for kind in kinds if kind in LEFT_OUT]
+    assert sorted(left_out) == ["bad_row", "duplicate_row", "missing_file", "unsafe_key"]
+    assert len(videos) + len(left_out) + kinds.count("repeated_row") == len(lines) - 1
+    assert "3 videos in the catalog, 4 left out" in shown
 
 
 def test_the_same_content_in_two_splits_fails_before_anything_is_prepared(

@@ -1,0 +1,67 @@
+"""Where a video is, by what a table calls it: ``Raw/{video_id}/{clip_id:04d}.mp4``. Pure functions.
+
+A part in braces is a column; ``:04d`` stands for a number with so many digits, zeros before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from ah_ray.errors import ItemError
+from ah_ray.findings import shown
+
+_FIELD = re.compile(r"\{([^{}:]+)(?::0([1-9])d)?\}")
+_NUMBER = re.compile(r"(\d{1,9})(?:\.0+)?", re.ASCII)  # 7.0 is what a spreadsheet makes of 7
+
+
+def check_pattern(pattern: str) -> str:
+    """The pattern.
+
+    Raises:
+        ValueError: it names no column, has other braces, or leaves the archive.
+    """
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{pattern!r} is no path inside the archive")
+    if not columns(pattern) or re.search("[{}]", _FIELD.sub("", pattern)):
+        raise ValueError(f"{pattern!r} is not of the form folder/{{column}}.mp4 or {{column:04d}}")
+    return pattern
+
+
+def columns(pattern: str) -> list[str]:
+    """The columns that a pattern names, each once."""
+    return list(dict.fromkeys(match[1] for match in _FIELD.finditer(pattern)))
+
+
+def folder(pattern: str) -> str:
+    """The folder that all videos are below; empty for the archive's own."""
+    parts = PurePosixPath(pattern).parts[:-1]
+    named = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
+    return "/".join(parts[:named])
+
+
+def fill(pattern: str, cells: Mapping[str, str]) -> str:
+    """The path of the video that a line with ``cells`` names, relative to the archive.
+
+    >>> fill("Raw/{video_id}/{clip_id:04d}.mp4", {"video_id": "v1", "clip_id": "1"})
+    'Raw/v1/0001.mp4'
+
+    Raises:
+        ItemError: ``bad_row``, a name is empty or no number; ``unsafe_key``, it has parts.
+    """
+
+    def part(match: re.Match[str]) -> str:
+        column, digits, value = match[1], match[2], cells[match[1]]
+        if not value:
+            raise ItemError("bad_row", f"{column} is empty")
+        if re.search(r"[/\\]", value) or value in (".", ".."):
+            raise ItemError("unsafe_key", f"{column} is {shown(value)}, a path and no name")
+        if digits is None:
+            return value
+        if (number := _NUMBER.fullmatch(value)) is None:
+            raise ItemError("bad_row", f"{column} is {shown(value)} and no number")
+        return number[1].lstrip("0").zfill(int(digits))
+
+    return _FIELD.sub(part, pattern)
