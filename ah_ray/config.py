@@ -173,8 +173,10 @@ class RunConfig(ArchiveConfig):
             raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
         judged = load_task(self.task)
         if self.question(member).answer != judged.answer:
-            problem = f"{settings.task} has another answer than {self.task}, whose labels there are"
-            raise ConfigError(f"members.{member}.task", problem, "leave out the task or the recipe")
+            key = "task" if settings.task else "prompt"
+            asked = f"{getattr(settings, key)} has another answer than {self.task}"
+            problem, fix = f"{asked}, whose labels there are", f"another {key}, or no recipe"
+            raise ConfigError(f"members.{member}.{key}", problem, fix)
         if settings.recipe not in self.recipes:
             raise ConfigError(
                 f"members.{member}.recipe",
@@ -260,9 +262,11 @@ def load_config(
             config.recipe(name)
         answer = config.question(name).answer
         if answer.votes and name not in read and answer != judgement.answer:
-            problem = f"{member.task} has another answer than {config.task}, on which it would vote"
+            key = "task" if member.task else "prompt"
+            asked = f"{getattr(member, key)} has another answer than {config.task}"
             fix = "let another member read it, or ask it something that is text"
-            raise ConfigError(f"{path}: members.{name}.task", problem, fix)
+            where = f"{path}: members.{name}.{key}"
+            raise ConfigError(where, f"{asked}, on which it would vote", fix)
         changed = f" (member {name})" if member.media or member.model else ""
         require_media(config.model_of(name), config.media_of(name), f"{path}{changed}")
     return config

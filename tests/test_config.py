@@ -419,6 +419,9 @@ def test_members_may_have_models_media_and_questions_of_their_own():
         ("members.v1={recipe: lora, prompt: short, task: ambivalence_hesitancy}", None, None),
         ("members.v1={recipe: lora, prompt: short, task: cues}", "members.v1.task",
          "cues has another answer than cue_conflict, whose labels there are"),
+        ("members.v1={recipe: lora, prompt: describe, task: emotion_labels}", "members.v1.task",
+         "emotion_labels has another answer than cue_conflict"),
+        ("members.v1={prompt: describe, task: emotion_labels}", None, None),
         ("recipes.lora.best_by=uar", "recipes.lora.best_by (member v1)", "no metric 'uar'"),
         ("reduce.tie=positive", "reduce.tie", "which is no answer to task cue_conflict"),
         ("reduce.invalid='no'", "reduce.invalid", "which is no answer to task cue_conflict"),
@@ -509,3 +512,13 @@ def test_who_is_trained_answers_what_there_are_labels_for(tmp_path, answer, vote
             load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])
     else:
         load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])
+
+
+def test_a_wording_with_another_answer_is_for_members_that_do_not_vote():
+    words = ["task=emotion_labels", "score.prior=null"]
+    members = "members={d: {prompt: describe}, v: {prompt: short}}"
+    assert load_config(DEMO, "run", [*words, members]).question("d").answer.kind == "text"
+    trained = "members={d: {recipe: lora, prompt: describe}, v: {prompt: short}}"
+    with pytest.raises(ConfigError, match="describe has another answer") as caught:
+        load_config(DEMO, "run", [*words, trained])
+    assert caught.value.where == "members.d.prompt"

@@ -17,7 +17,7 @@ from ah_ray.shipped import with_whole_names
 from ah_ray.tasks.answers import Answer
 from ah_ray.tasks.judgement import Judgement, Rules
 from ah_ray.tasks.policies import ReduceConfig
-from ah_ray.yaml_objects import Frozen, load_yaml
+from ah_ray.yaml_objects import Frozen, build, read_yaml
 
 BUILT_IN = Path(__file__).parent
 
@@ -33,6 +33,17 @@ class Prompt(Frozen):
 
     system: str
     user: str
+
+
+class Wording(Prompt):
+    """A prompt of a task.
+
+    Attributes:
+        answer: what a reply to it can say, if that is not the task's answer: a text, say, for a
+            member that reads it.
+    """
+
+    answer: Answer | None = None
 
 
 class Question(Frozen):
@@ -57,8 +68,7 @@ class Task(Frozen):
         answer: what a reply can say.
         rules: from clip answers to a video's, and from the members' to the verdict; by default the
             usual ones of such an answer.
-        metrics: that verdicts are measured by; see ``evaluation.metrics``. A file in them may stand
-            relative to the task.
+        metrics: that verdicts are measured by; see ``evaluation.metrics``.
         prompts: the wordings by name; a member is trained and scored with one of them.
     """
 
@@ -66,7 +76,7 @@ class Task(Frozen):
     answer: Answer
     rules: Rules | None = None
     metrics: tuple[Named, ...] = ()
-    prompts: dict[str, Prompt] = Field(min_length=1)
+    prompts: dict[str, Wording] = Field(min_length=1)
 
     def question(self, prompt: str, where: str) -> Question:
         """The question in one of its wordings; ``where`` names the setting that asks for it.
@@ -77,7 +87,9 @@ class Task(Frozen):
         if prompt not in self.prompts:
             known = f"one of {sorted(self.prompts)}"
             raise ConfigError(where, f"task {self.name} has no prompt {prompt!r}", known)
-        return Question(name=self.name, answer=self.answer, prompt=self.prompts[prompt])
+        wording = self.prompts[prompt]
+        plain = Prompt(**wording.model_dump(exclude={"answer"}))
+        return Question(name=self.name, answer=wording.answer or self.answer, prompt=plain)
 
     def judged(self, policies: ReduceConfig) -> Judgement:
         """How answers to it are judged.
@@ -93,6 +105,8 @@ class Task(Frozen):
 def load_task(name: str) -> Task:
     """A built-in task by its name, or a task of your own by the path of its YAML file.
 
+    The files that its rules and metrics name may stand relative to it.
+
     Raises:
         ConfigError: there is no such task, or its file is wrong.
     """
@@ -102,5 +116,7 @@ def load_task(name: str) -> Task:
         raise ConfigError(
             "task", f"no task {name!r}", f"one of {known}, or the path of a YAML file"
         )
-    task = load_yaml(path, Task)
-    return task.model_copy(update={"metrics": with_whole_names(task.metrics, path.parent)})
+    values = read_yaml(path)
+    for key in values.keys() & {"rules", "metrics"}:
+        values[key] = with_whole_names(values[key], path.parent)
+    return build(Task, values, str(path))

@@ -243,3 +243,11 @@ def test_sizing_explains_itself(capsys):
             sizing(arguments)
         assert end.value.code == code
         assert said in "".join(capsys.readouterr())
+
+
+def test_wheels_are_imported_from_a_folder_that_has_them_all(ah_ray, tmp_path):
+    code, text = ah_ray("wheels", "import", tmp_path / "nowhere")
+    assert code == 2
+    assert "wheel1.xlsx: is not there" in text
+    _, text = ah_ray("wheels", "--help")
+    assert "..." not in text.partition("Commands:")[2]

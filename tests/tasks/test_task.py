@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.metrics import measured
 from ah_ray.tasks import load_task
-from ah_ray.tasks.answers import Reading
+from ah_ray.tasks.answers import Reading, Text
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.tasks.task import BUILT_IN
 
@@ -203,7 +203,16 @@ def test_an_unknown_prompt_names_where_and_those_that_exist():
 def test_a_question_is_one_wording_of_a_task():
     question = TASK.question("short", "members.v1.prompt")
     assert (question.name, question.answer) == (TASK.name, TASK.answer)
-    assert question.prompt == TASK.prompts["short"]
+    assert question.prompt.model_dump().items() <= TASK.prompts["short"].model_dump().items()
+
+
+def test_a_wording_may_ask_for_another_answer_than_the_task():
+    task = load_task("emotion_labels")
+    described, named = (task.question(name, "p") for name in ("describe", "name"))
+    assert (described.answer, named.answer) == (Text(kind="text"), task.answer)
+    assert described.name == named.name == task.name
+    # A card holds what is asked, and the same wording asks the same wherever it comes from.
+    assert described.prompt.model_dump().keys() == {"system", "user"}
 
 
 def test_a_file_in_the_metrics_stands_beside_the_task(tmp_path, monkeypatch):
