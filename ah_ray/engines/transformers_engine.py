@@ -127,9 +127,10 @@ class TransformersEngine:
         several, need nothing else; further branches are read on top of what it remembers.
         """
         first, *others = words.branches
+        mask = inputs["attention_mask"]
         self.core.scored_positions = len(first) + 1
-        output = self.core(**inputs, use_cache=bool(others))
-        mask, memory = inputs["attention_mask"], output.past_key_values
+        output = self.core(**inputs, **self._counted(mask), use_cache=bool(others))
+        memory = output.past_key_values
         scores: list[dict[Tokens, Any]] = [{} for _ in mask]
 
         def collect(branch: Tokens, begun: int) -> None:
@@ -154,6 +155,12 @@ class TransformersEngine:
             collect(branch, 1)
         self.core.scored_positions = 1
         return scores
+
+    def _counted(self, mask: Any) -> dict[str, Any]:
+        """The positions in a prompt, where a model would count the padding before it too."""
+        if hasattr(self.core.base_model, "get_rope_index"):
+            return {}
+        return {"position_ids": (mask.cumsum(dim=-1) - 1).clamp(min=0)}
 
     def _positions(self, mask: Any) -> Any:
         """The positions of text after a prompt that was just read; ``mask`` has both."""

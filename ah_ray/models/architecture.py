@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "qwen3_omni": "ah_ray.models.qwen3_omni:QWEN3_OMNI",
     "qwen2_5_vl": "ah_ray.models.qwen2_5_vl:QWEN2_5_VL",
+    "qwen2_5_text": "ah_ray.models.qwen_text:QWEN2_5_TEXT",
+    "qwen3_text": "ah_ray.models.qwen_text:QWEN3_TEXT",
 }
 
 

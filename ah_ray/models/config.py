@@ -12,8 +12,8 @@ class ModelConfig(Frozen):
 
     Attributes:
         path: a checkpoint folder (any fsspec URI; ``{run}`` is the run directory) or a hub id.
-        architecture: of its weights: ``qwen3_omni``, ``qwen2_5_vl``, or ``module:attribute`` of
-            your own (``models.architecture``).
+        architecture: of its weights: a name in ``models.architecture.ARCHITECTURES``, or
+            ``module:attribute`` of your own.
         dtype: number format of weights and activations.
         attention: attention kernel, as transformers names it; where ``flash_attention_2`` cannot
             run, training and scoring say so and take ``sdpa``.

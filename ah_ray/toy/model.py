@@ -6,15 +6,11 @@ features, interleaved rotary positions), so what trains and serves it treats the
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
-    GenerationConfig,
     Qwen2Tokenizer,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
@@ -23,9 +19,9 @@ from transformers import (
     Qwen3OmniMoeProcessor,
     WhisperFeatureExtractor,
 )
-from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from ah_ray.toy.base import BOTH_QUESTION, BRIGHT_QUESTION, SMILE_QUESTION, SYSTEM_TEXT
+from ah_ray.toy.parts import chat_template, greedy, scale_by_fan_in, train_tokenizer
 
 _HIDDEN = 64
 _PATCH = 16
@@ -54,71 +50,30 @@ _MEDIA_TOKENS = {
     "audio_eos_token": "<|audio_end|>",
 }
 
-# Newlines are expressions: a literal one next to a tag is stripped by some renderers only, and one
-# missing newline is another prompt to the model.
-_CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
-    "{%- if message['content'] is string -%}{{ message['content'] }}{%- else -%}"
-    "{%- for part in message['content'] -%}"
-    "{%- if part['type'] == 'image' -%}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}"
-    "{%- elif part['type'] == 'video' -%}{{ '<|vision_start|><|video_pad|><|vision_end|>' }}"
-    "{%- elif part['type'] == 'audio' -%}{{ '<|audio_start|><|audio_pad|><|audio_end|>' }}"
-    "{%- elif part['type'] == 'text' -%}{{ part['text'] }}"
-    "{%- endif -%}{%- endfor -%}{%- endif -%}"
-    "{{ '<|im_end|>' + '\\n' }}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant' + '\\n' }}{%- endif -%}"
-)
+_PLACEHOLDERS = {
+    "image": "<|vision_start|><|image_pad|><|vision_end|>",
+    "video": "<|vision_start|><|video_pad|><|vision_end|>",
+    "audio": "<|audio_start|><|audio_pad|><|audio_end|>",
+}
 
 
 def write_tiny_checkpoint(folder: Path, seed: int = 0) -> None:
     """Write config, random weights, tokenizer and processors of the tiny model to ``folder``."""
-    tokenizer = _tokenizer()
+    tokenizer = train_tokenizer(_TEXTS, _MERGES, _MEDIA_TOKENS)
     config = _config(tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3OmniMoeForConditionalGeneration(config)
-        _scale_by_fan_in(model)
-    model.generation_config = GenerationConfig(
-        do_sample=False,
-        eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
-        pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
-    )
+        scale_by_fan_in(model)
+    model.generation_config = greedy(tokenizer)
     model.save_pretrained(folder)
     Qwen3OmniMoeProcessor(
         image_processor=Qwen2VLImageProcessor(patch_size=_PATCH),
         video_processor=Qwen2VLVideoProcessor(patch_size=_PATCH),
         feature_extractor=WhisperFeatureExtractor(feature_size=128),
         tokenizer=tokenizer,
-        chat_template=_CHAT_TEMPLATE,
+        chat_template=chat_template(_PLACEHOLDERS),
     ).save_pretrained(folder)
-
-
-def _tokenizer() -> Qwen2Tokenizer:
-    """Train byte-level BPE behind Qwen's pre-tokenizer and add Qwen's special tokens."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        _TEXTS,
-        trainers.BpeTrainer(
-            vocab_size=len(alphabet) + _MERGES, initial_alphabet=alphabet, show_progress=False
-        ),
-    )
-    learned = json.loads(bpe.to_str())["model"]
-    return Qwen2Tokenizer(
-        vocab=learned["vocab"],
-        merges=[tuple(pair) for pair in learned["merges"]],
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens={"im_start_token": "<|im_start|>", **_MEDIA_TOKENS},
-    )
 
 
 def _config(tokenizer: Qwen2Tokenizer) -> Qwen3OmniMoeConfig:
@@ -197,13 +152,3 @@ def _config(tokenizer: Qwen2Tokenizer) -> Qwen3OmniMoeConfig:
         im_end_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
         dtype="float32",
     )
-
-
-def _scale_by_fan_in(model: torch.nn.Module) -> None:
-    """Redraw the matrices; the default spread of 0.02 lets signals die out at such widths."""
-    for name, weight in model.named_parameters():
-        if weight.dim() < 2:
-            continue
-        # Experts are stacked [expert, out, in]; all others are [out, in, …].
-        fan_in = weight.shape[-1] if "experts" in name else math.prod(weight.shape[1:])
-        torch.nn.init.normal_(weight, std=fan_in**-0.5)

@@ -68,6 +68,13 @@ def test_a_model_without_ears_gets_no_sound_and_pictures_in_its_squares() -> Non
         require_media(sees, MediaConfig(audio="none"), "run.yaml")
 
 
+def test_a_model_that_only_reads_is_shown_nothing() -> None:
+    reads = ModelConfig(path="base", architecture="qwen3_text")
+    require_media(reads, MediaConfig(picture="none", audio="none"), "run.yaml")
+    with pytest.raises(ConfigError, match=r"(?s)run\.yaml: media\..*qwen3_text takes no .*to none"):
+        require_media(reads, MediaConfig(picture="none"), "run.yaml")
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_parts_are_those_that_ms_swift_freezes(name: str) -> None:
     from swift.model import MODEL_MAPPING
@@ -76,6 +83,9 @@ def test_the_parts_are_those_that_ms_swift_freezes(name: str) -> None:
     theirs = MODEL_MAPPING[ours.swift_model]
     assert ours.swift_template in {group.template for group in theirs.model_groups}
     parts = theirs.model_arch
+    if not ours.kinds:  # MS-Swift has no parts to freeze of what only reads
+        assert not hasattr(parts, "language_model")
+        return
     for some, others in (
         (ours.parts.language, parts.language_model),
         (ours.parts.towers, parts.vision_tower),
