@@ -11,6 +11,7 @@ from ah_ray.catalog.rows import needs_interval
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.findings import note, shown
 from ah_ray.tasks.answers import Answer
+from ah_ray.tasks.lists import listed
 from ah_ray.training.config import TrainConfig
 
 Rows = list[dict[str, str]]
@@ -65,11 +66,13 @@ def _training(videos: Sequence[Mapping[str, Any]], splits: Sequence[str], answer
     """Is there more than one thing to learn to say? See ``rows.needs_interval``."""
     rows = [video for video in videos if video["split"] in splits]
     usable = [
-        v for v in rows if v["labels"] and (v["intervals"] or not needs_interval(v, answer.absent))
+        v
+        for v in rows
+        if v["labels"] is not None and (v["intervals"] or not needs_interval(v, answer.absent))
     ]
     if not rows or len({tuple(video["labels"]) for video in usable}) > 1:
         return []
-    labels = Counter(", ".join(video["labels"]) for video in rows if video["labels"])
+    labels = Counter(listed(video["labels"]) for video in rows if video["labels"] is not None)
     stated = ", ".join(f"{count} {label}" for label, count in sorted(labels.items())) or "no label"
     message = (
         f"the {len(rows)} videos of {', '.join(splits)} are {stated}; {len(usable)} of them can be "
@@ -80,7 +83,7 @@ def _training(videos: Sequence[Mapping[str, Any]], splits: Sequence[str], answer
 
 def _scored(videos: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> Rows:
     labels = [video["labels"] for video in videos if video["split"] in splits]
-    stated = {", ".join(some) for some in labels if some is not None}
+    stated = {listed(some) for some in labels if some is not None}
     if not labels or len(stated) > 1:
         return []
     what = f"all have the label {min(stated)}" if stated else "have no label"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import schemas, storage, tables
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.tasks.lists import listed
 
-_COLUMNS = ("clip_id", "status", "labels", "text", "raw_text")
+_COLUMNS = ("clip_id", "status", "labels", "text")
 
 
 def texts_of(
@@ -42,8 +44,6 @@ def texts_of(
     return texts
 
 
-def said(row: Mapping[str, object]) -> str:
-    """An answer (a row of ``schemas.PREDICTIONS``) as text: as it reads, else its labels."""
-    labels = row["labels"]
-    named = ", ".join(map(str, labels)) if isinstance(labels, list) else ""
-    return str(row["text"] or named or row["raw_text"])
+def said(row: Mapping[str, Any]) -> str:
+    """A usable answer (a row of ``schemas.PREDICTIONS``) as text: its own, else its labels."""
+    return str(row["text"] or listed(row["labels"]))

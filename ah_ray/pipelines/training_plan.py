@@ -32,6 +32,7 @@ from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
 from ah_ray.schemas import Row, stable_id
+from ah_ray.tasks.lists import listed
 from ah_ray.training.arguments import require_known
 from ah_ray.training.outlook import FEW_STEPS
 from ah_ray.training.rows import (
@@ -193,7 +194,7 @@ def plan_member(
 
 
 def _by_label(clips: Sequence[Row]) -> dict[str, int]:
-    return dict(sorted(Counter(", ".join(clip["labels"]) for clip in clips).items()))
+    return dict(sorted(Counter(listed(clip["labels"]) for clip in clips).items()))
 
 
 def what_is_seen(run: RunDirectory, config: RunConfig, validation: RunDirectory | None) -> pa.Table:

@@ -15,7 +15,9 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ah_ray.tasks.lists import is_word, listed, tidy, words_stated
 from ah_ray.tasks.policies import POLICIES
+from ah_ray.yaml_objects import Count
 
 LabelSet = frozenset[str]
 
@@ -24,9 +26,6 @@ SLOT = "{answer}"
 # How archives spell that something is there, and that it is not.
 _PRESENT = frozenset({"1", "1.0", "yes", "true", "y"})
 _ABSENT = frozenset({"0", "0.0", "no", "false", "n"})
-_SEPARATORS = re.compile("[,;\n\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{FULLWIDTH SEMICOLON}]+")
-_MARKS = " \t\r\n.\"'`*[](){}-"
-_MOST_WORDS = 4  # of one label; what is longer is a sentence
 
 NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
@@ -48,12 +47,6 @@ class Candidate(NamedTuple):
 
     label: str
     chance: float
-
-
-def _translated(value: object, words: Mapping[str, str]) -> str:
-    """A word of an archive in the words of the task, in lower case."""
-    word = str(value).strip().casefold()
-    return words.get(word, word).strip().casefold()
 
 
 class _Kind(BaseModel):
@@ -165,7 +158,8 @@ class Choice(_Reply):
             value: as it stands there.
             words: those of the archive in lower case (``casefold``), and for each the task's.
         """
-        word = _translated(value, words)
+        word = str(value).strip().casefold()
+        word = words.get(word, word).strip().casefold()
         if word in self._folded:
             return frozenset({self._folded[word]})
         if len(self.options) == 2 and word in _PRESENT | _ABSENT:
@@ -203,13 +197,17 @@ class Choice(_Reply):
 
 
 class Labels(_Reply):
-    """Any number of words.
+    """Any number of words; also none.
 
     Attributes:
-        reply: the whole reply, with ``{answer}`` in the place of the words, commas between them.
+        reply: the whole reply, with ``{answer}`` in the place of the words, commas between them;
+            brackets around it are part of the list.
+        max_labels: of one answer. A reply with more words, be they the same, is a model that does
+            not stop, and unparseable.
     """
 
     kind: Literal["labels"]
+    max_labels: Count = 16
 
     votes: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ()
@@ -220,45 +218,63 @@ class Labels(_Reply):
         """Clips to video, members to verdict, where nobody states rules."""
         return "any", "any"
 
+    @cached_property
+    def _around(self) -> tuple[bool, str, str]:
+        """Whether the list stands in brackets, and what is before and after it."""
+        brackets = f"[{SLOT}]" in self.reply
+        before, after = self.reply.split(f"[{SLOT}]" if brackets else SLOT)
+        return brackets, before, after
+
     def write(self, reading: Reading) -> str:
-        """The reply that gives the labels of ``reading``, sorted."""
-        return self.reply.replace(SLOT, ", ".join(sorted(reading.labels)))
+        """The reply that gives the labels of ``reading``, sorted; ``[]`` where there are none."""
+        brackets, before, after = self._around
+        words = listed(reading.labels)
+        return before + (f"[{words.strip('[]')}]" if brackets else words) + after
 
     def read(self, text: str) -> Reading | None:
-        """The words in ``text``; None when it is no list of words, or there are two that differ."""
+        """The words in ``text``; None when it is no list of words, or there are two that differ.
+
+        See ``lists``.
+
+        >>> sorted(Labels(kind="labels").read("The emotions are Happy and a bit sad.").labels)
+        ['a bit sad', 'happy']
+        """
         stated = {self.meant(found) for found in self._pattern.findall(text.casefold())}
         labels = stated.pop() if len(stated) == 1 else None
-        return Reading(labels) if labels else None
+        return None if labels is None else Reading(labels)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         before, after = (
             re.escape(part.strip().casefold()) or edge
-            for part, edge in zip(self.reply.split(SLOT), (r"\A", r"\Z"), strict=True)
+            for part, edge in zip(self._around[1:], (r"\A", r"\Z"), strict=True)
         )
         return re.compile(rf"{before}(.*?){after}", re.DOTALL)
 
     def meant(self, value: object, words: Mapping[str, str] = NO_WORDS) -> LabelSet | None:
-        """The words of a list, or of a text with commas between them; None when they are none.
+        """The words of a list, or of a text that is one (``lists``); None when they are none.
 
         Args:
             value: as it stands there.
-            words: see ``Choice.meant``.
+            words: see ``Choice.meant``; what they translate to may be a list, too.
         """
         parts = value if isinstance(value, list | tuple) else [value]
-        stated = [word for part in parts for word in _SEPARATORS.split(str(part))]
-        labels = {
-            " ".join(label.split()).strip(_MARKS)
-            for word in stated
-            for label in _SEPARATORS.split(_translated(word, words))
-        } - {""}
-        if not labels or any(len(label.split()) > _MOST_WORDS for label in labels):
+        lists = [words_stated(str(part)) for part in parts]
+        if any(part is None for part in lists):
             return None
-        return frozenset(labels)
+        stated = [
+            tidy(word)
+            for part in lists
+            for own in part or ()
+            for word in (words_stated(words[own]) or () if own in words else (own,))
+        ]
+        if len(stated) > self.max_labels or not all(map(is_word, stated)):
+            return None
+        return frozenset(stated)
 
     def advice(self, value: object) -> str:
         """What to write instead of ``value``."""
-        return "labels are words with commas between them"
+        return f"labels are at most {self.max_labels} words with commas between them, [] for none"
 
     def rank(self, label: str) -> tuple[int, str]:
         """Sorts labels: by the alphabet."""

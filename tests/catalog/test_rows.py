@@ -154,10 +154,11 @@ def test_an_archive_with_all_that_is_asked_for():
         ([None, NO], (), YES_NO, "are 1 No; 1 of them can be trained on"),
         ([None, None], (), YES_NO, "are no label; 0 of them can be trained on"),
         (words("smile", "smile"), (), CUES, "are 2 smile; 2 of them can be trained on"),
+        ([frozenset(), None], (), WORDS, "are 1 []; 1 of them can be trained on"),
     ],
 )
 def test_one_thing_to_say_is_nothing_to_learn(labels, intervals, answer, message):
-    test = words(*answer.options[:2])
+    test = words(*(answer.options or "ab")[:2])
     rows = videos("train", *labels, intervals=intervals)
     found = complaints(rows, videos("val", *test), videos("test", *test), answer=answer)
     assert list(found) == ["one_class_training"]
@@ -170,6 +171,7 @@ def test_one_thing_to_say_is_nothing_to_learn(labels, intervals, answer, message
         (words("No", "No"), "the 2 videos of test all have the label No"),
         ([None], "the 1 videos of test have no label"),
         ([frozenset({"a", "b"})] * 2, "all have the label a, b"),
+        ([frozenset()] * 2, "all have the label []"),
     ],
 )
 def test_where_all_that_is_scored_is_alike_no_metric_can_tell(labels, message):

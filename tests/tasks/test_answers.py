@@ -1,11 +1,12 @@
 import re
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from ah_ray.tasks.answers import SLOT, Answer, Candidate, Choice, Labels, Reading, Text
+from ah_ray.tasks.lists import is_word, tidy
 
 YES_NO = Choice(
     kind="choice", options=("Yes", "No"), absent="No", reply="<answer>{answer}</answer>"
@@ -28,7 +29,11 @@ FORMS = st.builds(
     st.text(max_size=6).filter(lambda text: SLOT not in text),
 ).filter(lambda reply: reply.count(SLOT) == 1)
 NOTHING = st.text().filter(lambda text: "answer" not in text.casefold())
-LABELS = st.text(max_size=30).map(Labels(kind="labels").meant).filter(bool)
+# Letters of any script, and what else may stand in a word or beside it.
+LETTERS = st.characters(categories=["L", "M", "N"]) | st.sampled_from(" '-+.\u2019\u200b\ufb01&")
+LABELS = st.frozensets(
+    st.text(LETTERS, min_size=1, max_size=12).map(tidy).filter(is_word), max_size=16
+)
 
 
 def choice(*options, reply="<answer>{answer}</answer>") -> Choice:
@@ -60,13 +65,16 @@ def test_of_options_that_begin_alike_the_whole_one_is_read(data, options, before
     assert answer.read(before + answer.write(meant) + after) == meant
 
 
-@given(LABELS, st.sampled_from(["{answer}", "<answer>{answer}</answer>", "Words: {answer}"]))
+@given(
+    LABELS,
+    st.sampled_from(["{answer}", "<answer>{answer}</answer>", "Words: {answer}", "[{answer}]"]),
+)
+@example(frozenset(), "{answer}")
 def test_labels_read_as_they_were_written(labels, reply):
     answer = Labels(kind="labels", reply=reply)
-    written = answer.write(Reading(labels))
-    assume(not any("</answer>" in label for label in labels))
-    assert answer.read(written) == Reading(labels)
+    assert answer.read(answer.write(Reading(labels))) == Reading(labels)
     assert answer.meant(sorted(labels)) == labels
+    assert answer.meant(str(sorted(labels))) == labels
 
 
 @given(st.text())
@@ -132,36 +140,59 @@ def test_a_text_with_several_replies_says_what_all_of_them_say(labels, between):
     [
         ("<answer>Glad, a bit SAD</answer>", {"glad", "a bit sad"}),
         ("I see <Answer>\n* glad\n* sad;\n</ANSWER>.", {"glad", "sad"}),
-        ("<answer>[glad,'sad', \"glad\"]</answer>", {"glad", "sad"}),
-        ("<answer>glad\u3001sad\uff0ccalm\uff1bbored</answer>", {"glad", "sad", "calm", "bored"}),
-        ("<answer>glad</answer> That is: <answer>glad</answer>", {"glad"}),
-        ("<answer>very   glad</answer>", {"very glad"}),
-        ("<answer>\xa0.glad</answer>", {"glad"}),
+        ("<answer>glad</answer> That is: <answer>[Glad]</answer>", {"glad"}),
+        ("<answer>[]</answer>", set()),
     ],
 )
-def test_labels_in_any_spelling_of_a_list(text, labels):
+def test_a_list_between_the_marks_of_a_reply(text, labels):
     assert WORDS.read(text) == says(*labels)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "glad", "<answer></answer>", "<answer>, ;</answer>", "<answer>glad"),
+        *("", "glad", "[]", "<answer></answer>", "<answer>, ;</answer>", "<answer>glad"),
         "<answer>glad</answer><answer>sad</answer>",
+        "<answer>glad</answer><answer>He may be sad</answer>",
+        "<answer>glad</answer><answer>[]</answer>",
         "<answer>the person does not look glad</answer>",
-        "<answer>glad, but then again it may be sad</answer>",
     ],
 )
-def test_texts_that_are_no_list_of_words(text):
+def test_texts_that_give_no_list_or_several(text):
     assert WORDS.read(text) is None
 
 
 def test_without_marks_around_it_the_whole_text_is_the_list():
     bare = Labels(kind="labels")
     assert bare.read("Glad, sad") == says("glad", "sad")
-    assert bare.read("glad") == says("glad")
     assert bare.read("I think that it is a smile") is None
     assert Labels(kind="labels", reply="Words: {answer}").read("So, words: a, b") == says("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("reply", "two", "none"),
+    [
+        ("{answer}", "calm, sad", "[]"),
+        ("[{answer}]", "[calm, sad]", "[]"),
+        ('{"emotions": [{answer}]}', '{"emotions": [calm, sad]}', '{"emotions": []}'),
+        ("<a>{answer}</a>", "<a>calm, sad</a>", "<a>[]</a>"),
+    ],
+)
+def test_brackets_of_a_reply_are_part_of_the_list(reply, two, none):
+    answer = Labels(kind="labels", reply=reply)
+    assert answer.write(says("sad", "calm")) == two
+    assert answer.write(says()) == none
+    assert answer.read(none) == says()
+
+
+def test_a_reply_with_too_many_words_is_no_answer():
+    few = Labels(kind="labels", max_labels=2)
+    assert few.read("a, b") == says("a", "b")
+    assert few.read("a, b, c") is None
+    assert few.read("a, a, a") is None  # nor does that stop
+    assert Labels(kind="labels").read("happy, " * 16) == says("happy")
+    assert Labels(kind="labels").read("happy, " * 17) is None
+    assert "at most 2 words" in few.advice("a, b, c")
 
 
 # What an archive means
@@ -193,6 +224,9 @@ def test_an_archives_own_words_are_translated_one_by_one():
     assert CUES.meant("joy", words) is None
     assert WORDS.meant(" JOY; sad", words) == {"glad", "sad"}
     assert WORDS.meant(["rage", "joy"], words) == {"angry", "loud", "glad"}
+    assert WORDS.meant("none", {"none": "[]"}) == WORDS.meant("[]") == WORDS.meant([]) == set()
+    assert WORDS.meant("-1.0; sad", {"-1.0": "bad/awful", "sad": "low"}) is None
+    assert WORDS.meant("bad/awful; -1.0", {"-1.0": "low", "bad/awful": "bad"}) == {"bad", "low"}
     # A word that is another's meaning is not translated twice.
     assert CUES.meant("smile", {"smile": "frown", "frown": "smile"}) == {"frown"}
 

@@ -118,6 +118,9 @@ def test_words_are_written_sorted_and_rewarded_together():
     clips = [clip(1) | {"labels": ["sad", "glad"]}]
     (row,) = training_rows(clips, question, recipe(), MediaConfig()).splitlines()
     assert json.loads(row)["messages"][-1]["content"] == "glad, sad"
+    none = training_rows([clips[0] | {"labels": []}], question, recipe(), MediaConfig())
+    assert json.loads(none)["messages"][-1]["content"] == "[]"
+    assert [answer_reward(answer, said, []) for said in ("[]", "sad", "")] == [1.0, 0.1, 0.0]
     right, partly = (answer_reward(answer, said, ["glad", "sad"]) for said in ("Sad, glad.", "sad"))
     assert (right, partly) == (RIGHT, READABLE)
 
