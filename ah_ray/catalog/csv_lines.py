@@ -39,22 +39,44 @@ class Line(NamedTuple):
     text: str = ""
 
 
-def read_lines(uri: str, encodings: Sequence[str], needed: Collection[str]) -> Iterator[Line]:
-    """The lines of a CSV file with commas; empty ones are passed over.
+def read_lines(uri: str, encodings: Sequence[str]) -> tuple[list[str], Iterator[Line]]:
+    """The columns of a CSV file with commas, and its lines; empty ones are passed over.
 
     Args:
         uri: the file.
         encodings: that it may be in; used is the one in which the fewest bytes are no text, of
             equals the first.
-        needed: columns that must be there; others may be.
-
-    Raises:
-        ConfigError: a column is not there, or is there twice.
     """
     records = _records(_decoded(storage.read_bytes(uri), encodings))
     _, header = next(records, (0, []))
     names = [name.strip() for name in header] if isinstance(header, list) else [header]
-    _require(uri, names, needed)
+    return names, _lines(names, records)
+
+
+def require_columns(uri: str, names: Sequence[str], needed: Collection[str]) -> None:
+    """Fail unless a table has each column that is needed, once.
+
+    Raises:
+        ConfigError: it has not, with the nearest one.
+    """
+    counts = Counter(names)
+    for name in needed:
+        if counts[name] == 1:
+            continue
+        if counts[name]:
+            message = f"has {counts[name]} columns {shown(name)}"
+            raise ConfigError(uri, message, "rename all but one")
+        folded = {column.casefold(): column for column in names}
+        near = difflib.get_close_matches(name.casefold(), folded, 1)
+        hint = f"did you mean {shown(folded[near[0]])}? " if near else ""
+        raise ConfigError(
+            uri,
+            f"has no column {name!r}; its first line has {shown(names)}",
+            f"{hint}Correct that line, or the name under `lists` of the catalog entry",
+        )
+
+
+def _lines(names: Sequence[str], records: Iterator[tuple[int, list[str] | str]]) -> Iterator[Line]:
     for number, record in records:
         if not record:
             continue
@@ -116,22 +138,3 @@ def _closed(lines: Sequence[str], several: bool) -> bool:
         return len(list(csv.reader([*lines, "\n"], strict=several))) == 2
     except csv.Error:
         return False
-
-
-def _require(uri: str, names: Sequence[str], needed: Collection[str]) -> None:
-    counts = Counter(names)
-    for name in needed:
-        if counts[name] == 1:
-            continue
-        if counts[name]:
-            raise ConfigError(
-                uri, f"has {counts[name]} columns {shown(name)}", "rename all but one"
-            )
-        folded = {column.casefold(): column for column in names}
-        near = difflib.get_close_matches(name.casefold(), folded, 1)
-        hint = f"did you mean {shown(folded[near[0]])}? " if near else ""
-        raise ConfigError(
-            uri,
-            f"has no column {name!r}; its first line has {shown(names)}",
-            f"{hint}Correct that line, or the name under `lists` of the catalog entry",
-        )

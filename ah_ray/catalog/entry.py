@@ -105,7 +105,8 @@ class Lists(Frozen):
     """CSV files that say of videos what is known of them (reader ``lists``).
 
     Attributes:
-        videos: where a video is, with columns in braces, which all tables have (see ``pattern``).
+        videos: where a video may be, with columns in braces (see ``pattern``). Of those whose
+            columns a table has, the first one counts where there is a file.
         tables: the files.
         encodings: that a file may be in; used is the one that fits best, of equals the first.
         splits: its words for splits, and for each ours.
@@ -113,13 +114,20 @@ class Lists(Frozen):
             participant is put into one by its name alone, whatever else the archive holds.
     """
 
-    videos: Annotated[str, AfterValidator(check_pattern)]
+    videos: Annotated[
+        tuple[Annotated[str, AfterValidator(check_pattern)], ...], Field(min_length=1)
+    ]
     tables: Annotated[tuple[VideoTable, ...], Field(min_length=1)]
     encodings: Annotated[
         tuple[Annotated[str, AfterValidator(_encoding)], ...], Field(min_length=1)
     ] = ("utf-8",)
     splits: dict[str, str] = Field(default_factory=dict)
     shares: dict[str, Positive] = Field(default_factory=dict)
+
+    @field_validator("videos", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _splits_are_stated_or_drawn(self) -> Lists:

@@ -10,14 +10,14 @@ import glob
 import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from ah_ray import storage
 from ah_ray.catalog import pattern
-from ah_ray.catalog.csv_lines import Line, problem, read_lines
+from ah_ray.catalog.csv_lines import Line, problem, read_lines, require_columns
 from ah_ray.catalog.entry import CatalogEntry, Lists, VideoTable
 from ah_ray.catalog.listing import Listing, files_below, is_video
 from ah_ray.catalog.rows import (
@@ -66,8 +66,8 @@ def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
         ConfigError: a table or a column is missing.
     """
     assert entry.lists is not None  # checked by CatalogEntry
-    named, findings = _named(entry, root)
-    listing = _videos_below(root, pattern.folder(entry.lists.videos))
+    listing = _videos_below(root, pattern.folders(entry.lists.videos))
+    named, findings = _named(entry, root, listing)
     wording = Wording(root, answer.options)
     listed = {path for path, rows in named.items() if any(row.table.names_videos for row in rows)}
     videos: Rows = []
@@ -116,7 +116,9 @@ def drawn_split(who: str, shares: Mapping[str, float]) -> str:
     return list(shares)[min(bisect_right(ends, at), len(ends) - 1)]
 
 
-def _named(entry: CatalogEntry, root: str) -> tuple[dict[str, list[Stated]], Rows]:
+def _named(
+    entry: CatalogEntry, root: str, listing: Listing
+) -> tuple[dict[str, list[Stated]], Rows]:
     """The rows about each video, by its path, and findings about those that name none."""
     assert entry.lists is not None
     named: defaultdict[str, list[Stated]] = defaultdict(list)
@@ -127,18 +129,48 @@ def _named(entry: CatalogEntry, root: str) -> tuple[dict[str, list[Stated]], Row
             message = f"there is no {' or '.join(table.files)}"
             findings.append(note(root, "table_missing", message))
         for uri in uris:
-            needed = [*pattern.columns(entry.lists.videos), *table.columns]
-            for line in read_lines(uri, entry.lists.encodings, needed):
+            columns, lines = read_lines(uri, entry.lists.encodings)
+            patterns = _usable(entry.lists, columns)
+            keys = {column for one in patterns for column in pattern.columns(one)}
+            require_columns(uri, columns, [*sorted(keys), *table.columns])
+            used = keys | {*table.columns, *(flag for flag in entry.consent if flag in columns)}
+            for line in lines:
                 where = f"line {line.number} of {PurePosixPath(uri).name}"
                 try:
-                    cells, notes = _cells(where, line, entry, needed)
-                    path = pattern.fill(entry.lists.videos, cells)
+                    cells, notes = _cells(where, line, keys, used)
+                    path = _path(patterns, cells, listing)
                 except ItemError as error:
                     findings.append(note(where, error.kind, f"{where}: {error.message}"))
                 else:
                     named[path].append(Stated(where, uri, table, cells))
                     findings += notes
     return dict(named), findings
+
+
+def _usable(lists: Lists, columns: Collection[str]) -> list[str]:
+    """The patterns whose columns a table has; the first one where it has those of none."""
+    usable = [one for one in lists.videos if set(pattern.columns(one)) <= set(columns)]
+    return usable or [lists.videos[0]]
+
+
+def _path(patterns: Sequence[str], cells: Mapping[str, str], listing: Listing) -> str:
+    """Where the video of a row is, or would be.
+
+    Raises:
+        ItemError: it names none.
+    """
+    paths: list[str] = []
+    problems: list[ItemError] = []
+    for one in patterns:
+        try:
+            paths.append(pattern.fill(one, cells))
+        except ItemError as error:  # what is no number may be a name
+            problems.append(error)
+    unsafe = [error for error in problems if error.kind == "unsafe_key"]
+    if unsafe or not paths:
+        raise (unsafe or problems)[0]
+    known = (path for path in paths if path in listing.files or path in listing.refused)
+    return next(known, paths[0])
 
 
 def _files(root: str, table: VideoTable) -> list[str]:
@@ -154,22 +186,21 @@ def _files(root: str, table: VideoTable) -> list[str]:
 
 
 def _cells(
-    where: str, line: Line, entry: CatalogEntry, needed: Sequence[str]
+    where: str, line: Line, keys: Collection[str], used: Collection[str]
 ) -> tuple[dict[str, str], Rows]:
     """The cells of a row that are used, and the findings about those that cannot be.
 
     Raises:
         ItemError: it is no row, or one of the cells that name the video cannot be used.
     """
-    assert entry.lists is not None
     if line.cells is None:
         raise ItemError("bad_row", f"it is no row: {shown(line.text)}")
     cells: dict[str, str] = {}
     findings: Rows = []
-    for column in [*needed, *(flag for flag in entry.consent if flag in line.cells)]:
+    for column in sorted(used):
         cell = line.cells[column]
         if reason := problem(cell):
-            if column in pattern.columns(entry.lists.videos):
+            if column in keys:
                 raise ItemError("bad_row", f"{column} {reason}")
             findings.append(note(where, "cell_unreadable", f"{where}: {column} {reason}"))
             cell = ""
@@ -177,14 +208,15 @@ def _cells(
     return cells, findings
 
 
-def _videos_below(root: str, folder: str) -> Listing:
-    """The files of the folder with the videos, by their paths in the archive."""
-    files, refused = files_below(storage.join(root, folder) if folder else root)
-    start = f"{folder}/" if folder else ""
-    return Listing(
-        {f"{start}{path}": uri for path, uri in files.items()},
-        {f"{start}{path}": why for path, why in refused.items()},
-    )
+def _videos_below(root: str, folders: Sequence[str]) -> Listing:
+    """The files of the folders with the videos, by their paths in the archive."""
+    found = Listing({}, {})
+    for folder in folders:
+        start = f"{folder}/" if folder else ""
+        files, refused = files_below(storage.join(root, folder) if folder else root)
+        found.files.update({f"{start}{path}": uri for path, uri in files.items()})
+        found.refused.update({f"{start}{path}": why for path, why in refused.items()})
+    return found
 
 
 def _video(

@@ -6,7 +6,7 @@ A part in braces is a column; ``:04d`` stands for a number with so many digits, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ah_ray.errors import ItemError
@@ -35,11 +35,23 @@ def columns(pattern: str) -> list[str]:
     return list(dict.fromkeys(match[1] for match in _FIELD.finditer(pattern)))
 
 
-def folder(pattern: str) -> str:
-    """The folder that all videos are below; empty for the archive's own."""
-    parts = PurePosixPath(pattern).parts[:-1]
-    named = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
-    return "/".join(parts[:named])
+def folders(patterns: Sequence[str]) -> list[str]:
+    """The folders that all videos are below; an empty one is the archive's own.
+
+    >>> folders(["Raw/{video_id}/{clip_id}.mp4", "Raw/{name}.mp4", "more/{name}.mp4"])
+    ['Raw', 'more']
+    """
+    found = []
+    for pattern in patterns:
+        parts = PurePosixPath(pattern).parts[:-1]
+        named = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
+        found.append("/".join(parts[:named]))
+    above = {folder: f"{folder}/" if folder else "" for folder in found}
+    return sorted(
+        folder
+        for folder in above
+        if not any(folder.startswith(start) for other, start in above.items() if other != folder)
+    )
 
 
 def fill(pattern: str, cells: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.catalog.csv_lines import LONGEST, problem, read_lines
+from ah_ray.catalog.csv_lines import LONGEST, problem, read_lines, require_columns
 from ah_ray.errors import ConfigError
 
 
@@ -13,10 +13,12 @@ from ah_ray.errors import ConfigError
 def read(tmp_path):
     """A function that reads the lines of a file."""
 
-    def lines(content: str | bytes, encodings=("utf-8",), needed=("a", "b")):
+    def lines(content: str | bytes, encodings=("utf-8",)):
         path = tmp_path / "t.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return list(read_lines(str(path), encodings, needed))
+        columns, found = read_lines(str(path), encodings)
+        require_columns(str(path), columns, ("a", "b"))
+        return list(found)
 
     return lines
 
@@ -60,14 +62,16 @@ def test_what_a_writer_writes_is_read(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "written.csv"
     path.write_bytes(file.getvalue().encode(errors="surrogateescape"))
     plain = [[c.replace("\r\n", "\n").replace("\r", "\n").strip() for c in row] for row in rows]
-    assert [list(line.cells.values()) for line in read_lines(str(path), ["utf-8"], "ab")] == plain
+    columns, lines = read_lines(str(path), ["utf-8"])
+    assert [list(line.cells.values()) for line in lines] == plain
+    assert columns == ["a", "b"]
 
 
 @given(st.binary(), st.sampled_from([("utf-8",), ("utf-8", "gb18030"), ("gb18030", "latin-1")]))
 def test_no_bytes_raise_and_lines_are_in_order(tmp_path_factory, data, encodings):
     path = tmp_path_factory.getbasetemp() / "bytes.csv"
     path.write_bytes(b"a,b\n" + data)
-    numbers = [line.number for line in read_lines(str(path), encodings, "ab")]
+    numbers = [line.number for line in read_lines(str(path), encodings)[1]]
     assert numbers == sorted(set(numbers))
     assert all(number > 1 for number in numbers)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ah_ray.catalog import CatalogEntry, load_entry, read_catalog
 from ah_ray.catalog.lists import drawn_split, list_words
-from ah_ray.catalog.pattern import fill
+from ah_ray.catalog.pattern import fill, folders
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import stable_id
@@ -68,6 +68,12 @@ def test_mer2024_ov(tmp_path):
     assert kinds(catalog) == ["no_participants"]
     assert catalog.videos[0]["video_id"] == stable_id("video/s1.mp4")
     assert catalog.videos[0]["uri"] == f"{root}/video/s1.mp4"
+
+
+def test_videos_may_lie_beside_the_table(tmp_path):
+    root = write(tmp_path, {"check-openset.csv": "name,openset\ns1,['sad']\n", "s1.mp4": ""})
+    (video,) = read("mer2024_ov", write(root, {"audio/s1.wav": ""})).videos
+    assert (video["uri"], video["video_id"]) == (f"{root}/s1.mp4", stable_id("s1.mp4"))
 
 
 def test_mer2024_semi(tmp_path):
@@ -130,8 +136,9 @@ def test_emer_v1(tmp_path):
     }
 
 
-def test_emer_v2(tmp_path):
-    text = "names,chinese,english\ns1,他笑。,He smiles.\n"
+@pytest.mark.parametrize("column", ["names", "name"])  # as documented, and as published
+def test_emer_v2(tmp_path, column):
+    text = f"{column},chinese,english\ns1,他笑。,He smiles.\n"
     root = write(tmp_path, {"final-EMER-reason.csv": text, "video/s1.mp4": ""})
     described = {"chinese": "他笑。", "english": "He smiles."}
     assert facts(read("emer_v2", root)) == {"video/s1.mp4": (None, "test", None, [], described)}
@@ -162,11 +169,14 @@ def test_ch_sims_v1(tmp_path, encoding):
 
 
 def test_ch_sims_v2_with_and_without_labels(tmp_path):
-    rows = "aqgy3_0001,0,嗯,0.2,0.0,0.2,0.2,Positive,train\naqgy1_0001,12,你好,,,,,,\n"
+    rows = "aqgy3_0001,0,嗯,0.2,0.0,0.2,0.2,Positive,train\naqgy1_0001,00012,你好,,,,,,\n"
+    rows += "video_0001,1,t,0,0,0,0,Neutral,test\naqgy3_0001,00000_1,t,0,0,0,0,Neutral,train\n"
     root = write(tmp_path, {"meta.csv": SIMS + rows})
-    write(root, {"Raw/aqgy3_0001/00000.mp4": "", "Raw/aqgy1_0001/00012.mp4": ""})
+    names = ("aqgy3_0001/00000", "aqgy1_0001/00012", "video_0001/0001", "aqgy3_0001/00000_1")
+    write(root, {f"Raw/{name}.mp4": "" for name in names})
     catalog = read("ch_sims_v2", root)
     found = facts(catalog)
+    assert found.keys() == {f"{name}.mp4" for name in names}
     assert found["aqgy1_0001/00012.mp4"] == ("aqgy1_0001", None, None, ["你好"], {})
     assert found["aqgy3_0001/00000.mp4"][:4] == ("aqgy3_0001", "train", None, ["嗯"])
     assert kinds(catalog) == []
@@ -427,6 +437,18 @@ def test_what_is_no_number_is_a_bad_row(clip):
     with pytest.raises(ItemError) as caught:
         fill("{clip:04d}", {"clip": clip})
     assert caught.value.kind == "bad_row"
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (["{a}.mp4", "video/{a}.mp4"], [""]),
+        (["x/y/{a}.mp4", "x/{b}/{a}.mp4"], ["x"]),
+        (["x/{a}.mp4", "xy/{a}.mp4", "x/{a}.avi"], ["x", "xy"]),
+    ],
+)
+def test_a_folder_is_listed_once(patterns, found):
+    assert folders(patterns) == found
 
 
 @given(st.text())
