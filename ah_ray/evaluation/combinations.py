@@ -16,7 +16,11 @@ from ah_ray.tasks.judgement import Judgement, MemberVerdict, verdict
 #: Of n members there are 2^n - 1 combinations; of more members than these they are left out.
 MOST_MEMBERS = 8
 
-_OF_MEMBERS = ("confusion", "videos_counted")  # too long to be told of every combination
+_OF_MEMBERS = (
+    "confusion",
+    "confusion_shares",
+    "videos_counted",
+)  # too long to be told of every combination
 
 
 def combinations(members: Iterable[str]) -> Iterator[tuple[str, ...]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ah_ray.evaluation.weighted import Weighted
 from ah_ray.tasks.answers import Answer, LabelSet
 
 # Numbers by name; None where a metric is undefined, with the reason under ``undefined``.
@@ -29,6 +31,25 @@ class Judged(NamedTuple):
 
 
 Metric = Callable[[Sequence[Judged], Answer], Metrics]
+
+
+@dataclass(frozen=True)
+class Weighable:
+    """A metric that also says what its numbers are where videos count more or less often.
+
+    Its numbers have intervals and are compared; those of a metric that is a function alone are not.
+
+    Attributes:
+        measure: the metric.
+        weighted: from the same arguments to some of its numbers, by the same names, under weights.
+    """
+
+    measure: Metric
+    weighted: Callable[[Sequence[Judged], Answer], Weighted]
+
+    def __call__(self, judged: Sequence[Judged], answer: Answer) -> Metrics:
+        """The numbers, where each video counts once."""
+        return self.measure(judged, answer)
 
 
 def overlap(one: Judged) -> float:

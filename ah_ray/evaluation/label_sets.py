@@ -8,12 +8,16 @@ recall, MER2025 by the F1 of these two, averaged over wheels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ah_ray.evaluation.groups import WHEEL, View, find_grouping
-from ah_ray.evaluation.judged import Judged, Metric, Metrics
+from ah_ray.evaluation.judged import Judged, Metrics, Weighable
+from ah_ray.evaluation.weighted import Array, Weighted, means, over_present, ratio
 from ah_ray.evaluation.wheel import LEVELS
 from ah_ray.tasks.answers import Answer, LabelSet
 from ah_ray.yaml_objects import Frozen, build
@@ -40,7 +44,7 @@ class Scores(NamedTuple):
     f1: float
 
 
-def label_sets(argument: dict[str, Any]) -> Metric:
+def label_sets(argument: dict[str, Any]) -> Weighable:
     """A metric of sets of words.
 
     Its numbers are named by what makes words the same, and as ``Scores`` are: ``words_precision``,
@@ -57,18 +61,17 @@ def label_sets(argument: dict[str, Any]) -> Metric:
     where = "task: metrics.label_sets"
     by = find_grouping(build(LabelSets, argument, where).groups, where)
 
+    parts = {by.kind: list(by.views)}
+    if by.kind == WHEEL:
+        for level in LEVELS:
+            parts[f"{by.kind}_{level}"] = [key for key in by.views if key[0] == level]
+
     def metric(judged: Sequence[Judged], answer: Answer) -> Metrics:
         found = {key: overlaps(judged, view) for key, view in by.views.items()}
-        parts = {by.kind: list(found.values())}
-        if by.kind == WHEEL:
-            for level in LEVELS:
-                parts[f"{by.kind}_{level}"] = [
-                    rows for key, rows in found.items() if key[0] == level
-                ]
         values = {
             f"{part}_{name}": value
-            for part, views in parts.items()
-            for name, value in _means([_scores(rows) for rows in views if rows]).items()
+            for part, keys in parts.items()
+            for name, value in _means([_scores(found[key]) for key in keys if found[key]]).items()
         }
         undefined = {name: _NOTHING for name, value in values.items() if value is None}
         counted = {key[1]: len(rows) for key, rows in found.items()}
@@ -78,22 +81,41 @@ def label_sets(argument: dict[str, Any]) -> Metric:
             "videos_counted": {by.kind: counted},
         }
 
-    return metric
+    def weighted(judged: Sequence[Judged], answer: Answer) -> Weighted:
+        views = {}
+        for key, view in by.views.items():
+            precision, recall = zip(*(_overlap(one, view) for one in judged), strict=True)
+            views[key] = means({"precision": precision, "recall": recall})
+
+        def under(weights: Array) -> dict[str, Array]:
+            scores = {key: _scores_under(**view(weights)) for key, view in views.items()}
+            return {
+                f"{part}_{name}": over_present(np.stack([scores[key][k] for key in keys], axis=1))
+                for part, keys in parts.items()
+                for k, name in enumerate(Scores._fields)
+            }
+
+        return under
+
+    return Weighable(metric, weighted)
 
 
 def overlaps(judged: Sequence[Judged], view: View) -> list[tuple[float, float]]:
     """Precision and recall of every video that has an answer and a true word with a class."""
-    found = []
-    for one in judged:
-        if one.said is None:
-            continue
-        truth, said = _lower(one.truth), _lower(one.said)
-        classes = view(one.video_id, truth | said)
-        true, given = ({classes[w] for w in words if w in classes} for words in (truth, said))
-        if true:
-            both = len(true & given)
-            found.append((both / len(given) if given else 0.0, both / len(true)))
-    return found
+    return [row for one in judged if not math.isnan((row := _overlap(one, view))[0])]
+
+
+def _overlap(one: Judged, view: View) -> tuple[float, float]:
+    """Precision and recall of a video; NaN for one that is left out."""
+    if one.said is None:
+        return math.nan, math.nan
+    truth, said = _lower(one.truth), _lower(one.said)
+    classes = view(one.video_id, truth | said)
+    true, given = ({classes[w] for w in words if w in classes} for words in (truth, said))
+    if not true:
+        return math.nan, math.nan
+    both = len(true & given)
+    return both / len(given) if given else 0.0, both / len(true)
 
 
 def _lower(labels: LabelSet) -> LabelSet:
@@ -104,6 +126,13 @@ def _scores(rows: Sequence[tuple[float, float]]) -> Scores:
     precision, recall = (fmean(row[k] for row in rows) for k in range(2))
     both = precision + recall
     return Scores(precision, recall, both / 2, 2 * precision * recall / both if both else 0.0)
+
+
+def _scores_under(precision: Array, recall: Array) -> tuple[Array, ...]:
+    """``Scores`` of many draws."""
+    both = precision + recall
+    f1 = np.where(both == 0, 0.0, ratio(2 * precision * recall, both))
+    return precision, recall, both / 2, f1
 
 
 def _means(scores: Sequence[Scores]) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ task go into one table, so a name means the same in all of them.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation.judged import Judged, Metric, Metrics, chance_of
+from ah_ray.evaluation.judged import Judged, Metric, Metrics, Weighable, chance_of
 from ah_ray.evaluation.label_sets import label_sets
+from ah_ray.evaluation.weighted import Array, Weighted, over_present, ranked, tallied
 from ah_ray.names import Named, find_made
 from ah_ray.tasks.answers import Answer, LabelSet
 
@@ -39,13 +41,12 @@ HEADINGS = {
     "accuracy": "accuracy",
     "f1": "F1",
     "n": "n",
-    "positives": "positives",
     "undecided": "undecided",
     "coverage": "coverage",
 }
 
 #: What is told beside the numbers.
-NOTES = frozenset({"undefined", "confusion", "by", "videos_counted"})
+NOTES = frozenset({"undefined", "confusion", "confusion_shares", "by", "videos_counted"})
 
 _RANKED = ("macro_f1", "average_precision", "bah_average_precision")
 
@@ -61,18 +62,19 @@ def binary(judged: Sequence[Judged], answer: Answer) -> Metrics:
         answer: the options.
 
     Returns:
-        accuracy, precision, recall and f1 of the first option, macro_f1 (the mean of both
-        options' F1, which the ABAW challenge ranks by), average_precision (scikit-learn's),
-        bah_average_precision (see there), n, positives, undecided, coverage (the share of the
-        videos that have an answer; None without any video), and undefined: the reason for each
-        metric that is None because these videos or answers do not define it.
+        accuracy, precision, recall and f1 of the first option, f1_OPTION of either, macro_f1 (the
+        mean of both options' F1, which the ABAW challenge ranks by), weighted_f1 (each as often as
+        videos are labelled so), average_precision (scikit-learn's), bah_average_precision (see
+        there), n, positives, undecided, coverage (the share of the videos that have an answer;
+        None without any video), confusion and confusion_shares (as in ``classes``), and undefined:
+        the reason for each metric that is None because these videos or answers do not define it.
 
     Raises:
         ConfigError: there are not two options.
     """
     from sklearn import metrics  # takes seconds, which every command would wait for
 
-    looked_for = _options(answer, "binary", exactly=2)[0]
+    looked_for, other = _options(answer, "binary", exactly=2)
     decided = [
         (looked_for in one.truth, looked_for in one.said, chance_of(one, looked_for))
         for one in judged
@@ -84,7 +86,10 @@ def binary(judged: Sequence[Judged], answer: Answer) -> Metrics:
         "precision": lambda: metrics.precision_score(truth, said),
         "recall": lambda: metrics.recall_score(truth, said),
         "f1": lambda: metrics.f1_score(truth, said),
+        f"f1_{looked_for}": lambda: metrics.f1_score(truth, said),
+        f"f1_{other}": lambda: metrics.f1_score(truth, said, pos_label=0),
         "macro_f1": lambda: metrics.f1_score(truth, said, labels=[0, 1], average="macro"),
+        "weighted_f1": lambda: metrics.f1_score(truth, said, average="weighted", zero_division=0),
         "average_precision": lambda: metrics.average_precision_score(truth, chance),
         "bah_average_precision": lambda: bah_average_precision(truth, chance),
     }
@@ -96,13 +101,16 @@ def binary(judged: Sequence[Judged], answer: Answer) -> Metrics:
         if not said.any():
             undefined["precision"] = "no video is answered positive"
         if positives == len(decided):
-            undefined |= dict.fromkeys(_RANKED, "no video is labelled negative")
+            of_other = (f"f1_{other}", *_RANKED)
+            undefined |= dict.fromkeys(of_other, "no video is labelled negative")
         if not positives:
-            undefined |= dict.fromkeys(("recall", "f1", *_RANKED), "no video is labelled positive")
+            of_first = ("recall", "f1", f"f1_{looked_for}", *_RANKED)
+            undefined |= dict.fromkeys(of_first, "no video is labelled positive")
     values = {
         name: None if name in undefined else float(measure()) for name, measure in measures.items()
     }
-    return values | _sums(judged) | {"positives": positives, "undefined": undefined}
+    counts = {"positives": positives, **_confusion(judged, answer.options)}
+    return values | _sums(judged) | counts | {"undefined": undefined}
 
 
 def classes(judged: Sequence[Judged], answer: Answer) -> Metrics:
@@ -118,7 +126,8 @@ def classes(judged: Sequence[Judged], answer: Answer) -> Metrics:
     Returns:
         war (weighted average recall, which is accuracy), uar (unweighted: the mean recall of the
         classes), macro_f1 and weighted_f1 (of the classes' F1), confusion (how many videos of each
-        class were called what), n, undecided, coverage, and undefined as in ``binary``.
+        class were called what), confusion_shares (what share of those of it that have an answer;
+        None where none has), n, undecided, coverage, and undefined as in ``binary``.
 
     Raises:
         ConfigError: there are no options.
@@ -141,15 +150,71 @@ def classes(judged: Sequence[Judged], answer: Answer) -> Metrics:
     }
     undefined = {} if decided else dict.fromkeys(measures, _NOTHING)
     values = {name: None if undefined else float(measure()) for name, measure in measures.items()}
+    return values | _sums(judged) | _confusion(judged, options) | {"undefined": undefined}
+
+
+def _binary_weighted(judged: Sequence[Judged], answer: Answer) -> Weighted:
+    """The numbers of ``binary``."""
+    looked_for, other = _options(answer, "binary", exactly=2)
+    truth = [looked_for not in one.truth for one in judged]
+    said = [-1 if one.said is None else int(looked_for not in one.said) for one in judged]
+    chances = [math.nan if one.said is None else chance_of(one, looked_for) for one in judged]
+    tallies, ranks = tallied(truth, said, 2), ranked(np.logical_not(truth), chances)
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        of = tallies(weights)
+        return {
+            "accuracy": of.accuracy,
+            "precision": of.precision[:, 0],
+            "recall": of.recall[:, 0],
+            "f1": of.f1[:, 0],
+            f"f1_{looked_for}": of.f1[:, 0],
+            f"f1_{other}": of.f1[:, 1],
+            "macro_f1": of.f1.mean(axis=1),
+            "weighted_f1": of.weighted_f1,
+            **ranks(weights),
+        }
+
+    return weighted
+
+
+def _classes_weighted(judged: Sequence[Judged], answer: Answer) -> Weighted:
+    """The numbers of ``classes``."""
+    options = _options(answer, "classes")
+    places: dict[str | None, int] = {option: place for place, option in enumerate(options)}
+    truth, said = (
+        [places.get(_one(labels), -1) for labels in column]
+        for column in ([one.truth for one in judged], [one.said for one in judged])
+    )
+    tallies = tallied(truth, said, len(options))
+
+    def weighted(weights: Array) -> dict[str, Array]:
+        of = tallies(weights)
+        return {
+            "war": of.accuracy,
+            "uar": over_present(of.recall),
+            "macro_f1": over_present(of.f1),
+            "weighted_f1": of.weighted_f1,
+        }
+
+    return weighted
+
+
+def _confusion(judged: Sequence[Judged], options: Sequence[str]) -> Metrics:
     counts = Counter((_one(one.truth), _one(one.said)) for one in judged)
-    confusion = {
-        label: {called or "undecided": counts[label, called] for called in (*options, None)}
-        for label in options
-    }
-    return values | _sums(judged) | {"confusion": confusion, "undefined": undefined}
+    confusion, shares = {}, {}
+    for label in options:
+        row = {called: counts[label, called] for called in options}
+        decided = sum(row.values())
+        confusion[label] = row | {"undecided": counts[label, None]}
+        shares[label] = {key: n / decided if decided else None for key, n in row.items()}
+    return {"confusion": confusion, "confusion_shares": shares}
 
 
-METRICS: dict[str, Metric] = {"binary": binary, "classes": classes}
+METRICS: dict[str, Metric] = {
+    "binary": Weighable(binary, _binary_weighted),
+    "classes": Weighable(classes, _classes_weighted),
+}
 #: What makes a metric of an argument.
 MAKERS: dict[str, Any] = {"label_sets": label_sets}
 
@@ -180,7 +245,23 @@ def measured(judged: Sequence[Judged], names: Iterable[Named], answer: Answer) -
     return values
 
 
-_MERGED = NOTES - {"confusion"}
+def weighted(judged: Sequence[Judged], names: Iterable[Named], answer: Answer) -> Weighted:
+    """The numbers of ``measured`` that have a value under weights: see ``judged.Weighable``."""
+    found: list[Metric] = [find_made(name, METRICS, MAKERS, "task: metrics") for name in names]
+    parts = [m.weighted(judged, answer) for m in found if isinstance(m, Weighable)]
+    return lambda weights: {name: v for part in parts for name, v in part(weights).items()}
+
+
+def main_figure(names: Iterable[str]) -> str | None:
+    """By which of some figures sources of answers are compared; None where there is none of ours.
+
+    What benchmarks of such tasks rank by: ABAW by macro F1, MER2024 by the mean, MER2025 by F1.
+    """
+    return next((name for name in _RANKED_BY if name in set(names)), None)
+
+
+_RANKED_BY = ("war", "macro_f1", "wheel_f1", "groups_mean", "words_mean")
+_MERGED = NOTES - {"confusion", "confusion_shares"}
 _NOTHING = "no labelled video has an answer"
 
 

@@ -33,7 +33,7 @@ METRICS_FILE, TRADE_OFF_FILE = "metrics.json", "combinations.svg"
 _MOST_COMBINATIONS = 31  # that are printed: all of five members
 # What is told of combinations; many are ranked by the third of what there is.
 _UNTOLD = {"weighted_f1", "average_precision", "bah_average_precision", "accuracy"}
-_UNTOLD |= {"n", "positives", "undecided"}
+_UNTOLD |= {"n", "undecided"}
 _TOLD = {"precision": "P", "recall": "R"} | {k: v for k, v in HEADINGS.items() if k not in _UNTOLD}
 
 

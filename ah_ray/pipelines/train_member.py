@@ -27,7 +27,7 @@ from ah_ray.pipelines.validate import Candidate, choose
 from ah_ray.progress import console
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 
-_LEFT_OUT = {"f1", "bah_average_precision", "positives", "undecided", "coverage"}  # of the table
+_LEFT_OUT = {"f1", "bah_average_precision", "undecided", "coverage"}  # of the table
 ADAPTER = "adapter_config.json"  # PEFT's settings
 
 # Scoring takes what is free of the cluster: two validations at once could starve each other.

@@ -1,6 +1,7 @@
 import json
 from statistics import fmean
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.judged import Judged
 from ah_ray.evaluation.label_sets import Scores, label_sets
-from ah_ray.evaluation.metrics import measured
+from ah_ray.evaluation.metrics import NOTES, measured
 from ah_ray.tasks.answers import Labels
 
 WORDS = Labels(kind="labels")
@@ -233,3 +234,22 @@ def test_what_does_not_name_groups_is_refused(argument, problem):
     with pytest.raises(ConfigError, match=problem) as caught:
         label_sets(argument)
     assert caught.value.where.startswith("task: metrics.label_sets")
+
+
+# Under weights
+
+
+@given(ROWS, st.sampled_from(["none", "wheel"]))
+def test_under_equal_weights_the_numbers_are_the_same(rows, groups):
+    videos, metric = judged(*rows), label_sets({"groups": groups})
+    whole = metric(videos, WORDS)
+    under = metric.weighted(videos, WORDS)(np.ones((1, len(videos))))
+    ours = {name: None if np.isnan(value[0]) else value[0] for name, value in under.items()}
+    assert ours == pytest.approx({name: whole[name] for name in ours})
+    assert ours.keys() == whole.keys() - NOTES
+
+
+def test_a_video_that_is_drawn_twice_counts_twice():
+    videos = judged(("glad", "glad"), ("glad sad", "sad odd"))
+    under = label_sets({"groups": "none"}).weighted(videos, WORDS)(np.array([[2.0, 1.0]]))
+    assert under["words_precision"][0] == pytest.approx((2 + 1 / 2) / 3)

@@ -209,11 +209,11 @@ def test_what_ranks_is_printed_with_its_coverage(run, capsys):
     print_metrics(evaluate(run, ("test",), JUDGEMENT))
     lines = capsys.readouterr().out.splitlines()[1:]
     assert max(map(len, lines)) <= 80
-    head = "macro BAH's F1 AP AP accuracy F1 n positives undecided coverage"
+    head = "macro weighted BAH's F1 F1 AP AP accuracy F1 n undecided coverage"
     assert " ".join(lines[0].split() + lines[1].split()) == head
     # Right on two positives and two negatives; f is undecided, lost has no verdict.
-    assert " ".join(lines[2].split()) == "v1 1.000 1.000 0.500 1.000 1.000 4 2 2 0.667"
-    assert [line.split()[0] for line in lines[2:]] == ["v1", "v2", "ensemble"]
+    assert " ".join(lines[2].split()) == "v1 1.000 1.000 1.000 0.500 1.000 1.000 4 2 0.667"
+    assert [line.split()[0] for line in lines[2:5]] == ["v1", "v2", "ensemble"]
 
 
 def test_what_one_class_does_not_define_is_printed_with_the_reason(run, capsys):
@@ -232,7 +232,7 @@ def test_what_one_class_does_not_define_is_printed_with_the_reason(run, capsys):
         "-: no video is labelled negative, which leaves undefined macro F1, AP, BAH's AP of "
         "v1, v2, ensemble" in printed
     )
-    assert printed.splitlines()[3].split()[:5] == ["v1", "-", "-", "-", "1.000"]
+    assert printed.splitlines()[3].split()[:5] == ["v1", "-", "1.000", "-", "-"]
 
 
 def test_without_a_labelled_video_there_is_nothing_to_evaluate(run):
