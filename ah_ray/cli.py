@@ -251,6 +251,23 @@ def evaluate(
     _stage("evaluate", config, run, set_, members)
 
 
+@app.command()
+def augment(
+    config: Config,
+    run: Run,
+    members: Members = None,
+    limit: Limit = None,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
+    """Let members caption the clips, and keep the captions that are worth training on."""
+    opened = _open(config, run, set_, members)
+    from ah_ray.pipelines.stages import augment_stage
+
+    with holding(opened[0], "ah-ray augment"):
+        augment_stage(*opened, limit=limit)
+
+
 @app.command("run")
 def run_all(
     config: Config,

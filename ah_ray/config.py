@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from ah_ray.captions.config import AugmentConfig
 from ah_ray.catalog.config import CatalogConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
@@ -90,6 +91,7 @@ class RunConfig(ArchiveConfig):
     recipes: dict[Name, RecipeConfig] = Field(default_factory=dict)
     members: dict[Name, MemberConfig] = Field(min_length=1)
     train: TrainConfig = TrainConfig()
+    augment: AugmentConfig = AugmentConfig()
 
     @field_validator("members")
     @classmethod

@@ -122,6 +122,12 @@ def voting(members: Sequence[Member]) -> list[Member]:
     return [m for m in members if m.card.question.answer.votes and m.name not in read]
 
 
+def writing(members: Sequence[Member]) -> list[Member]:
+    """The members that write text which no other member reads: captioners."""
+    read = {name for member in members for name in member.card.reads}
+    return [m for m in members if not m.card.question.answer.votes and m.name not in read]
+
+
 def require_voters(members: Sequence[Member]) -> list[Member]:
     """The members that vote, of which there must be some; see ``voting``.
 

@@ -148,6 +148,25 @@ SEEN = pa.schema(
     ]
 )
 
+# Every caption that was asked for: each captioner's of each clip.
+CAPTIONS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("video_id", pa.string()),
+        ("participant_id", pa.string()),
+        ("split", pa.string()),
+        ("source_uri", pa.string()),
+        ("content", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("captioner", pa.string()),  # the member that wrote it
+        ("caption", pa.string()),  # null where it wrote none that can be used
+        ("dropped_by", pa.string()),  # the first filter that did; null where it is kept
+        ("why", pa.string()),  # it was dropped
+        ("made_from", pa.string()),  # ``lineage``, of the captioner's answer
+    ]
+)
+
 #: The columns with URIs. What lies in the run directory is stored relative to it.
 URIS = ("uri", "source_uri", "media_uri", "audio_uri")
 

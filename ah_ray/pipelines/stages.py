@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import storage
+from ah_ray.captions.filters import made_filters
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
@@ -18,6 +19,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, read_member, require_settings
 from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.asking import require_same_asking
+from ah_ray.pipelines.augment import augment, require_no_test
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
     METRICS_FILE,
@@ -38,7 +40,7 @@ from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.pipelines.seen import print_doubts, require_unseen
-from ah_ray.pipelines.splits import require_named_splits
+from ah_ray.pipelines.splits import require_named_splits, require_splits
 from ah_ray.pipelines.train import train
 from ah_ray.places import place
 from ah_ray.preflight import require, wishes
@@ -49,6 +51,7 @@ from ah_ray.tasks.policies import ReduceConfig
 
 __all__ = [
     "STAGES",
+    "augment_stage",
     "plan_archive",
     "plan_run",
     "plan_score",
@@ -198,6 +201,30 @@ def require_answered(baseline: pa.Table, predictions: str) -> None:
             f"{missing} clips have no answer that is made from what there is now",
             "run `ah-ray score` again",
         )
+
+
+def augment_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
+    """Caption the clips of ``augment.splits``, and keep the captions that pass the filters.
+
+    Args:
+        run: the run directory.
+        config: its members that write text are the captioners.
+        limit: only of the first so many videos, for a trial.
+
+    Raises:
+        ConfigError: also when there is no such filter, or a split is evaluated.
+    """
+    made_filters(config.augment.filters)  # a wrong one is told before anything starts
+    require_no_test(config)
+    splits = config.augment.splits
+    asked = config.score.model_copy(update={"splits": splits, "prior": None})
+    config = config.model_copy(update={"score": asked})
+    catalog_stage(run, config)
+    require_splits(pc.unique(run.videos()["split"]).to_pylist(), {"augment.splits": splits})
+    prepare_stage(run, config, limit)
+    train_stage(run, config)
+    score_stage(run, config, limit)
+    augment(run, read_ensemble(run.path("members"), list(config.members)), config.augment)
 
 
 STAGES: dict[str, Stage] = {

@@ -56,7 +56,8 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     finished = [name for name in config.members if name not in missing]
     note = f", {len(finished)} were trained before" if finished else ""
     console.print(f"[bold]train[/]: {len(missing)} members to do{note}")
-    require_no_leaks(run.videos())
+    if config.tuned:  # base models as they are have learned from nobody
+        require_no_leaks(run.videos())
     require_up_to_date(run, config, finished)
     if not missing:
         return

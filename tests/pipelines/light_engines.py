@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ah_ray.captions.filters import Caption
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
 from ah_ray.ensemble import EngineGroup
@@ -136,3 +137,28 @@ class SlowEngine(LightEngine):
             file.write("".join(f"{item.video_id}\n" for item in items))
         time.sleep(0.5)
         return super().answer(members, items)
+
+
+class CaptioningEngine(LightEngine):
+    """Describes each clip with its light, as its member is called; nothing of a dark clip."""
+
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        self.begun = settings.engine_args.get("begun")  # a file with a line for each batch
+
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        if self.begun:
+            with open(self.begun, "a") as file:
+                file.write("batch\n")
+        return [[described(member.name, item) for item in items] for member in members]
+
+
+def described(name: str, item: Item) -> Reply:
+    """``plain`` writes the same of all clips, ``mute`` nothing; others what they alone see."""
+    light = f"{item.frames.mean():.6f}".replace(".", " ")
+    texts = {"mute": " ", "plain": "A man smiles."}
+    return Reply(texts.get(name, f"A man, seen by {name}, smiles in the light of {light}."))
+
+
+def fragile(caption: Caption) -> str | None:
+    """A filter that has a fault."""
+    raise ValueError(f"{caption.captioner} as of today")

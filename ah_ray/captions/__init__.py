@@ -1,0 +1,1 @@
+"""Captions: what models write of clips, and which of them are worth training on."""

@@ -1,0 +1,34 @@
+"""Nobody who is evaluated gets into captions. A pure function over the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from ah_ray.participants import person
+
+
+def held_out(videos: pa.Table, splits: Sequence[str]) -> dict[str, str]:
+    """The videos of some splits that show what another split holds; for each, what that is.
+
+    Args:
+        videos: ``schemas.VIDEOS``.
+        splits: that are captioned; a video without a split is looked at like one of theirs.
+    """
+    rows = videos.select(["video_id", "uri", "content", "participant_id", "split"]).to_pylist()
+    others = [row for row in rows if row["split"] is not None and row["split"] not in splits]
+    contents = {row["content"]: row for row in others if row["content"] is not None}
+    people = {
+        person(row["participant_id"]): row for row in others if row["participant_id"] is not None
+    }
+    found = {}
+    for row in rows:
+        if row["split"] is not None and row["split"] not in splits:
+            continue
+        who = row["participant_id"] and person(row["participant_id"])
+        if (same := contents.get(row["content"])) is not None:
+            found[row["video_id"]] = f"a copy of {same['uri']}, which is in {same['split']}"
+        elif (same := people.get(who)) is not None:
+            found[row["video_id"]] = f"participant {row['participant_id']} is in {same['split']}"
+    return found
