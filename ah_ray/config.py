@@ -156,7 +156,7 @@ class RunConfig(ArchiveConfig):
         Raises:
             ConfigError: a setting is wrong.
         """
-        values = self.media.model_dump() | self.members[member].media
+        values = dict(self.media) | self.members[member].media
         return build(MediaConfig, values, f"members.{member}.media")
 
     def recipe(self, member: str) -> RecipeConfig:

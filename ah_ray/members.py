@@ -342,7 +342,7 @@ def _settings(card: MemberCard) -> dict[str, Any]:
         **_keys("task.answer", card.question.answer.model_dump()),
         **_keys(f"{of_member}: prompt", card.question.prompt.model_dump()),
         **_keys("model", card.model.model_dump()),
-        **_keys("media", card.media.model_dump()),
+        **_keys("media", {"square": None, **card.media.model_dump()}),
         **_keys("segmentation", card.segmentation.model_dump()),
         # Of a member that was trained elsewhere it may not be known.
         **_keys(f"{of_member}: recipe", card.recipe),

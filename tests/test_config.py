@@ -142,6 +142,9 @@ def test_a_missing_key_is_named(edited, tmp_path):
         ("recipes.lora.lora=null", "recipes.lora"),
         ("segmentation={clip_s: 1, min_tail_s: 2}", "segmentation"),
         ("media={min_pixels: 5000, max_pixels: 4000}", "media"),
+        ("media={square: 450}", "media"),
+        ("media.images=0", "media.images"),
+        ("media.pick=best", "media.pick"),
     ],
 )
 def test_a_wrong_value_names_its_key(edited, override, key):
@@ -394,11 +397,14 @@ def test_members_may_have_models_media_and_questions_of_their_own():
         "models.small={path: '{run}/small', dtype: float32}",
         "members.other={prompt: detailed, task: ambivalence_hesitancy, model: small, "
         "media: {max_frames: 2}, decoding: generate, max_new_tokens: 9}",
+        "media.images=3",  # of the members that see images
+        "members.images={prompt: short, media: {picture: images}}",
     ])  # fmt: skip
     assert config.model_of("other").path == "run/small"
     assert config.model_of("v1") == config.model
     assert config.media_of("v1") == config.media
     assert config.media_of("other") == config.media.model_copy(update={"max_frames": 2})
+    assert config.media_of("images").kinds == ("image", "image", "image", "audio")
     assert config.question("other").name == "ambivalence_hesitancy"
     assert config.question("v1") == load_task("cue_conflict").question("short", "k")
 

@@ -239,6 +239,8 @@ def test_a_member_fits_the_config_it_was_trained_with():
     ("change", "key", "ours", "theirs"),
     [
         ({"media": {"fps": 1}}, "media.fps", "2.0", "1.0"),
+        ({"media": {"square": 448}}, "media.square", "None", "448"),
+        ({"media": {"picture": "images"}}, "media.picture", "'video'", "'images'"),
         ({"segmentation": {"clip_s": 4}}, "segmentation.clip_s", "5.0", "4.0"),
         ({"task": "ambivalence_hesitancy"}, "task.name",
          "'cue_conflict'", "'ambivalence_hesitancy'"),
@@ -475,6 +477,19 @@ def test_a_card_that_names_the_architecture_as_ms_swift_does_is_understood(tmp_p
     storage.write_bytes(f"{uri}/{MEMBER_FILE}", in_older_words(written, model_type="x_vl"))
     with pytest.raises(ConfigError, match=r"model\.model_type: is x_vl"):
         read_member(uri)
+
+
+def test_what_media_do_not_use_is_not_on_a_card_and_binds_nobody():
+    of_video = MediaConfig(images=9, pick="random")
+    assert of_video.model_dump() == MediaConfig().model_dump()
+    assert not {"images", "pick", "square"} & of_video.model_dump().keys()
+    config = run_config(media={"images": 9})
+    require_settings(trained_with(config), config)
+    of_images = MediaConfig(picture="images", images=9, pick="random", square=64)
+    assert MediaConfig.model_validate(of_images.model_dump()) == of_images
+    config = run_config(media=of_images.model_dump() | {"images": 8})
+    with pytest.raises(ConfigError, match=r"media\.images"):
+        require_settings(trained_with(config, media=of_images), config)
 
 
 def test_a_card_of_a_model_without_ears_that_is_to_hear_is_refused(tmp_path):

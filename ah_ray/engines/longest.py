@@ -52,7 +52,9 @@ def _largest_area(media: MediaConfig) -> float:
     Sides are whole: of a picture that is reduced the shorter is at least one, of a picture that is
     enlarged both are rounded up. Both matter for elongated pictures alone.
     """
-    most, least = (area / media.size_multiple**2 for area in (media.max_pixels, media.min_pixels))
+    least, most = (area / media.size_multiple**2 for area in media.areas)
+    if media.square is not None:
+        return most
     reduced = math.sqrt(MOST_ELONGATED * most)
     both_sides = math.sqrt(MOST_ELONGATED * least) + math.sqrt(least / MOST_ELONGATED)
     return max(most, reduced, least + both_sides + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -187,7 +188,10 @@ class VllmEngine:
             **prompt,
             **self.architecture.vllm_media(words.kinds, clip),
             # Names the clip, so that its arrays are neither hashed nor processed per member.
-            "multi_modal_uuids": {kind: [f"{kind}-{name}"] for kind in words.kinds},
+            "multi_modal_uuids": {
+                kind: [f"{kind}-{name}-{place}" for place in range(count)]
+                for kind, count in Counter(words.kinds).items()
+            },
         }
 
     def _params(self, member: Member, words: Wording, context: Tokens) -> Any:

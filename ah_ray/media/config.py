@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ah_ray.yaml_objects import Count, Frozen, Positive
 
@@ -53,8 +53,13 @@ class MediaConfig(Frozen):
         min_pixels: smaller frames are enlarged to this area, in square pixels.
         max_pixels: larger frames are reduced to this area, in square pixels.
         size_multiple: width and height are multiples of this (patch size x merge size), in pixels.
-        picture: the model gets it as a ``video``, or not at all (``none``), as a member does that
-            only listens, or only reads what others wrote.
+        square: pictures are exactly this wide and high, in pixels, whatever their shape; null for
+            their own shape, within ``min_pixels`` and ``max_pixels``.
+        picture: the model gets it as a ``video``, as ``images``, or not at all (``none``), as a
+            member does that only listens, or only reads what others wrote.
+        images: how many images; ``fps``, ``min_frames`` and ``max_frames`` are of video alone.
+        pick: they stand in the middles of equal parts of the clip (``uniform``), or at moments that
+            the clip's id draws (``random``), so that they are the same whenever it is read.
         audio: the model gets the sound as an item of its own after the picture (``separate``), or
             not at all (``none``).
     """
@@ -65,14 +70,32 @@ class MediaConfig(Frozen):
     min_pixels: Count = 128 * 32 * 32
     max_pixels: Count = 768 * 32 * 32
     size_multiple: Count = 32
-    picture: Literal["video", "none"] = "video"
+    square: Count | None = None
+    picture: Literal["video", "images", "none"] = "video"
+    images: Count = 6
+    pick: Literal["uniform", "random"] = "uniform"
     audio: Literal["separate", "none"] = "separate"
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """What the model gets of a clip, in the order of the conversation."""
-        wanted = {"video": self.picture, "audio": self.audio}
-        return tuple(kind for kind, how in wanted.items() if how != "none")
+        pictures = {"video": ("video",), "images": ("image",) * self.images, "none": ()}
+        return (*pictures[self.picture], *(() if self.audio == "none" else ("audio",)))
+
+    @property
+    def areas(self) -> tuple[int, int]:
+        """The smallest and the largest area of a picture, in square pixels."""
+        if self.square is not None:
+            return self.square**2, self.square**2
+        return self.min_pixels, self.max_pixels
+
+    @model_serializer(mode="wrap")
+    def _in_use(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not used, so that media from before there was that are the same."""
+        values: dict[str, Any] = serialize(self)
+        unused = {"square"} if self.square is None else set()
+        unused |= {"images", "pick"} if self.picture != "images" else set()
+        return {key: value for key, value in values.items() if key not in unused}
 
     @model_validator(mode="after")
     def _ordered(self) -> MediaConfig:
@@ -80,6 +103,10 @@ class MediaConfig(Frozen):
             raise ValueError(f"min_frames {self.min_frames} exceeds max_frames {self.max_frames}")
         if self.min_pixels > self.max_pixels:
             raise ValueError(f"min_pixels {self.min_pixels} exceeds max_pixels {self.max_pixels}")
+        if self.square is not None and self.square % self.size_multiple:
+            raise ValueError(
+                f"square {self.square} is no multiple of size_multiple {self.size_multiple}"
+            )
         return self
 
 

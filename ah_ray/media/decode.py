@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import av.logging
@@ -50,6 +51,7 @@ def decode(
     media: MediaConfig,
     limits: LimitsConfig = LimitsConfig(),
     every_picture: bool = False,
+    clip_ids: Sequence[str] = (),
 ) -> Iterator[tuple[int, DecodedClip | ItemError]]:
     """Decode the clips of one source in a single pass.
 
@@ -62,12 +64,16 @@ def decode(
         media: frame rate and size, and whether there is sound.
         limits: what the source may cost.
         every_picture: decode all pictures, so that damage is counted in all.
+        clip_ids: of the clips, in the order of ``spans``; images that are picked at random follow
+            from them.
 
     Yields:
         Every index in ``spans`` once, with its clip or the error that it ends with. A file that
         breaks in its middle costs the clips from there on, not those before.
     """
     upcoming = deque(sorted(range(len(spans)), key=lambda index: spans[index]))
+    ids = clip_ids or [""] * len(spans)
+    times = [frame_times(span, media, id_) for span, id_ in zip(spans, ids, strict=True)]
     open_clips: dict[int, _Draft] = {}
     marks = _Marks()
     failure: ItemError | None = None
@@ -82,8 +88,7 @@ def decode(
             if upcoming and spans[upcoming[0]].start_s > SEEK_FROM_S:
                 seek(container, video, audio, spans[upcoming[0]].start_s)
             seen = heard = -1.0  # how far each stream has been read, in seconds
-            times = sorted(moment for span in spans for moment in frame_times(span, media))
-            needed = None if every_picture else times
+            needed = None if every_picture else sorted(chain.from_iterable(times))
             items = packets(uri, container, video, audio, needed, limits)
             for item in read(items, container, video, media, time_left(uri, limits)):
                 if isinstance(item, Mark):  # of a clip that may not have begun: they are ahead
@@ -102,7 +107,7 @@ def decode(
                     reached = seen if isinstance(item, Picture) else heard
                     while upcoming and spans[upcoming[0]].start_s <= reached:
                         index = upcoming.popleft()
-                        open_clips[index] = _Draft(spans[index], media, latest)
+                        open_clips[index] = _Draft(spans[index], times[index], media, latest)
                     for draft in open_clips.values():
                         draft.add(item)
                 if isinstance(item, Picture):
@@ -120,7 +125,7 @@ def decode(
     except ItemError as error:
         failure = error
     for index in (*open_clips, *upcoming):  # into the latter the last picture may still stand
-        draft = open_clips.get(index) or _Draft(spans[index], media, latest)
+        draft = open_clips.get(index) or _Draft(spans[index], times[index], media, latest)
         clip = draft.finish(uri, marks, stands_s)
         yield index, failure if failure and isinstance(clip, ItemError) else clip
 
@@ -164,9 +169,11 @@ class _Marks:
 class _Draft:
     """A clip in the making."""
 
-    def __init__(self, span: Span, media: MediaConfig, latest: Picture | None) -> None:
+    def __init__(
+        self, span: Span, times: Sequence[float], media: MediaConfig, latest: Picture | None
+    ) -> None:
         self.span = span
-        self.times = frame_times(span, media)
+        self.times = times
         self.frames: list[npt.NDArray[np.uint8]] = []
         self.latest = latest
         samples = audio_samples(span.duration_s) if "audio" in media.kinds else 0

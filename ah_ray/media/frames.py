@@ -6,6 +6,7 @@ Training and scoring both go through here, by way of ``decode``.
 from __future__ import annotations
 
 import math
+import random
 
 from ah_ray.errors import ItemError
 from ah_ray.media.config import MediaConfig
@@ -20,14 +21,26 @@ MOST_ELONGATED = 200  # how often the longer side of a picture may hold the shor
 
 
 def frame_count(duration_s: float, media: MediaConfig) -> int:
-    """The even number of frames that comes nearest to ``media.fps``, within its bounds."""
+    """The even number of frames that comes nearest to ``media.fps``, within its bounds.
+
+    Of images as many as there shall be, however long the clip is.
+    """
+    if media.picture == "images":
+        return media.images
     nearest = 2 * round(duration_s * media.fps / 2)
     return min(max(nearest, media.min_frames), media.max_frames)
 
 
-def frame_times(span: Span, media: MediaConfig) -> list[float]:
-    """When the frames of a clip are taken: the middles of equal parts, in seconds of the video."""
+def frame_times(span: Span, media: MediaConfig, clip_id: str = "") -> list[float]:
+    """When the frames of a clip are taken, in seconds of the video.
+
+    The middles of equal parts; or, of images that are picked at random, moments that follow from
+    ``clip_id``, each second of the clip being as likely as any other.
+    """
     count = frame_count(span.duration_s, media)
+    if media.picture == "images" and media.pick == "random":
+        chance = random.Random(clip_id)  # of a text: the same in every process and release
+        return sorted(span.start_s + chance.random() * span.duration_s for _ in range(count))
     step = span.duration_s / count
     return [span.start_s + (index + 0.5) * step for index in range(count)]
 
@@ -37,13 +50,15 @@ def fit_size(width: int, height: int, media: MediaConfig) -> tuple[int, int]:
 
     Both sides are multiples of ``media.size_multiple`` and the area lies between ``min_pixels``
     and ``max_pixels``. Same rule as ``smart_resize`` of Qwen's own utilities, so that applying
-    that to the result changes nothing.
+    that to the result changes nothing. With ``media.square`` both sides are that.
 
     Raises:
         ItemError: a side is not positive, or one is over 200 times the other.
     """
     if min(width, height) <= 0 or max(width, height) > MOST_ELONGATED * min(width, height):
         raise ItemError("frame_size", f"{width}x{height} pixels is no usable frame size")
+    if media.square is not None:
+        return media.square, media.square
     unit = media.size_multiple
     fitted = [max(unit, round(side / unit) * unit) for side in (width, height)]
     if fitted[0] * fitted[1] > media.max_pixels:

@@ -49,7 +49,7 @@ class Architecture:
 
     Attributes:
         model_type: what ``config.json`` calls it.
-        kinds: the media that it can be given.
+        kinds: the media that it can be given, of image, video and audio.
         unit: width and height of its pictures are multiples of this, in pixels.
         swift_model: MS-Swift's name of it.
         swift_template: MS-Swift's name of its chat template.
@@ -62,7 +62,8 @@ class Architecture:
             positions are those that MS-Swift trains with.
         core: the part of a model that answers and is trained.
         encode: the model's inputs for conversations that are worded alike, one for each clip:
-            ``(processor, text, kinds, clips)``. Frames come at their final size and rate.
+            ``(processor, text, kinds, clips)``. Frames come at their final size and rate; where
+            the kinds have images, one for each frame, each of them is an image.
         times: which of these inputs are times, in seconds.
         vllm_limits: what vLLM is to have room for, by kind of media: ``(kinds, longest clip)``.
         vllm_media: how vLLM is given a clip, as part of a prompt: ``(kinds, clip)``.
@@ -112,14 +113,17 @@ def require_media(model: ModelConfig, media: MediaConfig, where: str) -> None:
         where: the file that says both.
 
     Raises:
-        ConfigError: it has no ears, or reads pictures of other sizes.
+        ConfigError: it has no ears or no eyes for that, or reads pictures of other sizes.
     """
     architecture = find_architecture(model.architecture)
     if missing := [kind for kind in media.kinds if kind not in architecture.kinds]:
+        key = "audio" if missing[0] == "audio" else "picture"
+        pictures = {"images": "image", "video": "video"} if key == "picture" else {}
+        taken = [how for how, kind in pictures.items() if kind in architecture.kinds]
         raise ConfigError(
-            f"{where}: media.{missing[0]}",
-            f"is {media.audio}, but {model.architecture} takes no {missing[0]}",
-            "set media.audio to none",
+            f"{where}: media.{key}",
+            f"is {getattr(media, key)}, but {model.architecture} takes no {missing[0]}",
+            f"set media.{key} to {' or '.join([*taken, 'none'])}",
         )
     if media.size_multiple % architecture.unit:
         raise ConfigError(

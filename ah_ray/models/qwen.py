@@ -59,8 +59,11 @@ def encode(
     import torch
 
     media: dict[str, Any] = {}
+    pictures = [torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips]
+    if "image" in kinds:
+        media["images"] = [list(of_clip) for of_clip in pictures]
     if "video" in kinds:
-        media["videos"] = [torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips]
+        media["videos"] = pictures
     if "audio" in kinds:
         media |= {"audio": [clip.audio for clip in clips], "sampling_rate": AUDIO_HZ}
     inputs = processor(
@@ -80,9 +83,10 @@ def encode(
 
 
 def vllm_limits(kinds: Sequence[str], longest: DecodedClip) -> dict[str, Any]:
-    """See ``Architecture``: one of each kind, and none of the others."""
+    """See ``Architecture``: each frame an image, or all of them one video; and one sound."""
     count, height, width = longest.frames.shape[:3]
     sizes = {
+        "image": {"count": count, "width": width, "height": height},
         "video": {"count": 1, "num_frames": count, "width": width, "height": height},
         "audio": {"count": 1, "length": len(longest.audio)},
     }
@@ -91,6 +95,8 @@ def vllm_limits(kinds: Sequence[str], longest: DecodedClip) -> dict[str, Any]:
 
 def vllm_media(kinds: Sequence[str], clip: DecodedClip) -> dict[str, Any]:
     """See ``Architecture``."""
+    from PIL import Image
+
     count = len(clip.frames)
     metadata = {
         "fps": clip.fps,
@@ -99,7 +105,11 @@ def vllm_media(kinds: Sequence[str], clip: DecodedClip) -> dict[str, Any]:
         "frames_indices": list(range(count)),
         "do_sample_frames": False,
     }
-    media = {"video": (clip.frames, metadata), "audio": (clip.audio, AUDIO_HZ)}
+    media = {
+        "image": [Image.fromarray(frame) for frame in clip.frames],
+        "video": (clip.frames, metadata),
+        "audio": (clip.audio, AUDIO_HZ),
+    }
     return {
         "multi_modal_data": {kind: media[kind] for kind in kinds},
         # Frames come at their final size and rate.
@@ -109,12 +119,12 @@ def vllm_media(kinds: Sequence[str], clip: DecodedClip) -> dict[str, Any]:
 
 def swift_environment(media: MediaConfig, reader: str) -> dict[str, str]:
     """See ``Architecture``."""
-    unit = media.size_multiple**2
+    unit, (least, most) = media.size_multiple**2, media.areas
+    # Frames come at their final size; these bounds keep Qwen's utilities from changing it.
+    bounds = {"MIN_TOKEN_NUM": str(least // unit), "MAX_TOKEN_NUM": str(-(-most // unit))}
     return {
         "FORCE_QWENVL_VIDEO_READER": reader,
-        # Frames come at their final size; these bounds keep Qwen's utilities from changing it.
-        "VIDEO_MIN_TOKEN_NUM": str(media.min_pixels // unit),
-        "VIDEO_MAX_TOKEN_NUM": str(-(-media.max_pixels // unit)),
+        **{f"{kind}_{name}": size for kind in ("IMAGE", "VIDEO") for name, size in bounds.items()},
     }
 
 

@@ -35,7 +35,7 @@ def _read_with(name: str, pictures: Callable[..., Any], sound: Callable[..., Any
 
 QWEN2_5_VL = Architecture(
     model_type="qwen2_5_vl",
-    kinds=("video",),
+    kinds=("image", "video"),
     unit=28,
     swift_model="qwen2_5_vl",
     swift_template="qwen2_5_vl",

@@ -48,7 +48,7 @@ def _read_with(name: str, pictures: Callable[..., Any], sound: Callable[..., Any
 
 QWEN3_OMNI = Architecture(
     model_type="qwen3_omni_moe",
-    kinds=("video", "audio"),
+    kinds=("image", "video", "audio"),
     unit=32,
     swift_model="qwen3_omni_moe",
     swift_template="qwen3_omni",

@@ -70,9 +70,10 @@ def decode_source(
 ) -> dict[int, DecodedClip | ItemError]:
     """The clips of one source by their place in it; whatever goes wrong stays with the source."""
     spans = [Span(clip["start_s"], clip["end_s"]) for clip in source["clips"]]
+    ids = [clip["clip_id"] for clip in source["clips"]]
     results: dict[int, DecodedClip | ItemError] = {}
     try:
-        for index, result in decode(source["source_uri"], spans, media, limits):
+        for index, result in decode(source["source_uri"], spans, media, limits, clip_ids=ids):
             results[index] = result
     except Exception as error:
         message = f"{source['source_uri']}: {type(error).__name__}: {error}"

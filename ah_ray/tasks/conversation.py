@@ -22,23 +22,32 @@ def chat_messages(prompt: Prompt, kinds: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def swift_row(prompt: Prompt, reply: str, video: str | None, audio: str | None) -> dict[str, Any]:
+def swift_row(
+    prompt: Prompt,
+    reply: str,
+    video: str | None,
+    audio: str | None,
+    images: Sequence[str] = (),
+) -> dict[str, Any]:
     """The conversation with its reply as one row of an MS-Swift data set.
 
     Args:
         prompt: the wording.
         reply: what the model shall write.
-        video: path of the clip's picture; None for a model that gets none.
+        video: path of the clip's picture; None for a model that gets no video.
         audio: path of the clip's 16 kHz mono WAV; None for a model that gets no sound.
+        images: paths of the clip's images.
     """
-    media = {"video": video, "audio": audio}
-    tags = "".join(f"<{kind}>" for kind, path in media.items() if path is not None)
+    videos = [] if video is None else [video]
+    audios = [] if audio is None else [audio]
+    tags = "<video>" * len(videos) + "<image>" * len(images) + "<audio>" * len(audios)
     return {
         "messages": [
             {"role": "system", "content": prompt.system},
             {"role": "user", "content": tags + prompt.user},
             {"role": "assistant", "content": reply},
         ],
-        "videos": [] if video is None else [video],
-        "audios": [] if audio is None else [audio],
+        "videos": videos,
+        "audios": audios,
+        **({"images": list(images)} if images else {}),
     }

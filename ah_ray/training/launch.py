@@ -26,7 +26,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
-from ah_ray.media.fragment import split_times, with_times
+from ah_ray.media.fragment import split_fragment
 from ah_ray.models.architecture import require_type
 from ah_ray.preflight import alive_nodes, nodes_for, text, train_wish
 from ah_ray.progress import console
@@ -310,14 +310,14 @@ def localize_rows(uri: str, target: Path, run: str) -> None:
     rows = [json.loads(line) for line in storage.read_bytes(uri).splitlines()]
 
     def local(media: str) -> str:
-        source, span = split_times(media)
+        source, fragment = split_fragment(media)
         if source.startswith(f"{RUN}/"):
             source = run + source.removeprefix(RUN)
-        path = str(storage.localize(source))
-        return with_times(path, span) if span else path
+        return f"{storage.localize(source)}{fragment}"
 
     def localized(row: dict[str, Any]) -> dict[str, Any]:
-        return row | {key: [local(media) for media in row[key]] for key in ("videos", "audios")}
+        kinds = [key for key in ("videos", "audios", "images") if key in row]
+        return row | {key: [local(media) for media in row[key]] for key in kinds}
 
     with ThreadPoolExecutor(16) as pool, target.open("w", encoding="utf-8") as file:
         for row in pool.map(localized, rows):

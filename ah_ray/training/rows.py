@@ -13,7 +13,7 @@ import numpy as np
 
 from ah_ray.findings import note
 from ah_ray.media.config import MediaConfig
-from ah_ray.media.fragment import with_times
+from ah_ray.media.fragment import with_image, with_times
 from ah_ray.media.segment import Span
 from ah_ray.schemas import Row
 from ah_ray.tasks import Question, swift_row
@@ -121,8 +121,10 @@ def training_rows(
     return "".join(lines).encode()
 
 
-def media_of(clip: Mapping[str, Any], media: MediaConfig) -> tuple[str | None, str | None]:
-    """Picture and sound of a clip (a row of ``schemas.CLIPS``): its files, or its source twice.
+def media_of(
+    clip: Mapping[str, Any], media: MediaConfig
+) -> tuple[str | None, str | None, list[str]]:
+    """Video, sound and images of a clip (a row of ``schemas.CLIPS``): its files, or its source.
 
     What the model gets none of is None.
     """
@@ -130,4 +132,11 @@ def media_of(clip: Mapping[str, Any], media: MediaConfig) -> tuple[str | None, s
         picture, sound = clip["media_uri"], clip["audio_uri"]
     else:
         picture = sound = with_times(clip["source_uri"], Span(clip["start_s"], clip["end_s"]))
-    return (picture if "video" in media.kinds else None, sound if "audio" in media.kinds else None)
+    images = [
+        with_image(picture, number, clip["clip_id"]) for number in range(media.kinds.count("image"))
+    ]
+    return (
+        picture if "video" in media.kinds else None,
+        sound if "audio" in media.kinds else None,
+        images,
+    )

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from swift.template import vision_utils
+from PIL import Image
+from swift.template import base, vision_utils
 
 from ah_ray.errors import ItemError
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
-from ah_ray.media.fragment import split_times
+from ah_ray.media.fragment import split_image, split_times
 from ah_ray.media.segment import Span
 from ah_ray.models.architecture import find_architecture
 from ah_ray.training.swift import ARCHITECTURE_VARIABLE, MEDIA_VARIABLE, READER
@@ -60,11 +61,25 @@ def read_sound(audio: Any, *args: Any, **options: Any) -> Any:
     return vision_utils.load_audio(audio, *args, **options)
 
 
-@lru_cache(maxsize=1)  # the sound of a clip is asked for right after its picture
-def _decoded(uri: str, media: str) -> DecodedClip:
+def read_image(image: Any) -> Any:
+    """Read one of the images of a clip; another image as MS-Swift does.
+
+    Raises:
+        ItemError: the clip cannot be read.
+    """
+    if isinstance(image, str) and (named := split_image(image)) is not None:
+        clip = _decoded(named.clip, os.environ[MEDIA_VARIABLE], named.clip_id)
+        return Image.fromarray(clip.frames[named.number])
+    return vision_utils.load_image(image)
+
+
+# The sound of a clip is asked for right after its picture, and its images one after the other.
+@lru_cache(maxsize=1)
+def _decoded(uri: str, media: str, clip_id: str = "") -> DecodedClip:
     source, span = split_times(uri)
     span = span or Span(0.0, _sound_duration(Path(source)))
-    ((_, clip),) = decode(source, [span], MediaConfig.model_validate_json(media))
+    how = MediaConfig.model_validate_json(media)
+    ((_, clip),) = decode(source, [span], how, clip_ids=[clip_id])
     if isinstance(clip, ItemError):
         raise clip
     return clip
@@ -80,4 +95,5 @@ def _sound_duration(clip: Path) -> float:
         raise ItemError("unreadable", f"{path}: {error}") from error
 
 
+base.load_image = read_image  # MS-Swift has no mapping for images
 find_architecture(os.environ[ARCHITECTURE_VARIABLE]).read_with(READER, read_clip, read_sound)

@@ -24,6 +24,8 @@ def media_settings(draw):
     return MediaConfig(
         fps=draw(st.floats(0.1, 8)), min_frames=frames[0], max_frames=frames[1],
         min_pixels=least * unit**2, max_pixels=most * unit**2, size_multiple=unit,
+        square=draw(st.none() | st.integers(1, 40).map(lambda side: side * unit)),
+        picture=draw(st.sampled_from(["video", "images"])), images=draw(st.integers(1, 20)),
     )  # fmt: skip
 
 
@@ -61,6 +63,8 @@ def test_the_paper_takes_two_thousand_tokens_not_sixty() -> None:
     longest = longest_media(media, SegmentationConfig(clip_s=5))
     assert longest.frames == 10
     assert longest.frames / 2 * (longest.side / 32) ** 2 < 2000
+    of_448 = MediaConfig(picture="images", images=6, square=448, size_multiple=28, audio="none")
+    assert longest_media(of_448, SegmentationConfig()) == (6, 448, 0)
     unheard = longest_media(media.model_copy(update={"audio": "none"}), SegmentationConfig())
     assert unheard.samples == 0
 

@@ -31,10 +31,17 @@ from tests.engines.tiny_models import (
 )
 
 UNHEARD = MediaConfig(audio="none")
+IMAGES = {"picture": "images", "images": 3}
 MODELS = pytest.mark.parametrize(
     ("model", "unit", "media"),
-    [("omni", 32, MediaConfig()), ("omni", 32, UNHEARD), ("vision_only", 28, UNHEARD)],
-    ids=["omni", "omni unheard", "vision only"],
+    [
+        ("omni", 32, MediaConfig()),
+        ("omni", 32, UNHEARD),
+        ("vision_only", 28, UNHEARD),
+        ("omni", 32, MediaConfig(**IMAGES)),
+        ("vision_only", 28, UNHEARD.model_copy(update=IMAGES)),
+    ],
+    ids=["omni", "omni unheard", "vision only", "omni images", "vision only images"],
 )
 
 
@@ -49,6 +56,11 @@ def asked(folder: Path, media: MediaConfig) -> tuple[Any, Wording]:
     """The processor of a checkpoint, and what it makes of a question."""
     processor = architecture_at(folder).load_processor(str(folder))
     return processor, wording(processor, member(folder, folder.name, media=media))
+
+
+def shown(count: int, unit: int, media: MediaConfig) -> list[Item]:
+    """Clips as ``media`` has them."""
+    return random_clips(count, unit, frames=media.images if media.picture == "images" else None)
 
 
 def encode(folder: Path, processor: Any, words: Wording, clips: list[Item]) -> Any:
@@ -66,7 +78,7 @@ def test_another_prompt_on_the_same_media_is_as_if_encoded_alone(
         wording(processor, member(folder, folder.name, prompt, media))
         for prompt in ("short", "detailed")
     )
-    clips = random_clips(5, unit)
+    clips = shown(5, unit, media)
     for ours, theirs in ((short, detailed), (detailed, short), (short, short)):
         alone = encode(folder, processor, theirs, clips)
         inputs = encode(folder, processor, ours, clips)
@@ -81,7 +93,7 @@ def test_a_begun_reply_stands_at_the_end_of_every_row(
     folder: Path, unit: int, media: MediaConfig
 ) -> None:
     processor, words = asked(folder, media)
-    plain = encode(folder, processor, words, random_clips(4, unit))
+    plain = encode(folder, processor, words, shown(4, unit, media))
     begun = reword(processor, plain, words, [words] * 4, words.prefix)
     count = len(words.prefix)
     assert count
@@ -101,7 +113,7 @@ def test_members_in_one_call_answer_as_they_do_alone(
         for n, prompt in enumerate(("short", "detailed"))
     ]
     engine = load_engine(EngineGroup(str(folder), tuple(members)), ScoreConfig())
-    clips = random_clips(4, unit)
+    clips = shown(4, unit, media)
     together = engine.answer(members, clips)
     assert [len(answers) for answers in together] == [4, 4]
     assert together == [engine.answer([one], clips)[0] for one in members]

@@ -38,6 +38,7 @@ class Told(NamedTuple):
         room: the longest conversation that it planned for, in tokens.
         broken: answers of a model whose weights are no numbers.
         read: answers of a member that only reads.
+        seen: answers of a member that sees images.
     """
 
     answers: dict[str, list[list[Reply]]]
@@ -45,6 +46,7 @@ class Told(NamedTuple):
     room: int
     broken: list[Reply]
     read: list[Reply]
+    seen: list[Reply]
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +106,20 @@ def read_texts(reader: Member, engine: str) -> list[Reply]:
     return replies
 
 
+def see_images(viewer: Member, engine: str) -> list[Reply]:
+    settings = ScoreConfig(engine=engine, engine_args=ARGUMENTS if engine == "vllm" else {})
+    loaded = load_engine(EngineGroup(viewer.uri, (viewer,)), settings)
+    shown = random_clips(4, unit=28, frames=viewer.card.media.images)
+    (replies,) = loaded.answer([viewer], shown)
+    return replies
+
+
 def break_weights(model: Any) -> None:
     for weight in model.parameters():
         weight.data.fill_(math.nan)
 
 
-def ask_vllm(group: EngineGroup, reader: Member) -> Told:
+def ask_vllm(group: EngineGroup, reader: Member, viewer: Member) -> Told:
     engine: Any = load_engine(group, ScoreConfig(engine="vllm", engine_args=ARGUMENTS))
     generate, cached = engine.llm.generate, []
 
@@ -125,7 +135,8 @@ def ask_vllm(group: EngineGroup, reader: Member) -> Told:
     broken = []
     for decoding in DECODINGS:
         broken += engine.answer([changed(group.members[0], decoding=decoding)], clips()[:2])[0]
-    return Told(found, cached, room, broken, read_texts(reader, "vllm"))
+    alone = read_texts(reader, "vllm"), see_images(viewer, "vllm")
+    return Told(found, cached, room, broken, *alone)
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +146,19 @@ def reader(real_vision: Path) -> Member:
 
 
 @pytest.fixture(scope="module")
-def told(members: list[Member], reader: Member) -> Told:
+def viewer(real_vision: Path) -> Member:
+    """A member that sees each clip as three images."""
+    media = MEDIA.model_copy(update={"picture": "images", "images": 3})
+    return member(real_vision, real_vision.name, "short", media)
+
+
+@pytest.fixture(scope="module")
+def told(members: list[Member], reader: Member, viewer: Member) -> Told:
     (group,) = plan_passes(members, ScoreConfig(engine="vllm"))
     assert [one.name for one in group.members] == ["base", "m0", "m1", "teller"]
     # In a process of its own, as in an actor: vLLM looks into every module that is loaded.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(ask_vllm, group, reader).result()
+        return process.submit(ask_vllm, group, reader, viewer).result()
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +188,15 @@ def test_a_member_that_reads_alone_answers_as_with_transformers(told: Told, read
     for a, b in zip(ours, told.read, strict=True):
         assert list(a.chances) == ["glad", "sad", "glad and sad", "glad and then bad"]
         assert b.chances == pytest.approx(a.chances, rel=1e-2, abs=0)
+        assert b.mass == pytest.approx(a.mass, rel=1e-2, abs=0)
+    assert ours[0].mass != pytest.approx(ours[1].mass, rel=1e-2, abs=0)
+
+
+def test_images_are_seen_as_with_transformers(told: Told, viewer: Member) -> None:
+    ours = see_images(viewer, "transformers")
+    assert len(ours) == 4
+    for a, b in zip(ours, told.seen, strict=True):
+        assert b.chances == pytest.approx(a.chances, rel=1e-2)
         assert b.mass == pytest.approx(a.mass, rel=1e-2, abs=0)
     assert ours[0].mass != pytest.approx(ours[1].mass, rel=1e-2, abs=0)
 

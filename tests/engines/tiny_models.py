@@ -94,14 +94,22 @@ def random_adapter(folder: Path, base: Member, seed: int, **values: Any) -> Memb
     return Member(str(folder), card)
 
 
-def random_clips(count: int, unit: int = 32, seed: int = 0) -> list[Item]:
-    """Clips of various lengths, rates and sizes; both sides are multiples of ``unit`` pixels."""
+def random_clips(
+    count: int, unit: int = 32, seed: int = 0, frames: int | None = None
+) -> list[Item]:
+    """Clips of various lengths, rates and sizes; both sides are multiples of ``unit`` pixels.
+
+    With ``frames`` each has as many.
+    """
     rng = np.random.default_rng(seed)
     return [
         Item(
             video_id=str(number),
             frames=rng.integers(
-                0, 255, (2 * rng.integers(1, 4), *(unit * rng.integers(1, 4, 2)), 3), np.uint8
+                0,
+                255,
+                (frames or 2 * rng.integers(1, 4), *(unit * rng.integers(1, 4, 2)), 3),
+                np.uint8,
             ),
             fps=float(rng.uniform(0.5, 3)),
             audio=rng.normal(0, 0.1, 160 * int(rng.integers(50, 300))).astype(np.float32),

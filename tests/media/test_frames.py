@@ -142,3 +142,43 @@ def test_clips_of_one_bucket_have_the_same_shape(start, length, shape):
     count, height, width = map(int, bucket(span, *shape, PAPER).split("x"))
     assert count == frame_count(span.duration_s, PAPER)
     assert (width, height) == fit_size(*shape, PAPER)
+
+
+# Images
+
+
+@st.composite
+def image_medias(draw):
+    pick = draw(st.sampled_from(["uniform", "random"]))
+    return MediaConfig(picture="images", images=draw(st.integers(1, 20)), pick=pick)
+
+
+@given(st.floats(0, 5000), st.floats(0.05, 60), image_medias(), st.text())
+def test_as_many_images_as_are_asked_for_stand_in_the_clip_in_order(start, length, media, clip_id):
+    span = Span(start, start + length)
+    times = frame_times(span, media, clip_id)
+    assert len(times) == media.images == frame_count(length, media)
+    assert times == sorted(times) == frame_times(span, media, clip_id)
+    assert span.start_s <= times[0]
+    assert times[-1] <= span.end_s
+
+
+def test_uniform_images_are_the_middles_of_equal_parts():
+    media = MediaConfig(picture="images", images=5, fps=30)
+    assert frame_times(Span(10, 15), media) == [10.5, 11.5, 12.5, 13.5, 14.5]
+    assert bucket(Span(10, 15), 640, 480, media.model_copy(update={"square": 448})) == "5x448x448"
+
+
+def test_what_a_clip_draws_is_the_same_for_ever():
+    media = MediaConfig(picture="images", images=3, pick="random")
+    drawn = {clip_id: frame_times(Span(0, 10), media, clip_id) for clip_id in ("0a", "0b")}
+    assert drawn["0a"] == pytest.approx([2.3371823, 2.6569913, 8.8458263])
+    assert drawn["0b"] != drawn["0a"]
+    later = frame_times(Span(100, 110), media, "0a")
+    assert later == pytest.approx([100 + time for time in drawn["0a"]])
+
+
+@given(shapes(), st.integers(1, 40))
+def test_a_square_picture_is_square_whatever_its_shape(shape, squares):
+    media = MediaConfig(square=28 * squares, size_multiple=28)
+    assert fit_size(*shape, media) == (28 * squares, 28 * squares)

@@ -21,6 +21,7 @@ from ah_ray.models.qwen2_5_vl import QWEN2_5_VL
 
 #: Of one's own: as Qwen2.5-VL, under another name.
 OWN = replace(QWEN2_5_VL, model_type="own_vl")
+STILL = replace(QWEN2_5_VL, kinds=("image",))
 
 
 @pytest.fixture
@@ -58,7 +59,9 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_its_own_is_named(
         require_model(ModelConfig(path=f"{checkpoint}/none"), "model")
 
 
-def test_a_model_without_ears_gets_no_sound_and_pictures_in_its_squares() -> None:
+def test_a_model_gets_the_kinds_that_it_takes_and_pictures_in_its_squares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sees = ModelConfig(path="base", architecture="qwen2_5_vl")
     require_media(ModelConfig(path="base"), MediaConfig(), "run.yaml")
     require_media(sees, MediaConfig(size_multiple=56, audio="none"), "run.yaml")
@@ -66,6 +69,11 @@ def test_a_model_without_ears_gets_no_sound_and_pictures_in_its_squares() -> Non
         require_media(sees, MediaConfig(size_multiple=28), "run.yaml")
     with pytest.raises(ConfigError, match=r"run\.yaml: media\.size_multiple.* 28 pixels"):
         require_media(sees, MediaConfig(audio="none"), "run.yaml")
+    monkeypatch.setitem(sys.modules, "somebodys", sys.modules[__name__])
+    still = ModelConfig(path="base", architecture="somebodys:STILL")
+    require_media(still, MediaConfig(picture="images", size_multiple=28, audio="none"), "run.yaml")
+    with pytest.raises(ConfigError, match=r"(?s)media\.picture.*takes no video.*images or none"):
+        require_media(still, MediaConfig(size_multiple=28, audio="none"), "run.yaml")
 
 
 def test_a_model_that_only_reads_is_shown_nothing() -> None:

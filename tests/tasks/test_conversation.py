@@ -51,6 +51,16 @@ def test_the_built_in_prompts(task, name):
     assert in_chat(prompt)[1][1] == ["video", "audio"]
 
 
+@given(PROMPTS, st.integers(1, 8), st.sampled_from(["separate", "none"]))
+def test_a_row_of_images_has_a_place_for_each(prompt, count, audio):
+    kinds = MediaConfig(picture="images", images=count, audio=audio).kinds
+    paths = [f"{number}.png" for number in range(count)]
+    row = swift_row(prompt, "r", None, "a.wav" if "audio" in kinds else None, paths)
+    *asked, _ = row["messages"]
+    assert in_row(row | {"messages": asked})[1] == in_chat(prompt, kinds)[1]
+    assert (row["images"], row["videos"]) == (paths, [])
+
+
 def test_a_row_names_one_video_and_its_sound():
     row = swift_row(Prompt(system="s", user="u"), "r", "v.mp4", "a.wav")
     assert row["videos"] == ["v.mp4"]

@@ -8,7 +8,7 @@ from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
 from ah_ray import storage
 from ah_ray.media.config import MediaConfig
-from ah_ray.media.fragment import with_times
+from ah_ray.media.fragment import with_image, with_times
 from ah_ray.media.segment import Span
 from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import Prompt, swift_row
@@ -66,15 +66,17 @@ def test_media_of_the_run_are_found_wherever_it_lies(tmp_path):
         rows = [
             swift_row(PROMPT, "r", "{run}/media/a.mp4", "{run}/media/a.wav"),
             swift_row(PROMPT, "r", *[with_times("{run}/media/a.mp4", Span(1, 2))] * 2),
+            swift_row(PROMPT, "r", None, None, [with_image("{run}/media/a.mp4", 1, "c")]),
         ]
         storage.write_bytes(str(run / "rows.jsonl"), as_lines(rows))
         target = tmp_path / f"{number}.jsonl"
         localize_rows(str(run / "rows.jsonl"), target, str(run))
-        files, virtual = read(target)
+        files, virtual, image = read(target)
         assert (files["videos"], files["audios"]) == (
             [f"{run}/media/a.mp4"], [f"{run}/media/a.wav"],
         )  # fmt: skip
         assert virtual["videos"] == [with_times(f"{run}/media/a.mp4", Span(1, 2))]
+        assert image["images"] == [with_image(f"{run}/media/a.mp4", 1, "c")]
 
 
 def test_local_media_stay_where_they_are(tmp_path):

@@ -33,8 +33,19 @@ from ah_ray.training.swift import PLUGINS, Node, Paths, SwiftJob, environment
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
 UNHEARD = MEDIA.model_copy(update={"audio": "none"})
 OF_28 = UNHEARD.model_copy(update={"size_multiple": 28, "min_pixels": 784, "max_pixels": 7840})
+DRAWN = {"picture": "images", "images": 3, "pick": "random"}
 #: How clips are given to each architecture, for files and, in the first way, for times in a source.
-WAYS = {"qwen3_omni": (MEDIA, UNHEARD), "qwen2_5_vl": (OF_28,)}
+WAYS = {
+    "qwen3_omni video": (MEDIA, UNHEARD),
+    "qwen3_omni images": (MEDIA.model_copy(update=DRAWN),),
+    "qwen2_5_vl video": (OF_28,),
+    "qwen2_5_vl images": (OF_28.model_copy(update=DRAWN | {"square": 56}),),
+}
+#: What the model gets of them, by kind.
+PICTURES = {
+    "video": ("pixel_values_videos", "video_grid_thw"),
+    "image": ("pixel_values", "image_grid_thw"),
+}
 RULE = SegmentationConfig(clip_s=4.0, min_tail_s=1.5)
 
 # What somebody's shell may hold and MS-Swift or Qwen's utilities would heed.
@@ -76,13 +87,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(root.rglob("*.mp4"))
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("way", WAYS)
 def test_training_and_scoring_see_the_same(
-    name: str, checkpoints: dict[str, Path], sources: list[Path], tmp_path: Path
+    way: str, checkpoints: dict[str, Path], sources: list[Path], tmp_path: Path
 ) -> None:
-    checkpoint, architecture, (shown, *unheard) = (
-        checkpoints[name], find_architecture(name), WAYS[name],
-    )  # fmt: skip
+    (name, _), (shown, *unheard) = way.split(), WAYS[way]
+    checkpoint, architecture = checkpoints[name], find_architecture(name)
     task = load_task("cue_conflict")
     rows, clips, labels, asked = [], [], [], []
     for number, source in enumerate(sources):
@@ -94,17 +104,18 @@ def test_training_and_scoring_see_the_same(
         for clip_id, span in spans.items():
             path = str(tmp_path / f"{clip_id}.mp4")
             # The picture of the same file; the sound that scoring takes from the source.
-            ((_, file),) = decode(path, [Span(0, span.duration_s)], shown)
-            ((_, virtual),) = decode(str(source), [span], shown)
+            ((_, file),) = decode(path, [Span(0, span.duration_s)], shown, clip_ids=[clip_id])
+            ((_, virtual),) = decode(str(source), [span], shown, clip_ids=[clip_id])
             assert not isinstance(file, ItemError)
             assert not isinstance(virtual, ItemError)
             files = {"media_uri": path, "audio_uri": str(tmp_path / f"{clip_id}.wav")}
+            files["clip_id"] = clip_id
             times = {"source_uri": str(source), "start_s": span.start_s, "end_s": span.end_s}
             label = ("No", "Yes")[len(labels) // 3 % 2]
             prompt = ("short", "detailed")[len(labels) // 6 % 2]
             for row, clip, media in (
                 (files, replace(file, audio=virtual.audio), shown),
-                (times | dict.fromkeys(files), virtual, shown),
+                (dict.fromkeys(files) | times | {"clip_id": clip_id}, virtual, shown),
                 *((files, file, media) for media in unheard),
             ):
                 labels.append(label)
@@ -124,7 +135,7 @@ def test_training_and_scoring_see_the_same(
             ),
         )
         for prompt in ("short", "detailed")
-        for media in WAYS[name]
+        for media in WAYS[way]
     }  # fmt: skip
     processor = architecture.load_processor(str(checkpoint))
 
@@ -156,11 +167,11 @@ def test_training_and_scoring_see_the_same(
         assert len(theirs["input_ids"]) <= len(expected) + 1
         trained_on = [token for token in theirs["labels"] if token != -100]
         assert processor.tokenizer.decode(trained_on).startswith(reply)
-        torch.testing.assert_close(
-            theirs["pixel_values_videos"], ours["pixel_values_videos"], rtol=0, atol=0
-        )
-        assert theirs["video_grid_thw"].tolist() == ours["video_grid_thw"].tolist()
-        for seconds in architecture.times:
+        assert len(words.kinds) == sum(len(row.get(f"{kind}s", [])) for kind in set(words.kinds))
+        pixels, grid = PICTURES[words.kinds[0]]
+        torch.testing.assert_close(theirs[pixels], ours[pixels], rtol=0, atol=0)
+        assert theirs[grid].tolist() == ours[grid].tolist()
+        for seconds in architecture.times if "video" in words.kinds else ():
             np.testing.assert_allclose(theirs[seconds], ours[seconds], rtol=1e-6)
         if not row["audios"]:
             assert "input_features" not in theirs

@@ -6,7 +6,7 @@ import pytest
 from ah_ray.errors import ItemError
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import DecodedClip, decode
-from ah_ray.media.fragment import with_times
+from ah_ray.media.fragment import with_image, with_times
 from ah_ray.media.probe import probe
 from ah_ray.media.segment import Span
 from ah_ray.models.qwen2_5_vl import QWEN2_5_VL
@@ -54,6 +54,29 @@ def test_a_clip_without_a_file_is_what_scoring_takes(read_clip, tmp_path):
         assert as_numbers(frames) == numbers_of(virtual)
         assert rate == virtual.fps
         np.testing.assert_array_equal(read_sound(uri, 16_000), virtual.audio)
+
+
+@pytest.mark.parametrize("pick", ["uniform", "random"])
+def test_an_image_of_a_clip_is_what_scoring_takes(read_clip, tmp_path, monkeypatch, pick):
+    from PIL import Image
+    from swift.template import base
+
+    media = MEDIA.model_copy(update={"picture": "images", "images": 5, "pick": pick})
+    monkeypatch.setenv(MEDIA_VARIABLE, media.model_dump_json())
+    source = write_video(tmp_path / "v.mp4", steady(12, 10), tone(12), sound_codec="aac")
+    ids = [f"clip{index}" for index in range(len(SPANS))]
+    cut(str(source), probe(str(source)), dict(zip(ids, SPANS, strict=True)), str(tmp_path))
+    taken = {}
+    for index, virtual in decode(str(source), SPANS, media, clip_ids=ids):
+        taken[index] = numbers_of(virtual)
+        for clip in (with_times(str(source), SPANS[index]), str(tmp_path / f"{ids[index]}.mp4")):
+            uris = [with_image(clip, number, ids[index]) for number in range(5)]
+            read = np.stack([np.array(base.load_image(uri)) for uri in uris])
+            assert numbers_of(DecodedClip(read, 0.0, read)) == taken[index]
+    again = dict(decode(str(source), SPANS, media, clip_ids=ids[::-1]))
+    assert (numbers_of(again[0]) == taken[0]) == (pick == "uniform")
+    Image.new("RGB", (7, 5)).save(tmp_path / "another.png")
+    assert base.load_image(str(tmp_path / "another.png")).size == (7, 5)
 
 
 def test_what_is_told_about_a_clip(read_clip, tmp_path):

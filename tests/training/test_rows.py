@@ -132,6 +132,20 @@ def test_who_gets_no_picture_is_trained_without():
     assert json.loads(row)["audios"] == ["m/1.wav"]
 
 
+@pytest.mark.parametrize("virtual", [False, True])
+def test_images_are_named_by_their_clip(virtual):
+    media = MediaConfig(picture="images", images=2, audio="none")
+    one = clip(1) | {"start_s": 5, "end_s": 7.5}
+    if virtual:
+        one |= {"media_uri": None, "audio_uri": None}
+    (line,) = training_rows([one], TASK.question("short", "test"), recipe(), media).splitlines()
+    row = json.loads(line)
+    stem = "v.mp4#t=5.000000,7.500000&" if virtual else "m/1.mp4#"
+    assert row["images"] == [f"{stem}image=0,c1", f"{stem}image=1,c1"]
+    assert row["videos"] == row["audios"] == []
+    assert row["messages"][1]["content"].startswith("<image><image>")
+
+
 @given(st.integers(0, 40), st.integers(1, 16))
 def test_processes_get_equally_many_rows_and_every_clip_is_among_them(count, processes):
     clips = [clip(number) for number in range(count)]
