@@ -9,12 +9,9 @@ whatever the label, so neither the face nor the tone alone tells it, not even by
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,7 +134,7 @@ def write_archive(
     part = root.with_name(f".{root.name}.{uuid.uuid4().hex}")
     part.mkdir()
     try:
-        _write_videos(part, plans, workers, progress)
+        cues.in_processes(partial(_write_video, part), plans, workers, progress)
         _write_tables(part, plans, spec)
         part.rename(root)
     except OSError:
@@ -204,20 +201,6 @@ def _turns(rng: np.random.Generator, duration_s: float, positive: bool) -> tuple
             starts.tolist(), (starts + lengths).tolist(), faces, strict=True
         )
     )
-
-
-def _write_videos(
-    root: Path,
-    plans: list[VideoPlan],
-    workers: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    # Spawned, not forked: the caller may run threads (Ray, torch) that do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        for done, _ in enumerate(pool.map(partial(_write_video, root), plans), start=1):
-            if progress is not None:
-                progress(done, len(plans))
 
 
 def _write_video(root: Path, plan: VideoPlan) -> None:

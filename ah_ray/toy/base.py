@@ -8,10 +8,7 @@ of the two conflicts.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import wave
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -60,10 +57,7 @@ def write_cue_clips(
 ) -> list[CueClip]:
     """Write ``count`` clips of 2 to 2.6 s, each as a video file and a sound file."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Spawned, not forked: the caller may run threads (Ray, torch) that do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        return list(pool.map(partial(_write_clip, folder, seed), range(count), chunksize=50))
+    return cues.in_processes(partial(_write_clip, folder, seed), range(count), workers)
 
 
 def _write_clip(folder: Path, seed: int, number: int) -> CueClip:

@@ -18,6 +18,7 @@ from ah_ray.preflight import require, train_wish
 from ah_ray.progress import StageProgress, console
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
 from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
+from ah_ray.toy.emotions import GROUPS_FILE, EmotionsSpec, write_emotions
 from ah_ray.toy.single_cues import CuesSpec, write_cues
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.swift import SwiftJob
@@ -70,7 +71,25 @@ def make_cues(root: str, spec: CuesSpec | None = None) -> None:
         storage.upload_folder(Path(scratch), folder, last=table)
 
 
-ARCHIVES = {"synthetic.yaml": make_conflicts, "synthetic_cues.yaml": make_cues}
+def make_emotions(root: str, spec: EmotionsSpec | None = None) -> None:
+    """Write the archive of emotion words to the folder ``root``, unless it is there."""
+    spec = spec or EmotionsSpec()
+    if storage.exists(storage.join(root, GROUPS_FILE)):
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch,
+        StageProgress("synthetic archive", spec.videos, "videos") as progress,
+    ):
+        show = lambda done, total: progress.advance_to(done)  # noqa: E731
+        write_emotions(Path(scratch), spec, progress=show)
+        storage.upload_folder(Path(scratch), root, last=GROUPS_FILE)
+
+
+ARCHIVES = {
+    "synthetic.yaml": make_conflicts,
+    "synthetic_cues.yaml": make_cues,
+    "synthetic_emotions.yaml": make_emotions,
+}
 
 
 def make_base(run: RunDirectory, config: RunConfig) -> None:

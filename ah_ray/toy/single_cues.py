@@ -8,10 +8,7 @@ video of each cue.
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,13 +71,8 @@ def write_cues(
         for person in people
         for cue in CUES
     ]  # fmt: skip
-    # Spawned, not forked: the caller may run threads (Ray, torch) that do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        written = pool.map(partial(_write_video, folder, spec), range(len(rows)), rows)
-        for done, _ in enumerate(written, start=1):
-            if progress is not None:
-                progress(done, len(rows))
+    write = partial(_write_video, folder, spec)
+    cues.in_processes(write, list(enumerate(rows)), workers, progress)
     with (folder / table).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -96,7 +88,8 @@ def _people(spec: CuesSpec) -> dict[str, range]:
     return people
 
 
-def _write_video(folder: Path, spec: CuesSpec, number: int, row: dict[str, str]) -> None:
+def _write_video(folder: Path, spec: CuesSpec, numbered: tuple[int, dict[str, str]]) -> None:
+    number, row = numbered
     rng, cue = np.random.default_rng([spec.seed, number]), row["label"]
     form = cues.random_format(rng)
     frames = int(rng.uniform(spec.min_seconds, spec.max_seconds) * form.fps)
