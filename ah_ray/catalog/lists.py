@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import re
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import PurePosixPath
@@ -35,8 +35,6 @@ from ah_ray.findings import note, shown
 from ah_ray.participants import person
 from ah_ray.schemas import stable_id
 from ah_ray.tasks.answers import Answer, LabelSet
-
-_LONGEST_WORD = 60  # characters
 
 
 class Stated(NamedTuple):
@@ -91,18 +89,16 @@ def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
 
 
 def list_words(cell: str) -> list[str] | None:
-    """The words in a cell: ``['a', 'b']``, ``[a, b]`` or ``a``; None when it is no list.
+    """The words in a cell ``['a', 'b']`` or ``[a, b]``; None when there are no such brackets.
 
     As the authors of these tables read them: without brackets, split at quotes and commas.
 
-    >>> list_words("['looking forward', 'calm']"), list_words("[a, b"), list_words("[]")
-    (['looking forward', 'calm'], None, [])
+    >>> list_words("['looking forward to', 'calm']"), list_words("[a, b"), list_words("[]")
+    (['looking forward to', 'calm'], None, [])
     """
-    text = cell.strip()
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if re.search(r"[\[\]{}]", inner):
+    if (match := re.fullmatch(r"\s*\[([^][{}]*)\]\s*", cell)) is None:
         return None
-    return [word for part in re.split("[\"',]", inner) if (word := part.strip())]
+    return [word for part in re.split("[\"',]", match[1]) if (word := part.strip())]
 
 
 def drawn_split(who: str, shares: Mapping[str, float]) -> str:
@@ -248,7 +244,7 @@ def _video(
     if "label" in stated:
         where = facts["label", ""][1].where
         labels, notes = _labels(video_id, where, stated["label"], entry, answer)
-        if list_words(stated["label"]) == [stated["label"]]:
+        if list_words(stated["label"]) is None:
             wording.label(stated["label"], labels)
         findings += notes
     participant = stated.get("participant_id")
@@ -310,15 +306,17 @@ def _labels(
     video_id: str, where: str, cell: str, entry: CatalogEntry, answer: Answer
 ) -> tuple[LabelSet | None, Rows]:
     """The labels in a cell, and the findings about words that are none."""
-    words = list_words(cell) or []
-    short = [word for word in words if len(word) <= _LONGEST_WORD]
-    good = [word for word in short if labels_meant(word, entry, answer) is not None]
-    labels = labels_meant(good[0] if len(good) == 1 else good, entry, answer) if good else None
+    words = list_words(cell)
+    dropped = [word for word in words or () if labels_meant([word], entry, answer) is None]
+    if words is None:
+        labels = labels_meant(cell, entry, answer)
+    else:
+        good = [word for word in words if word not in dropped]
+        labels = None if dropped and not good else labels_meant(good, entry, answer)
     if labels is None:
         message = f"{where} has the label {shown(cell)}: {answer.advice(cell)}"
         return None, [note(video_id, "label_invalid", message)]
-    dropped = Counter(words) - Counter(good)
     return labels, [
         note(video_id, "word_invalid", f"{where} has {shown(word)} in its list of labels")
-        for word in dropped
+        for word in dict.fromkeys(dropped)
     ]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ah_ray.tasks.lists import is_word, listed, tidy, words_stated
+from ah_ray.tasks.lists import is_short, is_word, listed, plain, tidy, words_stated
 from ah_ray.tasks.policies import POLICIES
 from ah_ray.yaml_objects import Count
 
@@ -158,6 +158,8 @@ class Choice(_Reply):
             value: as it stands there.
             words: those of the archive in lower case (``casefold``), and for each the task's.
         """
+        if isinstance(value, list | tuple) and len(value) == 1:
+            (value,) = value
         word = str(value).strip().casefold()
         word = words.get(word, word).strip().casefold()
         if word in self._folded:
@@ -254,21 +256,25 @@ class Labels(_Reply):
     def meant(self, value: object, words: Mapping[str, str] = NO_WORDS) -> LabelSet | None:
         """The words of a list, or of a text that is one (``lists``); None when they are none.
 
+        Those of a list somebody chose: "looking forward to" is one, which in a text is prose.
+
         Args:
             value: as it stands there.
             words: see ``Choice.meant``; what they translate to may be a list, too.
         """
-        parts = value if isinstance(value, list | tuple) else [value]
-        lists = [words_stated(str(part)) for part in parts]
-        if any(part is None for part in lists):
+        if isinstance(value, list | tuple):
+            parts: list[str] | None = [plain(str(part)) for part in value]
+            valid = is_short
+        else:
+            parts, valid = words_stated(str(value)), is_word
+        if parts is None:
             return None
         stated = [
             tidy(word)
-            for part in lists
-            for own in part or ()
+            for own in parts
             for word in (words_stated(words[own]) or () if own in words else (own,))
         ]
-        if len(stated) > self.max_labels or not all(map(is_word, stated)):
+        if len(stated) > self.max_labels or not all(map(valid, stated)):
             return None
         return frozenset(stated)
 

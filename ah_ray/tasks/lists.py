@@ -41,6 +41,7 @@ _MARKS = f"{_AROUND}.!\u2026\u3002-\N{EN DASH}\N{EM DASH}"
 
 _MOST_WORDS = 4  # of one label; what is longer is a sentence
 _MOST_IDEOGRAPHS = 8  # the same in Chinese, which has no blanks
+_LONGEST = 60  # characters of one label
 _WITHIN = frozenset(" '-+")  # beside letters, marks and numbers
 _NO = r"cannot|no|none|not|nothing|nan|null|sorry|unable|unclear|unfortunately|unknown|[\w']+n't"
 _SENTENCES = (
@@ -61,7 +62,7 @@ def words_stated(text: str) -> list[str] | None:
     Args:
         text: the whole of it.
     """
-    text = _plain(text)
+    text = plain(text)
     if clause := _CLAUSE.match(text):
         if _REFUSAL.search(clause[0]):
             return None
@@ -84,23 +85,32 @@ def listed(labels: Iterable[str]) -> str:
 
 def tidy(word: str) -> str:
     """A word as it is compared: compatibility forms and case folded, marks around it taken off."""
-    return " ".join(_plain(word).split()).strip(_MARKS)
+    return " ".join(plain(word).split()).strip(_MARKS)
 
 
 def is_word(label: str) -> bool:
     """Whether a tidy label is a word, or a few that are no sentence."""
     kinds = [unicodedata.category(letter)[0] for letter in label]
     return (
-        "L" in kinds
+        is_short(label)
         and all(kind in "LMN" or sign in _WITHIN for kind, sign in zip(kinds, label, strict=True))
-        and len(label.split()) <= _MOST_WORDS
         and not _PROSE.search(label)
         and not _CHINESE_PROSE.match(label)
+    )
+
+
+def is_short(label: str) -> bool:
+    """Whether a tidy label has letters, and no more words and characters than a label has."""
+    return (
+        any(letter.isalpha() for letter in label)
+        and len(label) <= _LONGEST
+        and len(label.split()) <= _MOST_WORDS
         and sum("\u4e00" <= letter <= "\u9fff" for letter in label) <= _MOST_IDEOGRAPHS
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text in compatibility forms, case folded, with ASCII quotes and no blanks around it."""
     # Twice: what folding case makes of a letter may have a compatibility form again.
     for _ in range(2):
         text = unicodedata.normalize("NFKC", text).casefold()

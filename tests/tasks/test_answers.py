@@ -231,6 +231,28 @@ def test_an_archives_own_words_are_translated_one_by_one():
     assert CUES.meant("smile", {"smile": "frown", "frown": "smile"}) == {"frown"}
 
 
+@pytest.mark.parametrize(
+    ("value", "labels"),
+    [
+        (["looking forward to", "Joy/Hope", "calm"], {"looking forward to", "joy/hope", "calm"}),
+        ([], set()),
+        (["calm", "he seems to be quite content"], None),
+        (["x" * 61], None),
+        (["3"], None),
+        ("looking forward to", None),  # in a text it is prose
+        (["glad and calm"], {"glad and calm"}),
+        ("glad and calm", {"glad", "calm"}),
+    ],
+)
+def test_words_of_a_list_are_those_that_somebody_chose(value, labels):
+    assert WORDS.meant(value) == (None if labels is None else frozenset(labels))
+
+
+def test_a_list_of_one_option_is_that_option():
+    assert CUES.meant(["Smile"]) == {"smile"}
+    assert CUES.meant(["smile", "frown"]) is None
+
+
 def test_advice_names_the_nearest_option_and_all():
     assert CUES.advice("smil") == "did you mean smile? a label is one of smile, frown, bright, dull"
     assert CUES.advice("zzz") == "a label is one of smile, frown, bright, dull"
