@@ -20,7 +20,7 @@ from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.ensemble import EngineGroup
 from ah_ray.members import Member
-from ah_ray.models.architecture import find_architecture, require_type
+from ah_ray.models.architecture import find_architecture, require_square, require_type
 from ah_ray.models.config import ModelConfig
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class TransformersEngine:
         path = str(local_checkpoint(group.checkpoint))
         card = group.members[0].card
         self.architecture = find_architecture(card.model.architecture)
+        require_square(path, card.model.architecture, card.media)
         self.processor = self.architecture.load_processor(path)
         self.model = load_model(path, card.model, self.device == "cuda").to(self.device).eval()
         # Adapters are put into the model's own layers, so the core below answers with them.

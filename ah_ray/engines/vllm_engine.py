@@ -17,7 +17,8 @@ from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.ensemble import EngineGroup
 from ah_ray.members import Member, MemberCard
-from ah_ray.models.architecture import find_architecture, require_type
+from ah_ray.models.architecture import find_architecture, require_square, require_type
+from ah_ray.training.adapters import weights_of
 
 # Room for the text of each member that is read; a longer one is an error of its clip.
 _READ_TOKENS = 1024
@@ -27,9 +28,12 @@ def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
     """Whether vLLM puts adapters on the group's checkpoint itself.
 
     Its class of the architecture says so; but it reads no adapter on fused experts (PEFT's
-    ``target_parameters``), and on a CPU its kernels for adapters on such models do not run.
+    ``target_parameters``), takes none on what sees and hears, or without a word, and on a CPU its
+    kernels for adapters on models with experts do not run.
     """
     if any(_adapter_config(member).get("target_parameters") for member in group.members):
+        return False
+    if any(map(_reaches_towers, group.members)):
         return False
     from transformers import AutoConfig
 
@@ -48,6 +52,16 @@ def _adapter_config(member: Member) -> dict[str, Any]:
     if member.card.weights != "adapter":
         return {}
     return dict(json.loads(storage.read_bytes(storage.join(member.uri, "adapter_config.json"))))
+
+
+def _reaches_towers(member: Member) -> bool:
+    """Whether a member's adapter is also put on something else than the language model."""
+    if member.card.weights != "adapter":
+        return False
+    architecture = find_architecture(member.card.model.architecture)
+    language = tuple(map(architecture.name_in_memory, architecture.parts.language))
+    names = (name.removeprefix("base_model.model.") for name in weights_of(member.uri))
+    return not all(name.startswith(language) for name in names)
 
 
 class VllmEngine:
@@ -80,8 +94,10 @@ class VllmEngine:
             path = str(merged_checkpoint(member))
         else:
             path = str(local_checkpoint(group.checkpoint))
-        settled_on = group.members[0].card.model.architecture
+        card = group.members[0].card
+        settled_on = card.model.architecture
         require_type(path, settled_on)
+        require_square(path, settled_on, card.media)
         self.architecture = find_architecture(settled_on)
         self.processor = processor = self.architecture.load_processor(path)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
@@ -110,7 +126,7 @@ class VllmEngine:
         gpus = settings.gpus_per_actor
         arguments: dict[str, Any] = {
             "model": path,
-            "dtype": group.members[0].card.model.dtype,
+            "dtype": card.model.dtype,
             "tensor_parallel_size": max(1, int(gpus)),
             "gpu_memory_utilization": 0.9 * min(gpus, 1) or 0.9,
             "enforce_eager": not gpus,  # compiling takes longer on a CPU than it saves

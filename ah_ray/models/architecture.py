@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "qwen3_omni": "ah_ray.models.qwen3_omni:QWEN3_OMNI",
     "qwen2_5_vl": "ah_ray.models.qwen2_5_vl:QWEN2_5_VL",
+    "internvl": "ah_ray.models.internvl:INTERNVL",
     "qwen2_5_text": "ah_ray.models.qwen_text:QWEN2_5_TEXT",
     "qwen3_text": "ah_ray.models.qwen_text:QWEN3_TEXT",
 }
@@ -69,6 +70,8 @@ class Architecture:
         vllm_media: how vLLM is given a clip, as part of a prompt: ``(kinds, clip)``.
         swift_environment: what makes MS-Swift leave clips as our reader, called so, gives them.
         read_with: make MS-Swift read with ours: ``(name, reader of pictures, reader of sound)``.
+        square: width and height of the only pictures that a checkpoint reads, in pixels, by its
+            config; None where they may differ.
     """
 
     model_type: str
@@ -88,6 +91,7 @@ class Architecture:
     vllm_media: Callable[[Sequence[str], DecodedClip], dict[str, Any]]
     swift_environment: Callable[[MediaConfig, str], dict[str, str]]
     read_with: Callable[[str, Callable[..., Any], Callable[..., Any]], None]
+    square: Callable[[Mapping[str, Any]], int] | None = None
 
 
 def find_architecture(name: str) -> Architecture:
@@ -125,6 +129,14 @@ def require_media(model: ModelConfig, media: MediaConfig, where: str) -> None:
             f"is {getattr(media, key)}, but {model.architecture} takes no {missing[0]}",
             f"set media.{key} to {' or '.join([*taken, 'none'])}",
         )
+    if media.picture == "none":
+        return
+    if architecture.square is not None and media.square is None:
+        raise ConfigError(
+            f"{where}: media.square",
+            f"is null, but {model.architecture} reads pictures of one size",
+            "set it to the image_size in vision_config of the checkpoint's config.json",
+        )
     if media.size_multiple % architecture.unit:
         raise ConfigError(
             f"{where}: media.size_multiple",
@@ -134,14 +146,43 @@ def require_media(model: ModelConfig, media: MediaConfig, where: str) -> None:
         )
 
 
-def require_model(model: ModelConfig, where: str) -> None:
-    """Fail unless the checkpoint of a model is there and of its architecture; see ``require_type``.
+def require_model(model: ModelConfig, media: MediaConfig, where: str) -> None:
+    """Fail unless the checkpoint of a model is there, of its architecture, and reads ``media``.
+
+    See ``require_type`` and ``require_square``.
 
     Raises:
-        ConfigError: it is not; ``where`` names the model in the config.
+        ConfigError: it is not or does not; ``where`` names the model in the config.
     """
     require_checkpoint(model.path, f"{where}.path")
     require_type(model.path, model.architecture, where)
+    require_square(model.path, model.architecture, media)
+
+
+def require_square(
+    checkpoint: str, architecture: str, media: MediaConfig, where: str = "media"
+) -> None:
+    """Fail when a checkpoint reads pictures of one size, and is to be given others.
+
+    They would be resized once more, or cut into tiles of many times the tokens.
+
+    Args:
+        checkpoint: a folder (any fsspec URI) or a hub id, which is looked at when it is here.
+        architecture: the name of its own.
+        media: what it is to get of a clip.
+        where: what names that in the config.
+
+    Raises:
+        ConfigError: with the size that it reads.
+    """
+    square = find_architecture(architecture).square
+    if square is None or media.picture == "none" or is_hub_id(checkpoint):
+        return
+    file = storage.join(checkpoint, CONFIG)
+    size = square(json.loads(storage.read_bytes(file)))
+    if media.square != size:
+        problem = f"is {media.square}, and {file} is of a model of pictures of {size} pixels"
+        raise ConfigError(f"{where}.square", problem, f"set it to {size}")
 
 
 def require_type(checkpoint: str, architecture: str, where: str = "model") -> None:

@@ -244,7 +244,7 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
         ConfigError: also when the cluster can never grant what a stage will ask for.
     """
     for name in config.members:
-        require_model(config.model_of(name), "model")
+        require_model(config.model_of(name), config.media_of(name), "model")
     find_engine(config.score.engine)
     if not all(is_complete(run.path("members", name)) for name in config.tuned):
         connect()

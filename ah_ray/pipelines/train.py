@@ -62,7 +62,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     if not missing:
         return
     for name in missing:
-        require_model(config.model_of(name), "model")
+        require_model(config.model_of(name), config.media_of(name), "model")
     tuned = [name for name in missing if name in config.tuned]
     for name in sorted(set(missing) - set(tuned)):
         write_base(run, config, name)

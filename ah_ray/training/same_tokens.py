@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest
 from typing import Any
 
@@ -30,10 +30,13 @@ def require_same_tokens(
     if (last := row["messages"][-1])["role"] == "assistant":
         reply = last["content"] + tokenizer.eos_token
         expected += tokenizer(reply, add_special_tokens=False).input_ids
-    media = {
-        tokenizer.convert_tokens_to_ids(getattr(processor, f"{kind}_token")) for kind in words.kinds
-    }
-    given = _one_per_medium(trained, media)
+    media: dict[int, int] = {}
+    for kind in words.kinds:
+        placeholder = tokenizer.convert_tokens_to_ids(getattr(processor, f"{kind}_token"))
+        # Some processors write what stands around a medium, too.
+        written = {placeholder, *getattr(processor, f"{kind}_token_ids", ())} - {None}
+        media |= dict.fromkeys(written, placeholder)
+    given, expected = (_one_per_medium(tokens, media) for tokens in (trained, expected))
     same = len(expected)
     if given[:same] == expected and len(given) <= same + 1:
         return
@@ -47,7 +50,8 @@ def require_same_tokens(
     )
 
 
-def _one_per_medium(tokens: Sequence[int], media: Collection[int]) -> list[int]:
+def _one_per_medium(tokens: Sequence[int], media: Mapping[int, int]) -> list[int]:
     """The tokens with one placeholder for each medium, of which a model reads hundreds."""
-    runs = ((token, list(run)) for token, run in groupby(tokens))
-    return [t for token, run in runs for t in (run[:1] if token in media else run)]
+    runs = ((token, list(run)) for token, run in groupby(tokens, lambda one: media.get(one, one)))
+    placeholders = set(media.values())
+    return [t for token, run in runs for t in ([token] if token in placeholders else run)]

@@ -28,6 +28,8 @@ from ah_ray.models.config import ModelConfig
 from ah_ray.tasks import Prompt, Question, load_task
 from ah_ray.tasks.answers import Choice
 
+ATTENTION = r".*model\.layers\.\d+\.self_attn\.[qv]_proj"
+
 
 def name_of_architecture(folder: Path) -> str:
     """Of a checkpoint of ours."""
@@ -83,11 +85,12 @@ def reading(folder: Path) -> Member:
     return changed(member(folder, folder.name, media=media), question=question, reads=("other",))
 
 
-def random_adapter(folder: Path, base: Member, seed: int, **values: Any) -> Member:
+def random_adapter(
+    folder: Path, base: Member, seed: int, *, targets: str = ATTENTION, **values: Any
+) -> Member:
     """A member with a random adapter on ``base``, and other values on its card."""
     model = load_model(base.checkpoint, base.card.model)
     torch.manual_seed(seed)
-    targets = r".*model\.layers\.\d+\.self_attn\.[qv]_proj"
     adapter = LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
     get_peft_model(model, adapter).save_pretrained(folder)
     card = changed(base, name=folder.name, weights="adapter", **values).card

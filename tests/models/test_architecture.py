@@ -44,9 +44,9 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_its_own_is_named(
     checkpoint: str,
 ) -> None:
     require_type(checkpoint, "qwen2_5_vl")
-    require_model(ModelConfig(path=checkpoint, architecture="qwen2_5_vl"), "model")
+    require_model(ModelConfig(path=checkpoint, architecture="qwen2_5_vl"), MediaConfig(), "model")
     with pytest.raises(ConfigError) as caught:
-        require_model(ModelConfig(path=checkpoint), "model")
+        require_model(ModelConfig(path=checkpoint), MediaConfig(), "model")
     assert caught.value.where == "model.architecture"
     assert "qwen3_omni_moe" in caught.value.problem
     assert "says qwen2_5_vl" in caught.value.problem
@@ -56,7 +56,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_its_own_is_named(
         require_type(checkpoint, "qwen3_omni")
     require_type("of/a-hub", "qwen3_omni")
     with pytest.raises(ConfigError, match="there is no checkpoint"):
-        require_model(ModelConfig(path=f"{checkpoint}/none"), "model")
+        require_model(ModelConfig(path=f"{checkpoint}/none"), MediaConfig(), "model")
 
 
 def test_a_model_gets_the_kinds_that_it_takes_and_pictures_in_its_squares(
@@ -74,6 +74,37 @@ def test_a_model_gets_the_kinds_that_it_takes_and_pictures_in_its_squares(
     require_media(still, MediaConfig(picture="images", size_multiple=28, audio="none"), "run.yaml")
     with pytest.raises(ConfigError, match=r"(?s)media\.picture.*takes no video.*images or none"):
         require_media(still, MediaConfig(size_multiple=28, audio="none"), "run.yaml")
+
+
+SQUARES = MediaConfig(picture="images", square=448, size_multiple=28, audio="none")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"audio": "separate"}, r"media\.audio.* takes no audio.*to none"),
+        ({"picture": "video"}, r"media\.picture.* takes no video.*to images or none"),
+        ({"square": None}, r"media\.square.* one size.*image_size"),
+        ({"size_multiple": 32}, r"media\.size_multiple.* 28 pixels"),
+    ],
+)
+def test_internvl_sees_squares_and_nothing_else(change: dict[str, object], said: str) -> None:
+    model = ModelConfig(path="base", architecture="internvl")
+    require_media(model, SQUARES, "run.yaml")
+    require_media(model, MediaConfig(picture="none", audio="none"), "run.yaml")
+    with pytest.raises(ConfigError, match=rf"(?s)run\.yaml: {said}"):
+        require_media(model, SQUARES.model_copy(update=change), "run.yaml")
+
+
+@pytest.mark.parametrize("size", [448, [448, 448]])
+def test_the_squares_are_those_of_the_checkpoint(tmp_path: Path, size: object) -> None:
+    config = {"model_type": "internvl", "vision_config": {"image_size": size}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = ModelConfig(path=str(tmp_path), architecture="internvl")
+    require_model(model, SQUARES, "model")
+    require_model(model, MediaConfig(picture="none", audio="none"), "model")
+    with pytest.raises(ConfigError, match=r"(?s)media\.square.*is 336.*448 pixels.*set it to 448"):
+        require_model(model, SQUARES.model_copy(update={"square": 336}), "model")
 
 
 def test_a_model_that_only_reads_is_shown_nothing() -> None:
