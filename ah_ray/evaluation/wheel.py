@@ -66,7 +66,7 @@ class Wheels(Frozen):
         for word in chain.from_iterable(map(_words, self.wheels.values())):
             means[word].add(word)
         for word, synonyms in self.synonyms.items():
-            for synonym in (word, *synonyms):
+            for synonym in synonyms:
                 means[synonym].add(word)
         bases = defaultdict(set)  # of a form
         for base in means:

@@ -70,6 +70,14 @@ def test_words_of_a_group_are_one_class(file):
     assert found["by"]["groups"]["groups"] == "groups.json"
 
 
+def test_the_first_word_of_a_group_stands_for_all(file):
+    found = scored(file([["glad", "happy"], ["glad", "merry"]]), ("happy", "merry"))
+    assert scores(found, "groups") == (1, 1, 1, 1)
+    # It stands for itself no more where a later group has it, which leads no further.
+    found = scored(file([["glad", "happy"], ["merry", "glad"]]), ("happy", "glad"))
+    assert scores(found, "groups") == (0, 0, 0, 0)
+
+
 def test_a_video_has_groups_of_its_own(file):
     groups = file(
         {"groups": [["sad", "down"]], "videos": {"1": [["glad", "happy"], ["low", "sad"]]}}
