@@ -6,7 +6,7 @@ Each section stands beside what it configures. A wrong key, a missing file or a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,13 +105,23 @@ class RunConfig(ArchiveConfig):
         """The members that are trained; the others are base models as they are."""
         return [name for name, member in self.members.items() if member.recipe is not None]
 
-    def judgement(self) -> Judgement:
-        """How the answers of the members are judged.
+    def voters(self) -> list[str]:
+        """The members that vote: whose answers are labels, and whom no other member reads.
+
+        Raises:
+            ConfigError: as ``question``.
+        """
+        read = {name for member in self.members.values() for name in member.reads}
+        unread = [name for name in self.members if name not in read]
+        return [name for name in unread if self.question(name).answer.votes]
+
+    def judgement(self, voters: Collection[str] | None = None) -> Judgement:
+        """How the answers of the members are judged; ``voters`` are those that rules may name.
 
         Raises:
             ConfigError: a rule, a metric or a policy does not go with the task.
         """
-        judgement = load_task(self.task).judged(self.reduce)
+        judgement = load_task(self.task).judged(self.reduce, voters)
         measured([], judgement.metrics, judgement.answer)
         return judgement
 
@@ -254,6 +264,7 @@ def load_config(
         raise ConfigError(
             "--members", f"{path} has no {', '.join(unknown)}", f"some of {list(config.members)}"
         )
+    every = config
     if members is not None:
         chosen = {name: config.members[name] for name in config.members if name in members}
         config = config.model_copy(update={"members": chosen})
@@ -271,4 +282,11 @@ def load_config(
             raise ConfigError(where, f"{asked}, on which it would vote", fix)
         changed = f" (member {name})" if member.media or member.model else ""
         require_media(config.model_of(name), config.media_of(name), f"{path}{changed}")
+    # Rules are those of all members: the weight of one that is left out does not count.
+    voters = every.voters()
+    every.judgement(voters)
+    if judgement.answer.votes and not voters:
+        problem = "nobody votes: all members write text, or are read by others"
+        fix = f"add a member that is asked {config.task} and that nobody reads"
+        raise ConfigError(f"{path}: members", problem, fix)
     return config

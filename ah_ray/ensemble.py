@@ -29,7 +29,7 @@ class EngineGroup:
         return "+".join(member.name for member in self.members)
 
 
-def _members_in(uri: str) -> list[str]:
+def members_in(uri: str) -> list[str]:
     """The names of the finished members in the folder ``uri``."""
     below = {
         file.rsplit("/", 2)[-2]
@@ -62,7 +62,7 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
             do not go together.
     """
     uri = storage.absolute(uri)
-    complete = _members_in(uri)
+    complete = members_in(uri)
     missing = sorted(set(names or ()) - set(complete))
     if missing or not complete:
         what = f"holds no finished member {', '.join(missing)}".rstrip()

@@ -12,6 +12,7 @@ from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.tasks import load_task
+from ah_ray.tasks.judgement import Judgement
 from ah_ray.training.recipe import FullConfig, GrpoConfig, LoraConfig, RecipeConfig
 from ah_ray.yaml_objects import differences, load_yaml, with_overrides
 
@@ -518,6 +519,46 @@ def test_who_is_trained_answers_what_there_are_labels_for(tmp_path, answer, vote
             load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])
     else:
         load_config("jobs/demo.yaml", str(tmp_path / "run"), [as_it_is])
+
+
+def test_rules_name_members_that_vote_and_files_beside_the_task(tmp_path):
+    (tmp_path / "groups.json").write_text('[["glad", "happy"]]')
+    task, asked = tmp_path / "words.yaml", {"p": {"system": "s", "user": "u"}}
+    members = "members={a: {prompt: p}, b: {prompt: p}, d: {prompt: q}, r: {prompt: r, reads: [d]}}"
+    settings = [f"task={task}", "score.prior=null", members]
+
+    def load(weights: dict[str, float], only: list[str] | None = None) -> Judgement:
+        weighted = {"weighted": {"weights": weights, "at_least": 2}}
+        told = {"name": "t", "answer": {"kind": "labels"}, "prompts": asked | {
+            "q": asked["p"] | {"answer": {"kind": "text"}}, "r": {"system": "s", "user": "{d}"},
+        }, "rules": {
+            "clips": {"grouped": {"rule": "most", "by": "groups.json"}},
+            "members": {"grouped": {"rule": weighted, "by": "groups.json"}},
+        }}  # fmt: skip
+        task.write_text(yaml.safe_dump(told))
+        return load_config(DEMO, "run", settings, only).judgement()
+
+    clips = load({"a": 2, "r": 1}).rules.clips
+    assert clips == {"grouped": {"rule": "most", "by": str(tmp_path / "groups.json")}}
+    load({"a": 2, "r": 1}, ["b"])  # who is left out does not count
+    for name in ("d", "x"):  # writes text, is nobody
+        with pytest.raises(ConfigError, match=f"no member {name} votes") as caught:
+            load({"a": 2, name: 1})
+        assert caught.value.where.endswith("rules.members")
+        assert caught.value.fix == "some of a, b, r"
+    (tmp_path / "groups.json").unlink()
+    with pytest.raises(ConfigError, match=r"groups\.json cannot be read"):
+        load({"a": 2})
+
+
+def test_somebody_votes():
+    words = ["task=emotion_labels", "score.prior=null"]
+    with pytest.raises(ConfigError, match="nobody votes") as caught:
+        load_config(DEMO, "run", [*words, "members={d: {prompt: describe}}"])
+    assert caught.value.where.endswith("demo.yaml: members")
+    judged = "members={describer: {prompt: describe}, n: {prompt: name, reads: [describer]}}"
+    assert load_config(DEMO, "run", [*words, judged]).voters() == ["n"]
+    load_config(DEMO, "run", [*words, judged], ["describer"])  # to score it alone
 
 
 def test_a_wording_with_another_answer_is_for_members_that_do_not_vote():

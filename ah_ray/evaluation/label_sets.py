@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ah_ray.evaluation.groups import WHEEL, View, find_grouping
 from ah_ray.evaluation.judged import Judged, Metrics, Weighable
 from ah_ray.evaluation.weighted import Array, Weighted, means, over_present, ratio
-from ah_ray.evaluation.wheel import LEVELS
 from ah_ray.tasks.answers import Answer, LabelSet
+from ah_ray.words.groups import WHEEL, View, find_grouping
+from ah_ray.words.wheel import LEVELS
 from ah_ray.yaml_objects import Frozen, build
 
 _NOTHING = "no labelled video that has an answer has a true word with a class"

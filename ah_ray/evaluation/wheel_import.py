@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 
 from ah_ray import storage
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation.groups import hash_of
-from ah_ray.evaluation.wheel import LEVELS, Wheels
 from ah_ray.evaluation.xlsx import read_rows
+from ah_ray.words.groups import hash_of
+from ah_ray.words.wheel import LEVELS, Wheels
 from ah_ray.yaml_objects import build
 
 _LEVELS = ("level1", "level2", "level3")

@@ -134,7 +134,7 @@ def make_verdicts(
                 labels, chances = row["labels"] or (), dict(row["chances"] or ())
                 yield Given(clip_id, start_s, row["status"], frozenset(labels), chances)
 
-    how = judgement.model_dump(mode="json", exclude={"metrics"})
+    how = judgement.facts()
     names = sorted(set(members))
     rows = []
     for video_id in sorted(clips_of):

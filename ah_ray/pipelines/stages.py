@@ -14,7 +14,7 @@ from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
 from ah_ray.engines.prior import Chances, base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
-from ah_ray.ensemble import ensemble_folder, read_ensemble, require_voters, voting
+from ah_ray.ensemble import ensemble_folder, members_in, read_ensemble, require_voters, voting
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, read_member, require_settings
 from ah_ray.models.architecture import require_model
@@ -322,4 +322,7 @@ def _archive_judgement(folder: str, members: Sequence[Member], policies: ReduceC
     console.print(
         f"judged by: {rules.clips} over clips, {rules.members} over members", markup=False
     )
-    return judgement.check(f"the question of {asked[0].name}")
+    # The weight of a member that is left out does not count.
+    left_out = {*members_in(folder)} - {member.name for member in members}
+    voters = left_out | {member.name for member in asked}
+    return judgement.check(f"the question of {asked[0].name}", voters)

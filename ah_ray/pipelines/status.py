@@ -189,7 +189,10 @@ def _reduced(run: RunDirectory, voters: Sequence[Member | None]) -> Line:
     if len(members) < len(voters):
         note = "somebody who voted, or the base of an adapter, is not there any more"
         return Line("reduce", "videos", 0, len(run.verdicts()), 0, 0, note)
-    judgement = noted_judgement(run)
+    try:
+        judgement = noted_judgement(run)
+    except ConfigError as error:  # a file that a rule names may not be there any more
+        return Line("reduce", "videos", 0, len(run.verdicts()), 0, 0, error.problem)
     if judgement is None:
         return Line("reduce", "videos", 0, 0, len(run.clips(SCORING)["video_id"].unique()), 0)
     now, written = (

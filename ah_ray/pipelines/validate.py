@@ -101,5 +101,7 @@ def _video_metrics(
     judgement = config.judgement()
     verdicts = current_verdicts(validation, [member], judgement)
     storage.remove(uri)
-    # An ensemble of one; it has metrics even where no video could be scored.
-    return video_level(validation.videos(), verdicts, judgement)[ENSEMBLE]
+    levels = video_level(validation.videos(), verdicts, judgement)
+    # An ensemble of one need not reach what several must agree on. It has metrics even where no
+    # video could be scored.
+    return levels.get(card.name, levels[ENSEMBLE])

@@ -6,7 +6,7 @@ applied again to answers that are there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ah_ray.errors import ConfigError
@@ -50,15 +50,27 @@ class Judgement(Frozen):
         clips, members = answer.rules
         return cls(answer=answer, rules=Rules(clips=clips, members=members), policies=policies)
 
-    def check(self, where: str) -> Judgement:
-        """Itself, if it can judge; ``where`` names the task.
+    def check(self, where: str, voters: Collection[str] | None = None) -> Judgement:
+        """Itself, if it can judge.
+
+        Args:
+            where: names the task.
+            voters: the members that a rule may name; None where they are not known yet.
 
         Raises:
-            ConfigError: a rule is not there or does not go with the answer, or a policy names no
-                option.
+            ConfigError: a rule is not there, does not go with the answer or names a member that
+                does not vote, or a policy names no option.
         """
         for key, name in (("clips", self.rules.clips), ("members", self.rules.members)):
-            find_rule(name, f"{where}: rules.{key}")([], self.answer, self.policies)
+            place = f"{where}: rules.{key}"
+            rule = find_rule(name, place)
+            rule([], self.answer, self.policies)
+            named = set(getattr(rule, "members", ()))
+            if named and key == "clips":
+                raise ConfigError(place, f"{name} names members", "state it as rules.members")
+            if voters is not None and (unknown := sorted(named.difference(voters))):
+                problem = f"no member {', '.join(unknown)} votes"
+                raise ConfigError(place, problem, f"some of {', '.join(sorted(voters))}")
         for key, word in self.policies.named_labels().items():
             if word not in self.answer.options:
                 raise ConfigError(
@@ -67,6 +79,16 @@ class Judgement(Frozen):
                     f"one of {', '.join(self.answer.options) or 'the usual words'}",
                 )
         return self
+
+    def facts(self) -> dict[str, Any]:
+        """What verdicts are made from beside the answers, as plain values.
+
+        Metrics are not among it; what the files hold that rules name is.
+        """
+        rules = (find_rule(name, "rules") for name in (self.rules.clips, self.rules.members))
+        files = [getattr(rule, "made_from", None) for rule in rules]
+        stated = self.model_dump(mode="json", exclude={"metrics"})
+        return stated | ({"files": files} if any(files) else {})
 
 
 class MemberVerdict(NamedTuple):

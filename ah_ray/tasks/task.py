@@ -7,6 +7,7 @@ into the cards of the members that are asked it (``Question``); its judgement be
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import Field
@@ -91,15 +92,15 @@ class Task(Frozen):
         plain = Prompt(**wording.model_dump(exclude={"answer"}))
         return Question(name=self.name, answer=wording.answer or self.answer, prompt=plain)
 
-    def judged(self, policies: ReduceConfig) -> Judgement:
-        """How answers to it are judged.
+    def judged(self, policies: ReduceConfig, voters: Collection[str] | None = None) -> Judgement:
+        """How answers to it are judged; ``voters`` are the members that rules may name.
 
         Raises:
             ConfigError: as ``Judgement.check``.
         """
         usual = Judgement.usual(self.answer, policies)
         stated = {"rules": self.rules or usual.rules, "metrics": self.metrics}
-        return usual.model_copy(update=stated).check(f"task {self.name}")
+        return usual.model_copy(update=stated).check(f"task {self.name}", voters)
 
 
 def load_task(name: str) -> Task:

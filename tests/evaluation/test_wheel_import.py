@@ -7,11 +7,11 @@ from xml.sax.saxutils import escape
 import pytest
 
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation.groups import hash_of
 from ah_ray.evaluation.judged import Judged
 from ah_ray.evaluation.label_sets import label_sets
 from ah_ray.evaluation.wheel_import import import_wheels
 from ah_ray.evaluation.xlsx import read_rows
+from ah_ray.words.groups import hash_of
 
 NAMESPACE = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 

@@ -403,6 +403,23 @@ def test_metrics_by_groups_that_have_changed_are_stale(run, tmp_path):
     assert (line.stale, line.note) == (1, "the groups or wheels that it is by have changed since")
 
 
+def test_verdicts_by_groups_that_have_changed_are_stale(run, tmp_path):
+    member = make_member(tmp_path / "v1", task="emotion_labels")
+    answer_all(run, member)
+    groups = tmp_path / "groups.json"
+    rules = {"clips": "any", "members": {"grouped": {"rule": "all", "by": str(groups)}}}
+    judgement = Judgement(answer=member.card.question.answer, rules=rules)
+    for content in ('[["Yes"]]', '[["Yes", "No"]]'):
+        groups.write_text(content)
+        if storage.exists(run.path("verdicts")):
+            assert told(run, "reduce") == (0, 3, 0)
+        reduce(run, [member], judgement)
+        assert told(run, "reduce") == (3, 0, 0)
+    groups.unlink()
+    line = next(line for line in status(run) if line.stage == "reduce")
+    assert (line.stale, line.note) == (3, f"{groups} cannot be read: No such file or directory")
+
+
 def test_another_question_is_not_judged_by_the_rules_of_this_one(run, tmp_path):
     member = make_member(tmp_path / "v1", task="cues")
     answer_all(run, member)

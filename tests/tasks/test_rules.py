@@ -53,10 +53,13 @@ def policies(draw, answer):
 @st.composite
 def judgements(draw, kinds=(*CHOICES, WORDS), clips=None, members=None):
     answer = draw(st.sampled_from(kinds))
-    names = ["any", "all", "most", {"at_least": 2}, *(["first"] if answer.options else [])]
+    names = ["any", "all", "most", "all_else_any", {"at_least": 2}]
+    grouped = {"grouped": {"rule": draw(st.sampled_from(names)), "by": "wheel"}}
+    names += ["first"] if answer.options else [grouped]
+    weighted = {"weighted": {"weights": {"v": 2, "x": 0.5}, "at_least": 1.5}}
     rules = Rules(
         clips=clips or draw(st.sampled_from(names)),
-        members=members or draw(st.sampled_from(names)),
+        members=members or draw(st.sampled_from([*names, weighted])),
     )
     return Judgement(answer=answer, rules=rules, policies=draw(policies(answer))).check("t")
 

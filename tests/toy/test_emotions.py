@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from ah_ray.catalog import load_entry, read_catalog
-from ah_ray.evaluation.groups import find_grouping
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
@@ -21,6 +20,7 @@ from ah_ray.tasks import load_task
 from ah_ray.toy.demo import ARCHIVES, make_emotions
 from ah_ray.toy.emotions import EMOTIONS, ClipPlan, EmotionsSpec, plan_emotions, write_emotions
 from ah_ray.toy.people import CUES
+from ah_ray.words.groups import find_grouping
 
 ENTRY = Path(__file__).parents[2] / "data_catalog" / "synthetic_emotions.yaml"
 SPEC = EmotionsSpec(train=6, val=2, test=4, min_seconds=2.0, max_seconds=2.2)

@@ -1,5 +1,5 @@
-from ah_ray.evaluation import wheel
-from ah_ray.evaluation.wheel import Wheels
+from ah_ray.words import wheel
+from ah_ray.words.wheel import Wheels
 from ah_ray.yaml_objects import load_yaml
 
 

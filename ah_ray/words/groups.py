@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from ah_ray.errors import ConfigError
-from ah_ray.evaluation.wheel import LEVELS, Wheels
 from ah_ray.names import find
+from ah_ray.words.wheel import LEVELS, Wheels
 from ah_ray.yaml_objects import Frozen, build, parse_yaml
 
 #: From a video's id and words in lower case to the class of each that has one.
@@ -41,12 +41,14 @@ class Grouping(NamedTuple):
         name: of the file, or as it was named.
         hash: of the file, or of the module of a function; None where there is neither.
         views: by level and wheel; both are empty where there are none.
+        of_videos: whether there are groups that hold for single videos.
     """
 
     kind: str
     name: str
     hash: str | None
     views: Mapping[tuple[str, str], View]
+    of_videos: bool = False
 
 
 class GroupsFile(Frozen):
@@ -110,7 +112,8 @@ def _read(content: bytes, path: Path) -> Grouping:
             for name in wheels.wheels
         }
         return Grouping(WHEEL, path.name, known, views)
-    return Grouping(GROUPS, path.name, known, {("", ""): _by(build(GroupsFile, values, where).of)})
+    groups = build(GroupsFile, values, where)
+    return Grouping(GROUPS, path.name, known, {("", ""): _by(groups.of)}, bool(groups.videos))
 
 
 def _json(content: bytes, where: str) -> dict[str, Any]:
