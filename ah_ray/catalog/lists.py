@@ -162,9 +162,8 @@ def _path(patterns: Sequence[str], cells: Mapping[str, str], listing: Listing) -
             paths.append(pattern.fill(one, cells))
         except ItemError as error:  # what is no number may be a name
             problems.append(error)
-    unsafe = [error for error in problems if error.kind == "unsafe_key"]
-    if unsafe or not paths:
-        raise (unsafe or problems)[0]
+    if not paths:
+        raise problems[0]
     known = (path for path in paths if path in listing.files or path in listing.refused)
     return next(known, paths[0])
 
@@ -228,8 +227,7 @@ def _video(
     video_id = stable_id(path)
     firsts, findings = _firsts(path, rows)
     splits = sorted({split for row in rows if (split := _split(row, entry.lists, wording))})
-    flags = {column: cell for row in reversed(firsts) for column, cell in row.cells.items()}
-    if reason := _left_out(path, splits, withheld(entry.consent, flags), listing):
+    if reason := _left_out(path, splits, _denied(rows, entry.consent), listing):
         return None, [*findings, note(video_id, *reason)]
     facts: dict[tuple[str, str], tuple[str, Stated]] = {}
     for row in firsts:
@@ -282,6 +280,15 @@ def _split(row: Stated, lists: Lists, wording: Wording) -> str | None:
     word = row.cells[table.split] if table.split else table.all_in
     meant: str | None = wording.stated({"split": lists.splits.get(word or "", word)}).get("split")
     return meant
+
+
+def _denied(rows: Sequence[Stated], consent: Mapping[str, str]) -> list[str]:
+    """Why a video may not be used: each row that has a flag must give it, and one must have it."""
+    denied: list[str] = []
+    for flag, required in consent.items():
+        stated = [row.cells for row in rows if flag in row.cells] or [{}]
+        denied += [reason for cells in stated for reason in withheld({flag: required}, cells)]
+    return list(dict.fromkeys(denied))
 
 
 def _left_out(

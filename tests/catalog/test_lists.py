@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ah_ray.catalog import CatalogEntry, load_entry, read_catalog
@@ -368,13 +368,19 @@ def test_a_video_that_two_rows_put_into_two_splits_is_in_none(tmp_path):
     assert kinds(catalog) == ["duplicate_row", "duplicate_row", "video_in_two_splits"]
 
 
-def test_consent_flags_are_columns_of_any_table(tmp_path):
-    text = "name,openset,agreed\ns1,['glad'],Yes\ns2,['glad'],no\ns3,['glad'],\n"
-    root = write(tmp_path, {"check-openset.csv": text})
-    write(root, {f"video/s{n}.mp4": "" for n in (1, 2, 3)})
-    catalog = read("mer2024_ov", root, consent={"agreed": "yes"})
+def test_consent_flags_are_columns_and_whoever_takes_one_back_is_left_out(tmp_path):
+    text = "name,openset,agreed\ns1,['glad'],Yes\ns2,['glad'],no\ns3,['glad'],\ns4,['sad'],yes\n"
+    files = {
+        "track2_train_a.csv": text + "s5,['sad'],yes\ns5,['sad'],no\n",
+        "track_all_candidates.csv": "name,agreed\ns1,yes\ns4,no\n",
+        "track3_train_a.csv": "name,reason\ns1,He smiles.\n",
+    }
+    root = write(tmp_path, files | {f"video/s{n}.mp4": "" for n in (1, 2, 3, 4, 5)})
+    catalog = read("mer2025", root, consent={"agreed": "yes"})
     assert [*facts(catalog)] == ["video/s1.mp4"]
-    assert kinds(catalog)[:2] == ["consent_denied"] * 2
+    assert kinds(catalog).count("consent_denied") == 4
+    with pytest.raises(ConfigError, match="5 consent_denied"):
+        read("mer2025", root, consent={"signed": "yes"})
 
 
 def test_words_of_the_archive_are_translated(tmp_path):
@@ -429,7 +435,14 @@ def test_a_wrong_entry_says_what_is_wrong(change, problem):
 
 @pytest.mark.parametrize(
     ("clip", "path"),
-    [("1", "v/0001"), ("0001", "v/0001"), ("12345", "v/12345"), ("7.0", "v/0007"), ("0", "v/0000")],
+    [
+        ("1", "v/0001"),
+        ("0001", "v/0001"),
+        ("12345", "v/12345"),
+        ("7.0", "v/0007"),
+        ("00007", "v/0007"),
+        ("0", "v/0000"),
+    ],
 )
 def test_numbers_are_filled_with_zeros(clip, path):
     assert fill("{video}/{clip:04d}", {"video": "v", "clip": clip}) == path
@@ -455,6 +468,8 @@ def test_a_folder_is_listed_once(patterns, found):
 
 
 @given(st.text())
+@example(".")
+@example("..")
 def test_no_name_leaves_its_folder(name):
     try:
         path = fill("video/{name}", {"name": name})
