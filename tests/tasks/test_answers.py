@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ah_ray.tasks.answers import SLOT, Answer, Candidate, Choice, Labels, Reading, Text
 from ah_ray.tasks.lists import is_word, tidy
+from ah_ray.tasks.policies import POLICIES
 
 YES_NO = Choice(
     kind="choice", options=("Yes", "No"), absent="No", reply="<answer>{answer}</answer>"
@@ -15,7 +16,8 @@ CUES = Choice(kind="choice", options=("smile", "frown", "bright", "dull"))
 WORDS = Labels(kind="labels", reply="<answer>{answer}</answer>")
 
 OPTIONS = st.lists(
-    st.text(max_size=8).map(str.strip).filter(lambda word: word and SLOT not in word),
+    st.text(max_size=8).map(str.strip)
+    .filter(lambda word: word and SLOT not in word and word.casefold() not in POLICIES),
     min_size=2, max_size=4, unique_by=str.casefold,
 ).map(tuple)  # fmt: skip
 # Of few letters, so that one begins another, stands in it or in the reply.
