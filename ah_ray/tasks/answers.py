@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ah_ray.tasks.lists import is_short, is_word, listed, plain, tidy, words_stated
+from ah_ray.tasks.lists import is_short, listed, tidy, words_chosen, words_stated
 from ah_ray.tasks.policies import POLICIES
 from ah_ray.yaml_objects import Count
 
@@ -40,6 +40,14 @@ class Reading(NamedTuple):
 
     labels: LabelSet
     text: str = ""
+
+
+def _translated(word: str, words: Mapping[str, str]) -> Sequence[str]:
+    """A word of an archive in those of the task, of which there may be several."""
+    if word not in words:
+        return [word]
+    stated = words_stated(words[word])
+    return stated.words if stated else ()
 
 
 class Candidate(NamedTuple):
@@ -231,7 +239,9 @@ class Labels(_Reply):
         """The reply that gives the labels of ``reading``, sorted; ``[]`` where there are none."""
         brackets, before, after = self._around
         words = listed(reading.labels)
-        return before + (f"[{words.strip('[]')}]" if brackets else words) + after
+        if brackets or self.meant(words) != reading.labels:  # some read so in brackets alone
+            words = f"[{words.strip('[]')}]"
+        return before + words + after
 
     def read(self, text: str) -> Reading | None:
         """The words in ``text``; None when it is no list of words, or there are two that differ.
@@ -256,27 +266,23 @@ class Labels(_Reply):
     def meant(self, value: object, words: Mapping[str, str] = NO_WORDS) -> LabelSet | None:
         """The words of a list, or of a text that is one (``lists``); None when they are none.
 
-        Those of a list somebody chose: "looking forward to" is one, which in a text is prose.
+        Those of a list somebody chose: it may hold any that are short.
 
         Args:
             value: as it stands there.
             words: see ``Choice.meant``; what they translate to may be a list, too.
         """
+        valid: Callable[[str], bool] = is_short
         if isinstance(value, list | tuple):
-            parts: list[str] | None = [plain(str(part)) for part in value]
-            valid = is_short
+            parts = words_chosen(value)
+        elif stated := words_stated(str(value)):
+            parts, valid = stated.words, stated.valid
         else:
-            parts, valid = words_stated(str(value)), is_word
-        if parts is None:
             return None
-        stated = [
-            tidy(word)
-            for own in parts
-            for word in (words_stated(words[own]) or () if own in words else (own,))
-        ]
-        if len(stated) > self.max_labels or not all(map(valid, stated)):
+        labels = [tidy(word) for part in parts for word in _translated(part, words)]
+        if len(labels) > self.max_labels or not all(map(valid, labels)):
             return None
-        return frozenset(stated)
+        return frozenset(labels)
 
     def advice(self, value: object) -> str:
         """What to write instead of ``value``."""

@@ -10,6 +10,7 @@
 Before a list may stand "Answer:" or a clause such as "The emotions are", around it a code fence.
 ``[]`` is a list without words. Whatever else there is makes a text prose, which is never guessed
 at: a part that is no word, such as a sentence, a refusal, "none", or brackets that do not close.
+In brackets a label may hold "and", or be longer: "looking forward to" is prose without.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-_BETWEEN = re.compile(r"[,;\n\N{IDEOGRAPHIC COMMA}]|(?<!\S)(?:and|&)(?!\S)")
+_COMMA = re.compile(r"[,;\n\N{IDEOGRAPHIC COMMA}]")
+_BETWEEN = re.compile(rf"{_COMMA.pattern}|(?<!\S)(?:and|&)(?!\S)")
 _BULLET = re.compile(
     r"^[ \t]*(?:[-+*\N{BULLET}\N{MIDDLE DOT}\N{EN DASH}]\s"
     r"|\(?\d{1,2}[.)\N{IDEOGRAPHIC COMMA}](?!\d))\s*",
@@ -42,26 +44,40 @@ _MARKS = f"{_AROUND}.!\u2026\u3002-\N{EN DASH}\N{EM DASH}"
 _MOST_WORDS = 4  # of one label; what is longer is a sentence
 _MOST_IDEOGRAPHS = 8  # the same in Chinese, which has no blanks
 _LONGEST = 60  # characters of one label
-_WITHIN = frozenset(" '-+")  # beside letters, marks and numbers
-_NO = r"cannot|no|none|not|nothing|nan|null|sorry|unable|unclear|unfortunately|unknown|[\w']+n't"
-_SENTENCES = (
-    r"am|appears|are|be|because|been|but|can|could|did|do|does|feels|had|has|have|he|her|him|his"
-    r"|i|i'm|if|is|it|it's|its|looks|may|might|my|or|our|seems|she|should|shows|that|the|their"
-    r"|them|there|these|they|this|those|to|us|was|we|were|what|which|while|who|will|with|would"
-    r"|you|your|character|man|people|person|someone|speaker|woman"
+_WITHIN = " '-+"  # beside letters, marks and numbers
+_NONE = r"nan|no|none|not|nothing|null|unclear|unknown"
+_REFUSES = r"cannot|sorry|unable|unfortunately|[\w']+n't"
+_SAYS = r"am|are|can|could|he|i|i'm|is|it|it's|she|they|was|we|were|you"
+_IN_SENTENCES = (
+    r"appears|be|because|been|but|did|do|does|feels|had|has|have|her|him|his|if|its|looks|may"
+    r"|might|my|or|our|seems|should|shows|that|the|their|them|there|these|this|those|to|us|what"
+    r"|which|while|who|will|with|would|your|character|man|people|person|someone|speaker|woman"
 )
-# What stands in sentences and in no label.
-_REFUSAL = re.compile(rf"(?<!\S)(?:{_NO})(?!\S)")
-_PROSE = re.compile(rf"(?<!\S)(?:{_NO}|{_SENTENCES})(?!\S)")
+_REFUSAL = re.compile(rf"(?<!\S)(?:{_NONE}|{_REFUSES})(?!\S)")
+# What stands in no label: of any text, and of a list in brackets.
+_PROSE = re.compile(rf"(?<!\S)(?:{_NONE}|{_REFUSES}|{_SAYS}|{_IN_SENTENCES})(?!\S)")
+_CLEARLY_PROSE = re.compile(rf"\A(?:{_NONE})\Z|(?<!\S)(?:{_REFUSES}|{_SAYS})(?!\S)")
 _CHINESE_PROSE = re.compile("[我他她它这那]|无法|不能|没有|抱歉|对不起|不确定|不知")
 
 
-def words_stated(text: str) -> list[str] | None:
-    """The parts of a list in lower case, quotes and bullets taken off; None where there is none.
+class Stated(NamedTuple):
+    """What a text lists.
 
-    Args:
-        text: the whole of it.
+    Attributes:
+        words: in lower case, without quotes and bullets.
+        chosen: whether brackets say where each begins and ends.
     """
+
+    words: list[str]
+    chosen: bool
+
+    def valid(self, label: str) -> bool:
+        """Whether one of the words, made tidy, is a label."""
+        return is_chosen(label) if self.chosen else is_word(label)
+
+
+def words_stated(text: str) -> Stated | None:
+    """The list that a text is; None where it is none. Its words may yet be prose (``valid``)."""
     text = plain(text)
     if clause := _CLAUSE.match(text):
         if _REFUSAL.search(clause[0]):
@@ -70,8 +86,15 @@ def words_stated(text: str) -> list[str] | None:
     if fence := _FENCE.fullmatch(text):
         text = fence[1].strip()
     if text[:1] in ("[", "{"):
-        return _bracketed(text)
-    return _parts(_BULLET.sub("", text)) or None
+        words = _bracketed(text)
+        return None if words is None else Stated(words, chosen=True)
+    words = _parts(_BETWEEN, _BULLET.sub("", text))
+    return Stated(words, chosen=False) if words else None
+
+
+def words_chosen(parts: Iterable[object]) -> list[str]:
+    """The words of a list that is one already, as those of a text that is stated in brackets."""
+    return [word for part in parts for word in _parts(_COMMA, plain(str(part)))]
 
 
 def listed(labels: Iterable[str]) -> str:
@@ -90,11 +113,19 @@ def tidy(word: str) -> str:
 
 def is_word(label: str) -> bool:
     """Whether a tidy label is a word, or a few that are no sentence."""
+    return _has_letters(label, _WITHIN) and not _PROSE.search(label)
+
+
+def is_chosen(label: str) -> bool:
+    """The same of a label in a list in brackets."""
+    return _has_letters(label, f"{_WITHIN}&/") and not _CLEARLY_PROSE.search(label)
+
+
+def _has_letters(label: str, others: str) -> bool:
     kinds = [unicodedata.category(letter)[0] for letter in label]
     return (
         is_short(label)
-        and all(kind in "LMN" or sign in _WITHIN for kind, sign in zip(kinds, label, strict=True))
-        and not _PROSE.search(label)
+        and all(kind in "LMN" or sign in others for kind, sign in zip(kinds, label, strict=True))
         and not _CHINESE_PROSE.match(label)
     )
 
@@ -123,13 +154,13 @@ def _bracketed(text: str) -> list[str] | None:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
         inside = re.fullmatch(r"\[([^][]*)\]\.?", text)
-        return None if inside is None else _parts(inside[1])
+        return None if inside is None else words_chosen([inside[1]])
     if isinstance(value, dict) and len(value) == 1 and re.fullmatch(_LISTED, next(iter(value))):
         (value,) = value.values()
     if not (isinstance(value, list) and all(isinstance(part, str) for part in value)):
         return None
-    return [word for part in value for word in _parts(part)]
+    return words_chosen(value)
 
 
-def _parts(text: str) -> list[str]:
-    return [word for part in _BETWEEN.split(text) if (word := part.strip(_AROUND))]
+def _parts(between: re.Pattern[str], text: str) -> list[str]:
+    return [word for part in between.split(text) if (word := part.strip(_AROUND))]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from ah_ray.tasks.answers import SLOT, Answer, Candidate, Choice, Labels, Reading, Text
-from ah_ray.tasks.lists import is_word, tidy
+from ah_ray.tasks.lists import is_chosen, tidy
 from ah_ray.tasks.policies import POLICIES
 
 YES_NO = Choice(
@@ -32,9 +32,12 @@ FORMS = st.builds(
 ).filter(lambda reply: reply.count(SLOT) == 1)
 NOTHING = st.text().filter(lambda text: "answer" not in text.casefold())
 # Letters of any script, and what else may stand in a word or beside it.
-LETTERS = st.characters(categories=["L", "M", "N"]) | st.sampled_from(" '-+.\u2019\u200b\ufb01&")
+LETTERS = st.characters(categories=["L", "M", "N"]) | st.sampled_from(" '-+.\u2019\u200b\ufb01&/")
 LABELS = st.frozensets(
-    st.text(LETTERS, min_size=1, max_size=12).map(tidy).filter(is_word), max_size=16
+    (st.text(LETTERS, min_size=1, max_size=12) | st.sampled_from(["shock and awe", "ready to cry"]))
+    .map(tidy)
+    .filter(is_chosen),
+    max_size=16,
 )
 
 
@@ -184,6 +187,10 @@ def test_brackets_of_a_reply_are_part_of_the_list(reply, two, none):
     answer = Labels(kind="labels", reply=reply)
     assert answer.write(says("sad", "calm")) == two
     assert answer.write(says()) == none
+    # What would be two words, or prose, is written in brackets whatever the reply.
+    for label in ("shock and awe", "looking forward to"):
+        assert f"[{label}]" in answer.write(says(label))
+        assert answer.read(answer.write(says(label))) == says(label)
     assert answer.read(none) == says()
 
 

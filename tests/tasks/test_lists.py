@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ah_ray.tasks.answers import Labels
-from ah_ray.tasks.lists import is_word, listed, tidy, words_stated
+from ah_ray.tasks.answers import Labels, Reading
+from ah_ray.tasks.lists import is_chosen, listed, tidy, words_stated
 
 ANSWER = Labels(kind="labels")
 
@@ -16,9 +16,9 @@ def labels(text: str) -> set[str] | None:
 @given(st.text() | st.text("[]{}\"',:;-1. \nandéfi", max_size=40))
 def test_whatever_is_written_reads_as_words_or_as_nothing(text):
     found = labels(text)
-    assert found is None or all(is_word(word) and tidy(word) == word for word in found)
+    assert found is None or all(is_chosen(word) and tidy(word) == word for word in found)
     if found is not None:
-        assert labels(listed(found)) == found
+        assert labels(ANSWER.write(Reading(frozenset(found)))) == found
 
 
 @given(st.lists(st.sampled_from(["happy", "a bit sad", "self-doubt", "高兴"]), min_size=1))
@@ -48,6 +48,9 @@ READ = [
     ('["happy, sad"]', BOTH),
     ("[happy, sad].", BOTH),
     ("happy; sad", BOTH),
+    # in brackets it is clear where a word ends
+    ("[looking forward to, shock and awe]", {"looking forward to", "shock and awe"}),
+    ('["Joy/Hope", "not at ease"]', {"joy/hope", "not at ease"}),
     # none
     ("[]", set()),
     (" [ ]\n", set()),
@@ -114,6 +117,7 @@ PROSE = [
     *("Happy. Sad.", "Happy? ", "happy or sad", "happy because of the gift", "not happy"),
     *("a rather long row of words", "happy, sad\n\nThe face smiles.", "He smiles: happy"),
     *("Based on the clip, the emotion is happy", "The emotion is that of a happy man"),
+    *("[I cannot tell]", "[he seems happy]", "[can't tell, sad]", '["Sorry."]', "[他很高兴]"),
     # other forms
     *("happy/sad", "happy (80%)", "happy: 0.8", "happy=1", "happy -> sad", "a | b"),
     *("[happy, sa", "happy]", "[happy] [sad]", "[[happy]]", "a [happy] b", "(happy", "{happy}"),
@@ -138,4 +142,4 @@ def test_replies_that_are_prose_are_never_guessed_at(text):
 def test_a_list_for_people():
     assert listed({"sad", "calm"}) == "calm, sad"
     assert listed(()) == "[]"
-    assert words_stated(listed(())) == []
+    assert words_stated(listed(())).words == []
