@@ -559,6 +559,11 @@ def test_somebody_votes():
     judged = "members={describer: {prompt: describe}, n: {prompt: name, reads: [describer]}}"
     assert load_config(DEMO, "run", [*words, judged]).voters() == ["n"]
     load_config(DEMO, "run", [*words, judged], ["describer"])  # to score it alone
+    names = ["visual", "tuned", "trimodal"]
+    looking = ", ".join(f"{name}: {{prompt: short}}" for name in names)
+    judge = f"members={{{looking}, judge: {{prompt: judge, reads: [{', '.join(names)}]}}}}"
+    assert load_config(DEMO, "run", [*words, judge]).voters() == ["judge"]
+    assert load_config(DEMO, "run", [*words, judge], names).voters() == names
 
 
 def test_a_wording_with_another_answer_is_for_members_that_do_not_vote():

@@ -18,6 +18,14 @@ from ah_ray.progress import printable, results
 _MOST_LABELS = 8  # that are told of
 
 
+class Said(NamedTuple):
+    """A label of a verdict, who gives it, and the clip that speaks for it most."""
+
+    label: str
+    members: tuple[str, ...]
+    evidence_clip_id: str | None
+
+
 class Strong(NamedTuple):
     """A video near the top.
 
@@ -27,12 +35,14 @@ class Strong(NamedTuple):
             when nothing is known.
         uri: where it is.
         evidence_clip_id: the clip that speaks loudest for the verdict; None when undecided.
+        said: each label of it.
     """
 
     labels: tuple[str, ...] | None
     chance: float | None
     uri: str
     evidence_clip_id: str | None
+    said: tuple[Said, ...]
 
 
 def print_found(run: RunDirectory, top: int = 10) -> None:
@@ -50,7 +60,10 @@ def print_found(run: RunDirectory, top: int = 10) -> None:
         f"[bold]found[/] in {len(verdicts)} videos: {escape(printable(_summary(verdicts)))}"
         + (". The strongest, and where:" if len(verdicts) else "")
     )
-    shown = strongest(verdicts, top)
+    # Of a choice there is one label; words come each with who says it, and where.
+    answer = run.settings().get("judgement", {}).get("answer", {})
+    in_words = bool(answer) and not answer.get("options")
+    shown = strongest(verdicts, top, in_words)
     times = _times(run, shown)
     archive = run.outside(run.settings().get("archive", "")).rstrip("/")
     folders = [f"{archive}/", f"{archive.rpartition('/')[0]}/"]  # the second of a table
@@ -58,8 +71,13 @@ def print_found(run: RunDirectory, top: int = 10) -> None:
         chance = "-    " if video.chance is None else f"{video.chance:.3f}"
         words = "undecided" if video.labels is None else ", ".join(video.labels) or "nothing"
         at = f" {times[video.evidence_clip_id]}" if video.evidence_clip_id in times else ""
+        at = "" if in_words else at
         file = next((video.uri[len(f) :] for f in folders if video.uri.startswith(f)), video.uri)
         results.print(f"  {chance} {printable(words):9} {printable(file)}{at}", markup=False)
+        for one in video.said if in_words else ():
+            parts = [", ".join(one.members), times.get(one.evidence_clip_id)]
+            line = f"        {one.label}: {', '.join(part for part in parts if part)}"
+            results.print(printable(line), markup=False)
     _print_findings(run.findings())
     results.print("in Python:")
     for line in opening_lines(run):
@@ -72,8 +90,8 @@ def _summary(verdicts: pa.Table) -> str:
     order: dict[str, None] = {}
     for row in verdicts.select(["labels", "considered"]).to_pylist():
         order |= dict.fromkeys(one["label"] for one in row["considered"] or ())
-        counts.update(["undecided"] if row["labels"] is None else row["labels"])
-    found = {label: counts[label] for label in (*order, "undecided") if counts[label]}
+        counts.update(["undecided"] if row["labels"] is None else row["labels"] or ["nothing"])
+    found = {label: counts[label] for label in (*order, "nothing", "undecided") if counts[label]}
     most = sorted(found.items(), key=lambda item: -item[1])[:_MOST_LABELS]
     words = [f"{count} {label}" for label, count in found.items() if (label, count) in most]
     return ", ".join(words) or "nothing"
@@ -85,7 +103,7 @@ def voters(verdicts: pa.Table) -> list[str]:
     return sorted(pc.unique(pc.struct_field(members, "member")).to_pylist())
 
 
-def strongest(verdicts: pa.Table, top: int) -> list[Strong]:
+def strongest(verdicts: pa.Table, top: int, in_words: bool = False) -> list[Strong]:
     """The first ``top`` verdicts: by label in the order of the options, then by chance.
 
     What is looked for comes first, undecided ones last.
@@ -93,14 +111,16 @@ def strongest(verdicts: pa.Table, top: int) -> list[Strong]:
     Args:
         verdicts: ``schemas.VERDICTS``.
         top: at most so many.
+        in_words: labels are words, of which none is looked for: by chance alone.
     """
 
     def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
         labels, considered = row["labels"], row["considered"] or []
         places = [place for place, one in enumerate(considered) if one["label"] in (labels or ())]
-        rank = min(places, default=len(considered)) if len(labels or ()) == 1 else 0
+        rank = 0 if in_words else min(places, default=len(considered))
         # Two options: the surer of what is looked for, also among those where it is not found.
-        chance = considered[0]["chance"] if len(considered) == 2 else _chance(row)
+        two = len(considered) == 2 and not in_words
+        chance = considered[0]["chance"] if two else _chance(row)
         return labels is None, not labels, rank, -(chance or 0.0), row["uri"]
 
     rows = heapq.nsmallest(top, verdicts.to_pylist(), key)
@@ -110,6 +130,11 @@ def strongest(verdicts: pa.Table, top: int) -> list[Strong]:
             _chance(row),
             row["uri"],
             evidence(row),
+            tuple(
+                Said(one["label"], tuple(one["members"] or ()), one["evidence_clip_id"])
+                for one in row["considered"] or ()
+                if one["label"] in (row["labels"] or ())
+            ),
         )
         for row in rows
     ]
@@ -120,7 +145,7 @@ def _chance(verdict: Mapping[str, Any]) -> float | None:
     considered = verdict["considered"] or []
     labels = verdict["labels"]
     chances = [one["chance"] for one in considered if one["label"] in (labels or ())]
-    return max(chances, default=considered[0]["chance"] if considered and not labels else None)
+    return max(chances, default=considered[0]["chance"] if considered and labels is None else None)
 
 
 def evidence(verdict: Mapping[str, Any]) -> str | None:
@@ -157,9 +182,10 @@ def opening_lines(run: RunDirectory) -> list[str]:
 
 def _times(run: RunDirectory, videos: Sequence[Strong]) -> dict[str | None, str]:
     """When the evidence of some videos is, by clip."""
-    ids = [video.evidence_clip_id for video in videos if video.evidence_clip_id is not None]
+    evidences = (one.evidence_clip_id for video in videos for one in video.said)
+    ids = {clip_id for clip_id in evidences if clip_id is not None}
     clips = run.clips(SCORING).select(["clip_id", "start_s", "end_s"])
-    rows = clips.filter(pc.is_in(clips["clip_id"], pa.array(ids, pa.string()))).to_pylist()
+    rows = clips.filter(pc.is_in(clips["clip_id"], pa.array(sorted(ids), pa.string()))).to_pylist()
     return {row["clip_id"]: span_text(row["start_s"], row["end_s"]) for row in rows}
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from ah_ray import schemas, tables
 from ah_ray.pipelines.results import evidence, opening_lines, span_text, strongest
+from ah_ray.tasks import load_task
+from ah_ray.tasks.policies import ReduceConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +84,38 @@ def test_of_more_options_the_first_come_first_and_of_each_the_likeliest(ah_ray, 
         ["0.500", "frown", "b.mp4"],
         ["0.900", "dull", "a.mp4"],
         ["-", "undecided", "d.mp4"],
+    ]
+
+
+def test_each_word_comes_with_who_gave_it_and_where(ah_ray, run):
+    def row(name, labels, **said):
+        considered = [{"label": word, "chance": len(members) / 3, "evidence_clip_id": clip,
+                       "members": members} for word, (clip, *members) in said.items()]  # fmt: skip
+        return {"video_id": name, "uri": f"/archive/{name}.mp4", "considered": considered,
+                "labels": labels, "status": "ok", "members": []}  # fmt: skip
+
+    glad, tired, odd = ["a5", "v1", "v3"], ["a0", "v2"], ["b1", "v1"]
+    rows = [
+        row("a", ["glad", "ti[red]"], **{"glad": glad, "odd": odd, "ti[red]": tired}),
+        row("b", ["odd"], odd=odd, zen=["b1", "v1", "v2"]),
+        row("c", [], glad=glad),
+        row("d", None),
+    ]
+    tables.write_rows(rows, schemas.VERDICTS, run.path("verdicts", "part-0.parquet"))
+    judgement = load_task("emotion_labels").judged(ReduceConfig())
+    run.remember({"judgement": judgement.model_dump(mode="json")})
+    _, text = ah_ray("results", "--run", run.uri)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0].startswith("found in 4 videos: 1 glad, 1 odd, 1 ti[red], 1 nothing, 1 und")
+    dash = "\N{EN DASH}"
+    assert lines[1:8] == [
+        "0.667 glad, ti[red] a.mp4",
+        f"glad: v1, v3, 00:12.5{dash}00:15",
+        f"ti[red]: v2, 00:00{dash}00:02.5",
+        "0.333 odd b.mp4",
+        f"odd: v1, 00:02.5{dash}00:05",
+        "- nothing c.mp4",
+        "- undecided d.mp4",
     ]
 
 
