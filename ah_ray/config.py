@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from ah_ray import storage
 from ah_ray.captions.config import AugmentConfig
+from ah_ray.captions.rows import Source
 from ah_ray.catalog.config import CatalogConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
@@ -51,6 +53,8 @@ class MemberConfig(Frozen):
         recipe: how it is tuned; null for the base model as it is.
         prompt: which wording of its task.
         overrides: what it changes of the recipe.
+        captions: what it is tuned on in place of labelled clips: the run of ``ah-ray augment`` that
+            has the captions, or a file like its ``captions.jsonl``.
         task: what it is asked, if that is not the ``task`` of the run.
         model: one of ``models``; by default ``model``.
         media: what it changes of ``media``.
@@ -62,6 +66,7 @@ class MemberConfig(Frozen):
     recipe: str | None = None
     prompt: str
     overrides: dict[str, Any] = Field(default_factory=dict)
+    captions: str | None = None
     task: str | None = None
     model: Name | None = None
     media: dict[str, Any] = Field(default_factory=dict)
@@ -104,6 +109,17 @@ class RunConfig(ArchiveConfig):
     def tuned(self) -> list[str]:
         """The members that are trained; the others are base models as they are."""
         return [name for name, member in self.members.items() if member.recipe is not None]
+
+    @property
+    def tuned_on_labels(self) -> list[str]:
+        """Those of them that are trained on the clips of the run."""
+        return [name for name in self.tuned if self.members[name].captions is None]
+
+    def captions_of(self, member: str) -> Source | None:
+        """The captions that a member is tuned on; None for one that is not."""
+        uri = self.members[member].captions
+        held_back = set(self.train.validation_splits) - set(self.train.splits)
+        return None if uri is None else Source(storage.absolute(uri), tuple(sorted(held_back)))
 
     def voters(self) -> list[str]:
         """The members that vote: whose answers are labels, and whom no other member reads.
@@ -184,7 +200,12 @@ class RunConfig(ArchiveConfig):
             problem = "a member that reads others is not trained: their texts are not known then"
             raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
         judged = load_task(self.task)
-        if self.question(member).answer != judged.answer:
+        if settings.captions is not None:
+            if self.question(member).answer.votes:
+                problem = f"captions teach {member} to write text, but it is asked for labels"
+                fix = "ask it for text, and let another member read that"
+                raise ConfigError(f"members.{member}.captions", problem, fix)
+        elif self.question(member).answer != judged.answer:
             key = "task" if settings.task else "prompt"
             asked = f"{getattr(settings, key)} has another answer than {self.task}"
             problem, fix = f"{asked}, whose labels there are", f"another {key}, or no recipe"
@@ -197,6 +218,8 @@ class RunConfig(ArchiveConfig):
             )
         base = self.recipes[settings.recipe]
         recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
+        if settings.captions is not None:
+            _require_of_captions(recipe, f"recipes.{settings.recipe} (member {member})")
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
         known = measured([], judged.metrics, judged.answer).keys() - NOTES
         if recipe.best_by not in {"loss", *known}:
@@ -206,6 +229,18 @@ class RunConfig(ArchiveConfig):
                 f"loss, or one of {sorted(known)}",
             )
         return recipe
+
+
+def _require_of_captions(recipe: RecipeConfig, where: str) -> None:
+    """Fail when a recipe asks for labels, which captions do not have.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    asked = {"grpo": recipe.grpo is not None, "balance": recipe.balance != "none"}
+    asked["best_by"] = recipe.best_by != "loss"
+    for key in (key for key, is_asked in asked.items() if is_asked):
+        raise ConfigError(f"{where}.{key}", "captions have no labels to go by", "leave it out")
 
 
 def load_config(
@@ -219,7 +254,8 @@ def load_config(
     Args:
         path: the YAML file; ``find_file`` says where it is looked for, and that the catalog entry
             in it, and a task of your own, may stand relative to it.
-        run: the run directory; replaces ``{run}`` in ``catalog.root`` and the paths of models.
+        run: the run directory; replaces ``{run}`` in ``catalog.root``, the paths of models and
+            ``captions``.
         overrides: ``key.subkey=value`` settings that win over the file, values in YAML syntax.
         members: keep only these of its members.
 
@@ -231,11 +267,14 @@ def load_config(
         raise ConfigError("--config", "names nothing", "name a file such as jobs/demo.yaml")
     path = find_file(path) or path
     values = with_overrides(read_yaml(path), overrides)
-    models = values.get("models")
-    sections = [values.get("catalog"), values.get("model"),
-                *(models.values() if isinstance(models, dict) else ())]  # fmt: skip
+    named = [of for key in ("models", "members") if isinstance(of := values.get(key), dict)]
+    sections = [
+        values.get("catalog"),
+        values.get("model"),
+        *(s for of in named for s in of.values()),
+    ]
     for section in sections:
-        for key in ("root", "path"):
+        for key in ("root", "path", "captions"):
             if isinstance(section, dict) and isinstance(section.get(key), str):
                 section[key] = section[key].replace("{run}", run.rstrip("/"))
     config = build(RunConfig, values, str(path))
@@ -271,7 +310,7 @@ def load_config(
     judgement = config.judgement()
     read = {name for member in config.members.values() for name in member.reads}
     for name, member in config.members.items():
-        if member.recipe is not None or member.overrides:
+        if member.recipe is not None or member.overrides or member.captions is not None:
             config.recipe(name)
         answer = config.question(name).answer
         if answer.votes and name not in read and answer != judgement.answer:

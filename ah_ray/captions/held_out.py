@@ -1,4 +1,4 @@
-"""Nobody who is evaluated gets into captions. A pure function over the catalog."""
+"""Nobody who is evaluated gets into captions. Pure functions over tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from ah_ray.evaluation.leaks import LeakError
+from ah_ray.evaluation.seen import TRAINING, known_videos
 from ah_ray.participants import person
 
 
@@ -32,3 +34,23 @@ def held_out(videos: pa.Table, splits: Sequence[str]) -> dict[str, str]:
         elif (same := people.get(who)) is not None:
             found[row["video_id"]] = f"participant {row['participant_id']} is in {same['split']}"
     return found
+
+
+def require_held_out(file: str, seen: pa.Table, judged: pa.Table) -> None:
+    """Fail when captions are of recordings or people that their member would be judged by.
+
+    Args:
+        file: that has the captions.
+        seen: what the member would have seen (``schemas.SEEN``).
+        judged: the videos that are evaluated (``schemas.VIDEOS``).
+
+    Raises:
+        LeakError: naming the first few videos.
+    """
+    if known := known_videos(seen, judged, TRAINING):
+        more = f"\n  and {len(known) - 10} more" if len(known) > 10 else ""
+        shown = "\n  ".join(known[:10])
+        raise LeakError(
+            f"{file} has captions of {len(known)} of {len(judged)} videos that are evaluated, or "
+            f"of people in them:\n  {shown}{more}\n  fix: caption other videos (`augment.splits`)"
+        )

@@ -26,6 +26,7 @@ from ah_ray.captions.config import AugmentConfig
 from ah_ray.captions.duplicates import Told
 from ah_ray.captions.filters import Caption, Filter, dropped_by, made_filters
 from ah_ray.captions.held_out import held_out
+from ah_ray.captions.rows import ROWS_FILE
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.ensemble import writing
@@ -37,7 +38,7 @@ from ah_ray.progress import console
 from ah_ray.schemas import Row
 
 CAPTIONS = "captions"  # the folder of ``schemas.CAPTIONS``
-COUNTS_FILE, ROWS_FILE = "captions.json", "captions.jsonl"
+COUNTS_FILE = "captions.json"
 #: What drops captions besides the filters.
 HELD_OUT, NO_CAPTION, NEAR_DUPLICATES = "held_out", "no_caption", "near_duplicates"
 

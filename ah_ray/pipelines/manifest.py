@@ -71,9 +71,13 @@ class Manifest:
 
 
 def needed(config: RunConfig) -> dict[str, Sequence[str]]:
-    """The manifests that a run needs, and of which splits: where nobody is trained, one."""
+    """The manifests that a run needs, and of which splits: where nobody is trained on them, one."""
     splits = {TRAINING: config.train.splits, SCORING: config.score.splits}
-    return {purpose: splits[purpose] for purpose in splits if config.tuned or purpose == SCORING}
+    return {
+        purpose: splits[purpose]
+        for purpose in splits
+        if config.tuned_on_labels or purpose == SCORING
+    }
 
 
 def claim(run: RunDirectory, manifest: Manifest, lengths: Sequence[float]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ah_ray import lineage
+from ah_ray import lineage, storage
+from ah_ray.captions.rows import Source, seen_captions
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation import seen as rules
@@ -48,7 +49,7 @@ def print_doubts(run: RunDirectory, config: RunConfig, members: Sequence[Member]
                 f"  [yellow]warning[/] member {name} was chosen by {len(chosen)} of these "
                 f"{len(judged)} videos, or by people in them: it may look better than it is"
             )
-        if changed := changed_since(run, table, config.train.splits):
+        if changed := changed_since(run, table, config.train.splits, config.captions_of(name)):
             console.print(
                 f"  [yellow]warning[/] member {name} was trained when {len(changed)} videos had "
                 "other labels, intervals or files: `ah-ray train` says which"
@@ -83,17 +84,24 @@ def require_up_to_date(run: RunDirectory, config: RunConfig, finished: Sequence[
             console.print(f"  [yellow]warning[/] member {member.name} does not state what it saw")
             continue
         rules.require_unseen({member.name: seen}, tested)
-        if changed := changed_since(run, seen, config.train.splits):
+        source = config.captions_of(member.name)
+        if changed := changed_since(run, seen, config.train.splits, source):
+            others = "clips of other videos, labels or intervals than the manifest has"
+            if source is not None:
+                others = f"other captions than {source.file} has"
             raise ConfigError(
                 member.uri,
-                f"was trained and chosen by clips of other videos, labels or intervals than the "
-                f"manifest has now: {len(changed)} videos differ ({', '.join(changed[:5])}…)",
+                f"was trained and chosen by {others} now: {len(changed)} videos differ "
+                f"({', '.join(changed[:5])}…)",
                 f"delete {member.uri} to train it again, or give a new --run",
             )
 
 
 def changed_since(
-    run: RunDirectory, seen: pa.Table, splits: Sequence[str] | None = None
+    run: RunDirectory,
+    seen: pa.Table,
+    splits: Sequence[str] | None = None,
+    captions: Source | None = None,
 ) -> list[str]:
     """The videos of which a member has seen other clips than it would be given now, by video_id.
 
@@ -101,9 +109,15 @@ def changed_since(
         run: the run directory.
         seen: ``schemas.SEEN`` of the member.
         splits: that are trained on; by default those that the manifest was made for.
+        captions: that it was trained on instead. Of those that are gone nothing is known.
     """
     if not len(seen):  # a base model as it is was not trained here
         return []
+    if captions is not None:
+        if not storage.exists(captions.file):
+            return []
+        now = seen_captions(*captions.read("members: captions"))
+        return rules.changed_videos(seen.to_pylist(), now)
     now = _to_be_seen(run, run, rules.TRAINING, splits)
     stated = seen.to_pylist()
     if any(row["role"] == rules.VALIDATION for row in stated):

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ah_ray import schemas, storage, tables
+from ah_ray.captions.rows import Source
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
 from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from
@@ -150,10 +151,13 @@ def _trained(run: RunDirectory, name: str) -> Line:
     uri, stage = run.path("members", name), f"train {name}"
     if not is_complete(uri):
         return Line(stage, "members", 0, 0, 1, 0)
-    seen = read_seen(read_member(uri))
+    member = read_member(uri)
+    seen = read_seen(member)
     if seen is None:
         return Line(stage, "members", 1, 0, 0, 0, "does not state what it has seen")
-    changed = changed_since(run, seen)
+    of = member.card.trained.get("captions")
+    captions = of and Source(run.outside(of["uri"]), tuple(of["held_back"]))
+    changed = changed_since(run, seen, captions=captions)
     if not changed:
         return Line(stage, "members", 1, 0, 0, 0)
     return Line(stage, "members", 0, 1, 0, 0, f"{len(changed)} of its videos have changed since")

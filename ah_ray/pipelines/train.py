@@ -25,7 +25,9 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.train_member import print_summary, train_member, write_base
 from ah_ray.pipelines.training_plan import (
+    Material,
     Plan,
+    captions,
     missing_members,
     plan_member,
     training_clips,
@@ -70,28 +72,38 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         return
     connect()
     require(train_wish(config.train))
-    clips, findings = training_clips(run, config)
-    validation = validation_run(run, config)
-    seen: list[Row] | None = None
-    if validation is None:
-        console.print("  no validation participants: the last checkpoints become the members")
-    else:
-        require(score_wish(config.score))
-        prepare_validation(run, validation, config)
-        seen, lost = validation_clips(validation)
-        findings += lost
-    _write_findings(run, findings)
-    plans = [plan_member(run, config, name, clips, seen) for name in tuned]
-    has = what_is_seen(run, config, validation)
+    material = {name: of for name in tuned if (of := captions(run, config, name)) is not None}
+    validation = None
+    if on_labels := [name for name in tuned if name not in material]:
+        validation = validation_run(run, config)
+        material |= dict.fromkeys(on_labels, _labelled(run, config, validation))
+    plans = [plan_member(run, config, name, material[name]) for name in tuned]
     started = time.monotonic()
     _side_by_side(
-        lambda plan: train_member(run, config, plan, validation, has),
+        lambda plan: train_member(
+            run, config, plan, validation if plan.job.name in on_labels else None
+        ),
         plans,
         config.train.parallel_members,
     )
     console.print(f"  {len(tuned)} members in {time.monotonic() - started:.1f} s")
     if validation is not None:
         print_summary(run, config)
+
+
+def _labelled(run: RunDirectory, config: RunConfig, validation: RunDirectory | None) -> Material:
+    """The labelled clips of a run, and those of its validation participants, which are prepared."""
+    clips, findings = training_clips(run, config)
+    held_back: list[Row] | None = None
+    if validation is None:
+        console.print("  no validation participants: the last checkpoints become the members")
+    else:
+        require(score_wish(config.score))
+        prepare_validation(run, validation, config)
+        held_back, lost = validation_clips(validation)
+        findings += lost
+    _write_findings(run, findings)
+    return Material(clips, held_back, what_is_seen(run, config, validation))
 
 
 def _write_findings(run: RunDirectory, findings: list[Row]) -> None:

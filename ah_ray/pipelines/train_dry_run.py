@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ah_ray import storage
+from ah_ray import schemas, storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import is_hub_id
 from ah_ray.config import RunConfig
@@ -10,6 +10,8 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.training_plan import (
+    Material,
+    captions,
     missing_members,
     plan_member,
     print_outlook,
@@ -38,14 +40,17 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
         return
     from ah_ray.training.launch import node_of, node_paths, node_scratch
 
-    clips, _ = training_clips(run, config)
-    # They may not be cut yet; which there are does not change the command.
-    seen: list[Row] | None = None if validation_run(run, config) is None else []
+    material = {name: captions(run, config, name) for name in missing if name in config.tuned}
+    if None in material.values():
+        clips, _ = training_clips(run, config)
+        # They may not be cut yet; which there are does not change the command.
+        held_back: list[Row] | None = None if validation_run(run, config) is None else []
+        labelled = Material(clips, held_back, schemas.SEEN.empty_table())
     for name in missing:
         if name not in config.tuned:
             console.print(f"  {name}: {config.model_of(name).path} as it is", markup=False)
             continue
-        plan = plan_member(run, config, name, clips, seen)
+        plan = plan_member(run, config, name, material[name] or labelled)
         job = plan.job
         print_outlook(plan, config)
         console.print(f"  parameters that are trained: {parameters_text(job)}", markup=False)

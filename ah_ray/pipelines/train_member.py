@@ -6,7 +6,6 @@ import json
 import threading
 from typing import Any
 
-import pyarrow as pa
 from rich.table import Table
 
 from ah_ray import schemas, storage, tables
@@ -25,7 +24,7 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.training_plan import Plan, print_outlook
 from ah_ray.pipelines.validate import Candidate, choose
 from ah_ray.progress import console
-from ah_ray.training.checkpoints import complete_checkpoints, publish
+from ah_ray.training.checkpoints import best, complete_checkpoints, publish
 
 _LEFT_OUT = {"f1", "bah_average_precision", "undecided", "coverage"}  # of the table
 ADAPTER = "adapter_config.json"  # PEFT's settings
@@ -39,9 +38,16 @@ def train_member(
     config: RunConfig,
     plan: Plan,
     validation: RunDirectory | None,
-    has: pa.Table,
 ) -> None:
-    """Train one member, choose its checkpoint, and make it appear with what it ``has`` seen."""
+    """Train one member, choose its checkpoint, and make it appear with its card.
+
+    Args:
+        run: the run directory.
+        config: the resources.
+        plan: of the member.
+        validation: the run of the participants whose videos choose; None to go by the loss, or
+            where there is none, to take the last checkpoint.
+    """
     from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
 
     job = plan.job
@@ -51,7 +57,8 @@ def train_member(
         storage.write_bytes(job.validation, plan.validation_rows)
     fit(job, config.train)
     checkpoints = complete_checkpoints(job.checkpoints)
-    candidates = [Candidate(checkpoints[-1], {})]
+    last = checkpoints[-1] if plan.validation_rows is None else best(checkpoints)
+    candidates = [Candidate(last, {})]
     if validation is not None:
         with _ONE_VALIDATION:
             candidates = choose(validation, plan.card, job.store, checkpoints, config)
@@ -70,7 +77,7 @@ def train_member(
     )
     uri = run.path("members", job.name)
     files = {
-        SEEN_FILE: tables.parquet_bytes(has),
+        SEEN_FILE: tables.parquet_bytes(plan.seen),
         MEMBER_FILE: write_card(card, uri, run.root),
     }
     if card.weights == "adapter":  # PEFT names the base by where it lay on the node

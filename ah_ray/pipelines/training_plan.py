@@ -10,11 +10,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import schemas, storage
+from ah_ray.captions.held_out import require_held_out
+from ah_ray.captions.rows import seen_captions
 from ah_ray.config import RunConfig
 from ah_ray.contents import contents_of
 from ah_ray.errors import ConfigError
@@ -28,7 +31,7 @@ from ah_ray.members import (
     read_member,
     require_settings,
 )
-from ah_ray.pipelines.ledger import require_prepared
+from ah_ray.pipelines.ledger import in_splits, require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
 from ah_ray.schemas import Row, stable_id
@@ -48,6 +51,20 @@ from ah_ray.training.swift import SwiftJob
 from ah_ray.training.versions import git_commit, package_versions
 
 
+class Material(NamedTuple):
+    """What a member learns from.
+
+    Attributes:
+        clips: that it is trained on, with labels or with a caption each.
+        validation: that give the loss of its checkpoints; None without such.
+        seen: what it will have seen (``schemas.SEEN``).
+    """
+
+    clips: Sequence[Row]
+    validation: Sequence[Row] | None
+    seen: pa.Table
+
+
 @dataclass(frozen=True)
 class Plan:
     """All about the training of one member, before it starts.
@@ -57,12 +74,14 @@ class Plan:
         card: the member's, but for what comes out of the training.
         rows: the training data set.
         validation_rows: the validation data set; None without validation participants.
+        seen: what the member will have seen (``schemas.SEEN``).
     """
 
     job: SwiftJob
     card: MemberCard
     rows: bytes
     validation_rows: bytes | None
+    seen: pa.Table
 
 
 def missing_members(run: RunDirectory, config: RunConfig) -> list[str]:
@@ -91,11 +110,29 @@ def training_clips(run: RunDirectory, config: RunConfig) -> tuple[list[Row], lis
     clips, findings = _usable(_training_rows(run, config))
     if not clips:
         raise ConfigError(run.path("clips"), "holds no training clips", "run `ah-ray prepare`")
-    _require_sources(clips)
+    _require_sources(clips, "run `ah-ray catalog` and `prepare` again")
     return clips, findings
 
 
-def _require_sources(clips: Sequence[Row]) -> None:
+def captions(run: RunDirectory, config: RunConfig, name: str) -> Material | None:
+    """The captions that a member is trained on; None for one that is trained on labelled clips.
+
+    Raises:
+        ConfigError: there are none, a line of them is wrong, or a video has changed since.
+        LeakError: they are of what is evaluated.
+    """
+    source = config.captions_of(name)
+    if source is None:
+        return None
+    training, held_back = source.read(f"members.{name}.captions")
+    seen = pa.Table.from_pylist(seen_captions(training, held_back), schema=schemas.SEEN)
+    judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
+    require_held_out(source.file, seen, judged)
+    _require_sources([*training, *held_back], "run `ah-ray augment` again")
+    return Material(training, held_back or None, seen)
+
+
+def _require_sources(clips: Sequence[Row], fix: str) -> None:
     """Fail when the source of a virtual clip is not the file that the catalog has read.
 
     Raises:
@@ -107,7 +144,7 @@ def _require_sources(clips: Sequence[Row]) -> None:
         raise ConfigError(
             changed[0],
             f"is not as it was when the catalog was read; so are {len(changed) - 1} other videos",
-            "run `ah-ray catalog` and `ah-ray prepare` again",
+            fix,
         )
 
 
@@ -133,8 +170,7 @@ def plan_member(
     run: RunDirectory,
     config: RunConfig,
     name: str,
-    clips: Sequence[Row],
-    seen: Sequence[Row] | None,
+    material: Material,
 ) -> Plan:
     """State the training of a member; nothing is written.
 
@@ -145,16 +181,16 @@ def plan_member(
         run: where it goes.
         config: the recipe and its resources.
         name: of the member.
-        clips: the training clips.
-        seen: the validation clips; None without validation participants.
+        material: what it learns from.
     """
+    clips, validation, seen = material
     recipe, card = config.recipe(name), card_of(config, name)
     taught = evened(balanced(clips, recipe), config.train.processes)
     how = (card.question, recipe, card.media)
     rows = training_rows(in_run(taught, run.uri), *how)
     # A reward has no loss on given replies: such members are chosen by what they answer.
-    with_loss = seen is not None and recipe.grpo is None
-    asked = evened(seen or [], config.train.processes)
+    with_loss = validation is not None and recipe.grpo is None
+    asked = evened(validation or [], config.train.processes)
     validation_rows = training_rows(in_run(asked, run.uri), *how) if with_loss else None
     base = model_fingerprint(card.model.path)
     training = stable_id(
@@ -166,10 +202,10 @@ def plan_member(
         base,
     )
     store = run.path("train", name, training)
-    facts = {
+    facts: dict[str, Any] = {
         "base": base,
         "clips": len(clips),
-        "clips_by_label": _by_label(clips),
+        **_counted(clips),
         "rows": len(taught),
         "videos": len({clip["video_id"] for clip in clips}),
         "participants": len({clip["participant_id"] for clip in clips} - {None}),
@@ -178,6 +214,8 @@ def plan_member(
         "versions": package_versions(),
         "git_commit": git_commit(),
     }
+    if (source := config.captions_of(name)) is not None:
+        facts["captions"] = {"uri": run.inside(source.uri), "held_back": list(source.held_back)}
     card = card.model_copy(update={"trained": card.trained | facts})
     job = SwiftJob(
         name=name,
@@ -190,11 +228,15 @@ def plan_member(
         run=run.uri,
         card=card,
     )
-    return Plan(job, card, rows, validation_rows)
+    return Plan(job, card, rows, validation_rows, seen)
 
 
-def _by_label(clips: Sequence[Row]) -> dict[str, int]:
-    return dict(sorted(Counter(listed(clip["labels"]) for clip in clips).items()))
+def _counted(clips: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """How many clips there are of each label, or captions of each captioner."""
+    captioners = [clip["captioner"] for clip in clips if "caption" in clip]
+    labels = [listed(clip["labels"]) for clip in clips if "caption" not in clip]
+    counts = {"captions_by_captioner": captioners, "clips_by_label": labels}
+    return {key: dict(sorted(Counter(found).items())) for key, found in counts.items() if found}
 
 
 def what_is_seen(run: RunDirectory, config: RunConfig, validation: RunDirectory | None) -> pa.Table:

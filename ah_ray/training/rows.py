@@ -52,7 +52,7 @@ def balanced(clips: Sequence[Row], recipe: RecipeConfig) -> list[Row]:
     """
     by_label: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for clip in clips:
-        by_label[tuple(clip["labels"])].append(clip)
+        by_label[tuple(clip["labels"] or ())].append(clip)
     most = max(map(len, by_label.values()), default=0)
     again: list[Row] = []
     for _, rare in sorted(by_label.items()) if recipe.balance == "oversample" else ():
@@ -106,13 +106,14 @@ def training_rows(
     recipe: RecipeConfig,
     media: MediaConfig,
 ) -> bytes:
-    """One JSON object per clip and line, in MS-Swift's format.
+    """One JSON object per clip and line, in MS-Swift's format; the reply is its caption, if any.
 
     With grpo the model finds the reply itself, and the row has the labels for its reward.
     """
     lines = []
     for clip in clips:
-        reply = question.answer.write(Reading(frozenset(clip["labels"])))
+        said = Reading(frozenset(clip["labels"] or ()), clip.get("caption", ""))
+        reply = question.answer.write(said)
         row = swift_row(question.prompt, reply, *media_of(clip, media))
         if recipe.grpo:
             row["messages"] = row["messages"][:-1]

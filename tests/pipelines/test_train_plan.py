@@ -8,7 +8,7 @@ import pytest
 from ah_ray import schemas
 from ah_ray.config import RunConfig, load_config
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.training_plan import Plan, plan_member, print_outlook
+from ah_ray.pipelines.training_plan import Material, Plan, plan_member, print_outlook
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.outlook import parameters_text
 
@@ -43,7 +43,8 @@ def planned(
         | {"media_uri": f"{uri}/media/{n}.mp4", "audio_uri": f"{uri}/media/{n}.wav"}
         for n in range(clips)
     ]
-    return plan_member(RunDirectory.at(str(uri)), config, "v1", rows, rows[:3]), config
+    material = Material(rows, rows[:3], schemas.SEEN.empty_table())
+    return plan_member(RunDirectory.at(str(uri)), config, "v1", material), config
 
 
 def test_a_training_is_called_the_same_wherever_its_run_lies(base: Path, tmp_path: Path) -> None:
