@@ -257,15 +257,16 @@ def augment(
     run: Run,
     members: Members = None,
     limit: Limit = None,
+    dry_run: DryRun = False,
     set_: Set = [],  # noqa: B006
     quiet: Quiet = False,
 ) -> None:
     """Let members caption the clips, and keep the captions that are worth training on."""
     opened = _open(config, run, set_, members)
-    from ah_ray.pipelines.stages import augment_stage
+    from ah_ray.pipelines.stages import augment_stage, plan_augment
 
-    with holding(opened[0], "ah-ray augment"):
-        augment_stage(*opened, limit=limit)
+    with _writing(opened[0], "ah-ray augment", dry_run):
+        (plan_augment if dry_run else augment_stage)(*opened, limit=limit)
 
 
 @app.command("run")

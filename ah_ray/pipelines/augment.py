@@ -47,18 +47,21 @@ _BOUNDS = (None, *"123456789abcdef", None)
 _IN_ROWS = [name for name in schemas.CAPTIONS.names if name not in ("dropped_by", "why")]
 
 
-def require_no_test(config: RunConfig) -> None:
-    """Fail when a split is to be captioned that is evaluated.
+def captioning(config: RunConfig) -> RunConfig:
+    """A config with the splits that are captioned as those that are scored.
 
     Raises:
-        ConfigError: naming it.
+        ConfigError: one of them is evaluated, or there is no such filter.
     """
+    made_filters(config.augment.filters)
     if tested := sorted({"test", *config.score.splits}.intersection(config.augment.splits)):
         raise ConfigError(
             "augment.splits",
             f"{', '.join(tested)} is evaluated: what is trained on its captions could not be",
             "name splits that are trained on; score.splits are those that are evaluated",
         )
+    asked = config.score.model_copy(update={"splits": config.augment.splits, "prior": None})
+    return config.model_copy(update={"score": asked})
 
 
 def augment(run: RunDirectory, members: Sequence[Member], settings: AugmentConfig) -> None:

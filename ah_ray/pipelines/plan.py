@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import storage
+from ah_ray.captions.filters import made_filters
 from ah_ray.catalog.listing import is_video
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.config import ScoreConfig
@@ -16,6 +17,7 @@ from ah_ray.ensemble import EngineGroup, engine_groups, ensemble_folder, read_en
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, card_of, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import missing_batches
+from ah_ray.pipelines.augment import NEAR_DUPLICATES, captioning
 from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos
 from ah_ray.pipelines.manifest import needed
@@ -79,6 +81,31 @@ def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> 
     Raises:
         ConfigError: a member was trained with other settings than the config has.
     """
+    _plan_answers(run, config, limit)
+    print_prior(config.score)
+    _print(f"reduce: {', '.join(config.members)}")
+    _print(f"evaluate: videos of {', '.join(config.score.splits)} with a label")
+
+
+def plan_augment(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
+    """Print what ``augment_stage`` would do, as ``plan_run`` does.
+
+    Raises:
+        ConfigError: also when there is no such filter, or a split is evaluated.
+    """
+    config = captioning(config)
+    _plan_answers(run, config, limit)
+    filters = [name for name, _ in made_filters(config.augment.filters)]
+    if config.augment.near_duplicates is not None:
+        filters.append(NEAR_DUPLICATES)
+    _print(
+        f"augment: captions of {', '.join(config.augment.splits)} that pass "
+        f"{', '.join(filters) or 'no filter'}"
+    )
+
+
+def _plan_answers(run: RunDirectory, config: RunConfig, limit: int | None) -> None:
+    """Print what is done until every member has answered every clip."""
     read = storage.exists(run.path("videos"))
     known = f"{len(run.videos())} videos are known" if read else "not read yet"
     _print(f"catalog: {config.catalog.entry} at {config.catalog.root}: {known}")
@@ -93,9 +120,6 @@ def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> 
         else engine_groups(members)
     )
     _print_passes(run, passes, config.score, limit)
-    print_prior(config.score)
-    _print(f"reduce: {', '.join(config.members)}")
-    _print(f"evaluate: videos of {', '.join(config.score.splits)} with a label")
 
 
 def _print_passes(

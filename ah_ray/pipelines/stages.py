@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import storage
-from ah_ray.captions.filters import made_filters
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
@@ -19,7 +18,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, read_member, require_settings
 from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.asking import require_same_asking
-from ah_ray.pipelines.augment import augment, require_no_test
+from ah_ray.pipelines.augment import augment, captioning
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
     METRICS_FILE,
@@ -33,7 +32,7 @@ from ah_ray.pipelines.evaluate import (
 )
 from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.manifest import Manifest, needed
-from ah_ray.pipelines.plan import plan_archive, plan_run, print_prior, print_scoring
+from ah_ray.pipelines.plan import plan_archive, plan_augment, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.reduce import current_verdicts, noted_judgement, reduce, require_current
 from ah_ray.pipelines.results import print_found, voters
@@ -53,6 +52,7 @@ __all__ = [
     "STAGES",
     "augment_stage",
     "plan_archive",
+    "plan_augment",
     "plan_run",
     "plan_score",
     "prepare_stage",
@@ -214,13 +214,10 @@ def augment_stage(run: RunDirectory, config: RunConfig, limit: int | None = None
     Raises:
         ConfigError: also when there is no such filter, or a split is evaluated.
     """
-    made_filters(config.augment.filters)  # a wrong one is told before anything starts
-    require_no_test(config)
-    splits = config.augment.splits
-    asked = config.score.model_copy(update={"splits": splits, "prior": None})
-    config = config.model_copy(update={"score": asked})
+    config = captioning(config)
     catalog_stage(run, config)
-    require_splits(pc.unique(run.videos()["split"]).to_pylist(), {"augment.splits": splits})
+    known = pc.unique(run.videos()["split"]).to_pylist()
+    require_splits(known, {"augment.splits": config.augment.splits})
     prepare_stage(run, config, limit)
     train_stage(run, config)
     score_stage(run, config, limit)

@@ -14,10 +14,10 @@ import yaml
 from ah_ray import schemas, tables
 from ah_ray.config import RunConfig, load_config
 from ah_ray.errors import ConfigError
-from ah_ray.pipelines.augment import augment, require_no_test
+from ah_ray.pipelines.augment import augment, captioning
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.stages import augment_stage
-from tests.e2e.helpers import kill_when
+from ah_ray.pipelines.stages import augment_stage, plan_augment
+from tests.e2e.helpers import ROOT, kill_when
 
 TASK = {
     "name": "captions",
@@ -47,8 +47,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, videos: list[Path]) -> Path
         shutil.copy(video, folder / f"{name}.mp4")
     other_bytes("known.mp4", glad)
     other_bytes("loose.mp4", sad)
-    rows = ["uri,participant_id,split,annotated", "glad.mp4,1,train,1", "sad.mp4,2,train,-0.4",
-            "test.mp4,3,test,1", "copy.mp4,,,1", "known.mp4,03,,1", "loose.mp4,,,"]  # fmt: skip
+    rows = [
+        "uri,participant_id,split,annotated", "glad.mp4,1,train,1", "sad.mp4,2,train,-0.4",
+        "test.mp4,3,test,1", "copy.mp4,,,1", "known.mp4,03,train,1", "loose.mp4,,,",
+    ]  # fmt: skip
     (folder / "videos.csv").write_text("\n".join(rows) + "\n")
     (folder / "archive.yaml").write_text("title: Small\nreader: table\n")
     (folder / "captions.yaml").write_text(yaml.safe_dump(TASK))
@@ -213,8 +215,9 @@ def test_what_is_evaluated_is_not_captioned(folder: Path) -> None:
         ["augment.splits=[val]", "score.splits=[val]"],
     ):
         with pytest.raises(ConfigError, match="is evaluated"):
-            require_no_test(settings(folder, *overrides))
-    require_no_test(settings(folder, "augment.splits=[train, val]"))
+            captioning(settings(folder, *overrides))
+    config = captioning(settings(folder, "augment.splits=[train, val]", "score.prior=overall"))
+    assert (config.score.splits, config.score.prior) == (("train", "val"), None)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,19 @@ def test_a_wrong_setting_is_told_at_once(
     with pytest.raises(ConfigError, match=problem):
         augment_stage(RunDirectory.at(str(tmp_path / "run")), settings(folder, *overrides))
     assert not (tmp_path / "run" / "predictions").exists()
+
+
+def test_a_dry_run_tells_passes_and_filters_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    run = RunDirectory.at(str(tmp_path / "run"))
+    plan_augment(run, load_config("jobs/captions.yaml", run.uri))
+    said = capsys.readouterr().out
+    assert "prepare scoring: the videos of train, val" in said
+    assert "score, pass 2 of 2: Qwen/Qwen2.5-VL-7B-Instruct, engine vllm" in said
+    assert "pass refusal, length, language, mentions_person, polarity, captioners_agree" in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_somebody_must_write(done: Path, folder: Path) -> None:
