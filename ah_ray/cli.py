@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
@@ -12,15 +11,13 @@ from typing import Annotated, Literal
 import typer
 
 from ah_ray.config import ArchiveConfig, RunConfig, load_config
-from ah_ray.errors import ConfigError, StageError, Terminated, terminate
-from ah_ray.evaluation.leaks import LeakError
-from ah_ray.extras import extra_of
+from ah_ray.endings import told
+from ah_ray.errors import ConfigError, terminate
 from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.run_lock import holding
 from ah_ray.places import place
 from ah_ray.progress import console, results
-from ah_ray.storage_errors import StorageError, explained, fix_of
 from ah_ray.yaml_objects import build, with_overrides
 
 app = typer.Typer(
@@ -358,50 +355,11 @@ for _command in (*app.registered_commands, *wheels.registered_commands):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit when it fails.
-
-    With code 2 and one clear message for a wrong setting; with 1 for what else ends a stage, and
-    what helps; with 130 after Ctrl-C and 143 after SIGTERM. Whatever was written stays.
-    """
-    from ah_ray.training.process import SwiftError
-
+    """Run a command and exit when it fails; ``endings.told`` says with which code."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
-    try:
+    with told():
         app(arguments)
-    except (ConfigError, LeakError, StageError, OSError, SwiftError) as error:
-        fix = ""
-        if isinstance(error, StorageError):
-            fix = error.fix
-        elif isinstance(error, OSError):
-            if not explained(error):
-                raise
-            fix = fix_of(error)
-        results.print("[red]error[/]", end=" ")
-        results.print(str(error) + (f"\n  fix: {fix}" if fix else ""), markup=False)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except ModuleNotFoundError as error:
-        if (advice := extra_of(error.name)) is None:
-            raise
-        results.print(f"[red]error[/] {error.name} is not installed\n  fix: {advice}")
-        sys.exit(2)
-    except SystemExit as end:
-        if (code := _stopped(end)) is None:
-            raise
-        results.print("stopped; the same command goes on where it stopped")
-        sys.exit(code)
-
-
-def _stopped(end: SystemExit) -> int | None:
-    """The exit code after Ctrl-C or SIGTERM, which Typer and Ray make an exit of; else None."""
-    if end.code == signal.SIGTERM:  # Ray's own handler, while it starts
-        return 128 + signal.SIGTERM
-    error: BaseException | None = end
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    if error is None:
-        return None
-    return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
 
 
 if __name__ == "__main__":

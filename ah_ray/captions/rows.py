@@ -16,7 +16,7 @@ from ah_ray.lineage import fingerprint
 from ah_ray.schemas import Row
 from ah_ray.yaml_objects import Frozen, build
 
-ROWS_FILE = "captions.jsonl"
+TABLE, ROWS_FILE = "captions", "captions.jsonl"  # in a run: ``schemas.CAPTIONS``, and this file
 
 _Words = Annotated[str, Field(min_length=1)]
 

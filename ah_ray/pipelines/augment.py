@@ -26,7 +26,7 @@ from ah_ray.captions.config import AugmentConfig
 from ah_ray.captions.duplicates import Told
 from ah_ray.captions.filters import Caption, Filter, dropped_by, made_filters
 from ah_ray.captions.held_out import held_out
-from ah_ray.captions.rows import ROWS_FILE
+from ah_ray.captions.rows import ROWS_FILE, TABLE
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.ensemble import writing
@@ -37,7 +37,6 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import console
 from ah_ray.schemas import Row
 
-CAPTIONS = "captions"  # the folder of ``schemas.CAPTIONS``
 COUNTS_FILE = "captions.json"
 #: What drops captions besides the filters.
 HELD_OUT, NO_CAPTION, NEAR_DUPLICATES = "held_out", "no_caption", "near_duplicates"
@@ -82,7 +81,7 @@ def augment(run: RunDirectory, members: Sequence[Member], settings: AugmentConfi
         raise ConfigError("members", problem, "give some a task whose answer is text")
     console.print(f"[bold]augment[/]: captions of {', '.join(sorted(captioners))}")
     storage.remove(run.path(ROWS_FILE))
-    storage.remove(run.path(CAPTIONS))
+    storage.remove(run.path(TABLE))
     connect()
     ray.data.from_items([{"part": part} for part in range(len(_BOUNDS) - 1)]).map_batches(
         make_filter_part(run, captioners, settings.splits, filters), batch_size=1, num_cpus=1
@@ -168,7 +167,7 @@ def _within(table: pa.Table, part: int) -> pa.Table:
 
 
 def _part(run: RunDirectory, part: int) -> str:
-    return run.path(CAPTIONS, f"part-{part:02}.parquet")
+    return run.path(TABLE, f"part-{part:02}.parquet")
 
 
 @ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]

@@ -14,14 +14,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ah_ray import schemas, storage, tables
-from ah_ray.captions.rows import Source
+from ah_ray import lineage, schemas, storage, tables
+from ah_ray.captions.rows import ROWS_FILE, TABLE, Source
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
 from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from
 from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.reduce import current_verdicts, noted_judgement
-from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.seen import changed_since
 from ah_ray.progress import results
@@ -89,6 +89,8 @@ def status(run: RunDirectory) -> Iterator[Line]:
     members = [_standing(run, name) for name in noted.get("voters", ())]
     for name, member in zip(noted.get("voters", ()), members, strict=True):
         yield _scored(run, name, member)
+    if storage.exists(run.path(TABLE)):
+        yield _captioned(run)
     hold = storage.exists(run.path("verdicts"))
     if hold and members:
         line = _reduced(run, members)
@@ -177,6 +179,20 @@ def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
     errors = done - pc.count_distinct(answered["clip_id"]).as_py()
     stale = len(rows) - len(answers)
     return Line(stage, "clips", done - errors, stale, len(clips) - done, errors)
+
+
+def _captioned(run: RunDirectory) -> Line:
+    rows = tables.read_table(run.path(TABLE), schemas.CAPTIONS)
+    clips, how = run.clips(SCORING), run.settings().get("asked")
+    made: set[str] = set()
+    for name in pc.unique(rows["captioner"]).to_pylist():
+        if (member := _standing(run, name)) is not None:
+            made |= set(answers_made_from(member_fingerprint(member), how, clips).values())
+    current = rows.filter(lineage.holds(rows, made))
+    kept = current["dropped_by"].null_count
+    whole = storage.exists(run.path(ROWS_FILE))
+    note = "" if whole else "were cut off: run `ah-ray augment` again"
+    return Line("augment", "captions", kept, len(rows) - len(current), 0, len(current) - kept, note)
 
 
 def stale_verdicts(run: RunDirectory) -> int:

@@ -17,6 +17,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.pipelines.augment import augment, captioning
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.stages import augment_stage, plan_augment
+from ah_ray.pipelines.status import status
 from tests.e2e.helpers import ROOT, kill_when
 
 TASK = {
@@ -207,6 +208,24 @@ def test_other_filters_ask_nobody_again(folder: Path, done: Path, tmp_path: Path
     counts = json.loads((copy / "captions.json").read_text())
     assert set(counts["dropped"]) == {"held_out", "no_caption"}
     assert counts["kept"] > json.loads((done / "captions.json").read_text())["kept"]
+
+
+def test_status_tells_what_is_kept_dropped_and_stale(done: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(done, copy)
+    run = RunDirectory.at(str(copy))
+    counts = json.loads((copy / "captions.json").read_text())
+
+    def told() -> tuple[Any, ...]:
+        (line,) = [line for line in status(run) if line.stage == "augment"]
+        return line[2:]
+
+    dropped = sum(counts["dropped"].values())
+    assert told() == (counts["kept"], 0, 0, dropped, "")
+    (copy / "captions.jsonl").unlink()
+    assert "ah-ray augment" in told()[-1]
+    run.remember({"asked": {"engine": "another"}})
+    assert told()[:4] == (0, counts["captions"], 0, 0)
 
 
 def test_what_is_evaluated_is_not_captioned(folder: Path) -> None:
