@@ -23,7 +23,7 @@ from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, Segmen
 from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.shipped import find_file
-from ah_ray.tasks import Question, load_task
+from ah_ray.tasks import SUBTITLE, Question, load_task
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.training.config import TrainConfig
@@ -32,14 +32,12 @@ from ah_ray.yaml_objects import Count, Frozen, Name, build, read_yaml, with_over
 
 # What stands beside the members in reports: all of them together, and base rates.
 ENSEMBLE, BASELINE = "ensemble", "prior"
-RESERVED = frozenset({ENSEMBLE, BASELINE})
 
 
 def problem_of_name(name: str) -> str | None:
     """Why no member can be called ``name``; None when one can."""
-    if name not in RESERVED:
-        return None
-    return f"a member cannot be called {name}: reports use that name"
+    users = {ENSEMBLE: "reports use", BASELINE: "reports use", SUBTITLE: "prompts use"}
+    return f"a member cannot be called {name}: {users[name]} that name" if name in users else None
 
 
 Decoding = Literal["answer", "generate"]
@@ -153,11 +151,11 @@ class RunConfig(ArchiveConfig):
             if name not in self.members:
                 known = f"one of {sorted(self.members.keys() - {member})}"
                 raise ConfigError(f"members.{member}.reads", f"there is no member {name}", known)
-            if f"{{{name}}}" not in question.prompt.user:
+            if not question.prompt.has(name):
                 problem = f"{member} reads {name}, but its prompt has no {{{name}}}"
                 raise ConfigError(where, problem, "write it where the text shall stand")
         for name in self.members.keys() - settings.reads:
-            if f"{{{name}}}" in question.prompt.user:
+            if question.prompt.has(name):
                 problem = f"has {{{name}}}, but {member} does not read {name}"
                 raise ConfigError(where, problem, f"add {name} to members.{member}.reads")
         return question

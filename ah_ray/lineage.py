@@ -6,9 +6,9 @@ writes it drops the others and makes them anew. Pure functions; the same ones wr
 
 | row | made from |
 | --- | --- |
-| clip | the facts of its video that the manifest uses, and the manifest's rule |
+| clip | the facts of its video that the manifest uses, subtitles too, and the manifest's rule |
 | finding of prepare | the same; that of a video left out also from the limits |
-| prediction | the member's fingerprint, how it was asked, the video and its content |
+| prediction | the member's fingerprint, how it was asked, the video, its content, the subtitle |
 | verdict | the rules and policies, and every answer to the video's clips |
 | member | the clips that it was trained on and chosen by (``members.SEEN_FILE``) |
 """
@@ -27,6 +27,8 @@ from ah_ray.schemas import stable_id
 # The facts of a video that its clips depend on: a scorer never sees a label or an annotation.
 _SCORED = ("video_id", "uri", "content", "participant_id", "split")
 _TRAINED = (*_SCORED, "labels", "intervals")
+
+_WITH_SUBTITLE = "+subtitle"
 
 # Arguments of an engine that change its speed and its memory and nothing that it says.
 _OF_SPEED = frozenset(
@@ -56,9 +58,12 @@ def clips_made_from(
         rule: how clips are made of a video, as plain values.
     """
     names, how = _TRAINED if labelled else _SCORED, fingerprint(rule)
-    return {
-        video["video_id"]: fingerprint([video[name] for name in names], how) for video in videos
-    }
+
+    def facts(video: Mapping[str, Any]) -> list[Any]:
+        said = video.get("subtitles")
+        return [*(video[name] for name in names), *([said] if said else [])]
+
+    return {video["video_id"]: fingerprint(facts(video), how) for video in videos}
 
 
 def left_out_made_from(clips: str, limits: Mapping[str, Any]) -> str:
@@ -83,16 +88,33 @@ def asked_how(
     return {"engine": engine, "engine_args": arguments, **stated}
 
 
-def answer_made_from(member: str, how: Any, video_id: str, content: str | None) -> str:
-    """What a member's answers to the clips of a video are made from.
+def with_subtitle(member: str) -> str:
+    """The fingerprint of a member whose answer to a clip depends on what is said in it, too."""
+    return member + _WITH_SUBTITLE
+
+
+def reads_subtitle(member: str) -> bool:
+    """Whether a fingerprint is that of such a member."""
+    return member.endswith(_WITH_SUBTITLE)
+
+
+def answer_made_from(member: str, how: Any, clip: Mapping[str, Any]) -> str:
+    """What a member's answer to a clip is made from.
+
+    It is the same for all clips of a video, whose ids say which clips it has, unless the member
+    reads what is said.
 
     Args:
         member: its fingerprint.
         how: see ``asked_how``.
-        video_id: of the video; which clips it has follows from the clips' ids.
-        content: of its file.
+        clip: its row of the manifest, or the columns of it that count (``counting``).
     """
-    return fingerprint(member, how, video_id, content)
+    return fingerprint(member, how, *(clip[name] for name in counting(member)))
+
+
+def counting(member: str) -> tuple[str, ...]:
+    """The columns of a clip that a member's answers depend on, besides its span."""
+    return ("video_id", "content", *(("clip_id", "subtitle") if reads_subtitle(member) else ()))
 
 
 def holds(table: pa.Table, made_from: Collection[str]) -> pa.ChunkedArray:

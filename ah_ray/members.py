@@ -25,7 +25,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.models.architecture import architecture_of_type, require_media
 from ah_ray.models.config import ModelConfig
-from ah_ray.tasks import Question, Task, load_task
+from ah_ray.tasks import SUBTITLE, Question, Task, load_task
 from ah_ray.training.recipe import settings_of
 from ah_ray.yaml_objects import Count, Frozen, Name, build, parse_yaml
 
@@ -87,6 +87,11 @@ class MemberCard(Frozen):
     def recipe(self) -> dict[str, Any]:
         """How it was trained, by dotted keys, as far as that is stated; see ``settings_of``."""
         return settings_of(self.trained.get("recipe", {}))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What stands in its prompt of each clip anew: by members that it reads, or a subtitle."""
+        return (*self.reads, *([SUBTITLE] if self.question.prompt.has(SUBTITLE) else []))
 
     @property
     def weighs(self) -> bool:
@@ -225,17 +230,21 @@ def member_fingerprint(member: Member, readers: Sequence[str] = ()) -> str:
             f"has changed since the member {member.uri} was made of it",
             "bring the model back, or delete the member and train it again",
         )
-    return lineage.fingerprint(
+    read = [member_fingerprint(one, readers) for one in members_read(member)]
+    fingerprint = lineage.fingerprint(
         model_fingerprint(member.uri),
         base,
         card.weights,
         card.question.model_dump(),
         [card.decoding, card.max_new_tokens],
-        [member_fingerprint(read, readers) for read in members_read(member)],
+        read,
         card.model.model_dump(exclude={"path", "attention"}),
         card.media.model_dump(),
         card.trained,  # another training is another member, however few of its weights it changed
     )
+    if SUBTITLE in card.texts or any(map(lineage.reads_subtitle, read)):
+        return lineage.with_subtitle(fingerprint)
+    return fingerprint
 
 
 def members_read(member: Member) -> list[Member]:

@@ -58,6 +58,7 @@ CLIPS = pa.schema(
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
         ("labels", LABELS),  # null in scoring clips: a scorer never sees a label
+        ("subtitle", pa.string()),  # what is said in it, on one line; null when unknown
         ("media_uri", pa.string()),  # the clip's own file; null when the clip is virtual
         ("audio_uri", pa.string()),  # its 16 kHz mono WAV; null when the clip is virtual
         ("width", pa.int32()),  # of the source, in pixels

@@ -384,8 +384,8 @@ def test_what_is_no_number_is_refused_for_one(edited, override):
     load_config(edited("recipes.lora.extra_args={use_dora: true}"), "run")
 
 
-@pytest.mark.parametrize("name", ["ensemble", "prior"])
-def test_members_do_not_take_the_names_of_reports(edited, name):
+@pytest.mark.parametrize("name", ["ensemble", "prior", "subtitle"])
+def test_members_do_not_take_the_names_of_reports_and_prompts(edited, name):
     error = error_of(edited(f"members.{name}={{recipe: lora, prompt: short}}"))
     assert f"cannot be called {name}" in error.problem
 

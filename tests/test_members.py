@@ -111,8 +111,8 @@ def test_unfinished_members_do_not_count(ensemble, tmp_path):
         read_ensemble(uri, ["v1", "v2"])
 
 
-@pytest.mark.parametrize("name", ["ensemble", "prior"])
-def test_no_member_has_the_name_of_what_stands_beside_it_in_reports(ensemble, name):
+@pytest.mark.parametrize("name", ["ensemble", "prior", "subtitle"])
+def test_no_member_has_the_name_of_what_stands_beside_it_in_reports_or_prompts(ensemble, name):
     uri = ensemble(card("v1"), card(name))
     with pytest.raises(ConfigError, match=f"cannot be called {name}") as caught:
         read_ensemble(uri)

@@ -18,7 +18,7 @@ class Item(DecodedClip):
 
     Attributes:
         video_id: of the video.
-        texts: what other members wrote about it, by their names.
+        texts: what other members wrote about it, by their names, and its ``subtitle``.
     """
 
     video_id: str

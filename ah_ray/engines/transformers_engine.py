@@ -79,8 +79,8 @@ class TransformersEngine:
         return [replies[member.name] for member in members]
 
     def _words(self, member: Member, items: Sequence[Item]) -> list[Wording]:
-        """The conversation about each item: the same one, unless the member reads texts."""
-        if not member.card.reads:
+        """The conversation about each item: the same one, unless there are texts in it."""
+        if not member.card.texts:
             return [self.wordings[member.name]] * len(items)
         return [wording(self.processor, member, item.texts) for item in items]
 

@@ -20,7 +20,7 @@ from ah_ray.members import Member, MemberCard
 from ah_ray.models.architecture import find_architecture, require_square, require_type
 from ah_ray.training.adapters import weights_of
 
-# Room for the text of each member that is read; a longer one is an error of its clip.
+# Room for each text in a prompt; a longer one is an error of its clip.
 _READ_TOKENS = 1024
 
 
@@ -163,7 +163,7 @@ class VllmEngine:
 
     def _words(self, member: Member, item: Item) -> Wording:
         """The conversation about an item."""
-        if not member.card.reads:
+        if not member.card.texts:
             return self.wordings[member.name]
         return wording(self.processor, member, item.texts)
 
@@ -181,7 +181,7 @@ class VllmEngine:
             for card, words in zip(cards, self.wordings.values(), strict=True)
         ]
         asked = max(
-            len(words.ids) + _READ_TOKENS * len(card.reads)
+            len(words.ids) + _READ_TOKENS * len(card.texts)
             for card, words in zip(cards, self.wordings.values(), strict=True)
         )
         return {

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member
-from ah_ray.tasks import Prompt, chat_messages
+from ah_ray.tasks import SUBTITLE, chat_messages
 from ah_ray.tasks.answers import SLOT, Reading
 
 Tokens = tuple[int, ...]
+
+# Angle quotation marks, which look like brackets and are none.
+_OTHER_BRACKETS = str.maketrans("<>", "\u2039\u203a")
 
 #: Log-probabilities by token, after each context: what a reply has written beyond ``prefix``.
 Scores = Mapping[Tokens, Mapping[int, float]]
@@ -76,15 +79,19 @@ def wording(processor: Any, member: Member, texts: Mapping[str, str] | None = No
     Args:
         processor: of the member's checkpoint.
         member: its card has the question, and what the model gets of a clip.
-        texts: what the members wrote that it reads, by their names.
+        texts: what stands in its prompt of a clip, by name: what the members wrote that it reads,
+            and the subtitle, in place of which there is nothing where it is missing. Without any
+            the names stay.
 
     Raises:
         ConfigError: two options are the same to the tokenizer.
     """
     question, tokenizer = member.card.question, processor.tokenizer
     kinds = member.card.media.kinds
-    read = {name: text for name, text in (texts or {}).items() if name in member.card.reads}
-    prompt = with_texts(question.prompt, read, tokenizer)
+    known = {} if texts is None else {SUBTITLE: ""} | dict(texts)
+    read = {name: text for name, text in known.items() if name in member.card.texts}
+    user = filled(question.prompt.user, read, tokenizer)
+    prompt = question.prompt.model_copy(update={"user": user})
     messages = chat_messages(prompt, kinds)
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
@@ -108,10 +115,12 @@ def wording(processor: Any, member: Member, texts: Mapping[str, str] | None = No
     return Wording(text, list(tokens(text)), kinds, list(prefix), labels, options)
 
 
-def with_texts(prompt: Prompt, texts: Mapping[str, str], tokenizer: Any) -> Prompt:
-    """A prompt with texts in the place of the names of those who wrote them.
+def filled(prompt: str, texts: Mapping[str, str], tokenizer: Any) -> str:
+    """A prompt with texts in the place of their names.
 
-    What the tokenizer would take for the end of a turn, or for a medium, is left out of them.
+    What the tokenizer would take for the end of a turn, or for a medium, is left out of them. A
+    subtitle comes from anywhere: it gets other brackets, so that no tag in it can end the prompt's
+    own, or be one of MS-Swift's.
     """
     added = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
     special = re.compile("|".join(map(re.escape, added)))
@@ -120,12 +129,11 @@ def with_texts(prompt: Prompt, texts: Mapping[str, str], tokenizer: Any) -> Prom
         text = texts[named[1]]
         while (rest := special.sub("", text)) != text:  # what is left may join to another one
             text = rest
-        return text
+        return text.translate(_OTHER_BRACKETS) if named[1] == SUBTITLE else text
 
     # All at once: a text may have braces of its own.
     names = "|".join(map(re.escape, texts))
-    user = re.sub(rf"{{({names})}}", harmless, prompt.user) if texts else prompt.user
-    return prompt.model_copy(update={"user": user})
+    return re.sub(rf"{{({names})}}", harmless, prompt) if texts else prompt
 
 
 def part_replies(

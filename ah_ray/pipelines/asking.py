@@ -58,7 +58,7 @@ def drop_stale(run: RunDirectory, member: str, made_from: tuple[str, Any], clips
         made_from: its fingerprint, and how it is asked.
         clips: the manifest of scoring clips.
     """
-    now = set(answers_made_from(*made_from, clips).values())
+    now = answers_made_from(*made_from, clips)
     path = run.predictions_path(member)
     return len(tables.drop_rows(path, schemas.PREDICTIONS, lambda rows: lineage.holds(rows, now)))
 

@@ -23,12 +23,12 @@ def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
 
     Returns:
         Rows with a list ``sources`` of {video_id, source_uri, content, clips: [{clip_id, start_s,
-        end_s}]}.
+        end_s, subtitle}]}.
     """
     by_source: dict[tuple[str, str, str | None], list[Row]] = defaultdict(list)
     size_of: dict[tuple[str, str, str | None], str] = {}
-    columns = ["clip_id", "video_id", "source_uri", "content", "start_s", "end_s", "bucket"]
-    for clip in clips.select(columns).to_pylist():
+    columns = ["clip_id", "start_s", "end_s", "subtitle"]
+    for clip in clips.select([*columns, "video_id", "source_uri", "content", "bucket"]).to_pylist():
         source = clip.pop("video_id"), clip.pop("source_uri"), clip.pop("content")
         size_of[source] = max(size_of.get(source, ""), clip.pop("bucket") or "")
         by_source[source].append(clip)

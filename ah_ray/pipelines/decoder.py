@@ -43,7 +43,7 @@ def make_decode(
         }
         if media is None:
             rows = [
-                _decoded(clip["clip_id"], source, _NOTHING)
+                _decoded(clip, source, _NOTHING)
                 for source in sources.values()
                 for clip in source["clips"]
             ]
@@ -51,15 +51,14 @@ def make_decode(
         rows = []
         for (key,), died in quarantine(attempts.unfinished(list(sources)), settings.max_attempts):
             source = sources[key]
-            ids = [clip["clip_id"] for clip in source["clips"]]
             if died:
                 message = f"{source['source_uri']}: decoding died or hung {died} times"
                 error = ItemError("decoder_died", message)
-                rows += [_decoded(clip_id, source, error) for clip_id in ids]
+                rows += [_decoded(clip, source, error) for clip in source["clips"]]
                 continue
             with attempts.trying([key], settings.batch_timeout_s):
                 results = decode_source(source, media, limits)
-            rows += [_decoded(ids[index], source, r) for index, r in results.items()]
+            rows += [_decoded(source["clips"][index], source, r) for index, r in results.items()]
         return packed(rows)
 
     return decode_batch
@@ -87,9 +86,10 @@ def decode_source(
     return results
 
 
-def _decoded(clip_id: str, source: Row, result: DecodedClip | ItemError) -> Row:
+def _decoded(clip: Row, source: Row, result: DecodedClip | ItemError) -> Row:
     """One row of ``DECODED``; its media are not copied until Arrow takes them."""
-    row: Row = {"clip_id": clip_id, "video_id": source["video_id"], "content": source["content"]}
+    row: Row = {name: clip[name] for name in ("clip_id", "subtitle")}
+    row |= {name: source[name] for name in ("video_id", "content")}
     if isinstance(result, ItemError):
         return row | {"error_kind": result.kind, "error": result.message}
     return row | {

@@ -15,6 +15,7 @@ from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
 from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split
+from ah_ray.media.subtitles import subtitle_of
 from ah_ray.pipelines.manifest import PASSING, Manifest, Outcome
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.schemas import Row
@@ -174,6 +175,7 @@ def _clip_rows(
             "start_s": span.start_s,
             "end_s": span.end_s,
             "labels": labels,
+            "subtitle": subtitle_of(video["subtitles"] or (), span),
             "media_uri": None,
             "audio_uri": None,
             "width": info.width,

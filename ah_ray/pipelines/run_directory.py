@@ -166,7 +166,7 @@ class RunDirectory:
         parts = []
         for name, member in sorted(members.items()):
             table = tables.read_table(self.predictions_path(name), schemas.PREDICTIONS)
-            made = set(answers_made_from(member, how, clips).values())
+            made = answers_made_from(member, how, clips)
             table = table.filter(lineage.holds(table, made))
             parts.append(table.append_column("member", pa.array([name] * len(table), pa.string())))
         return pa.concat_tables(parts)
@@ -260,17 +260,16 @@ def _format_of(noted: Mapping[str, Any]) -> object:
     return noted.get("format", 1 if noted else FORMAT)
 
 
-def answers_made_from(member: str, how: Any, clips: pa.Table) -> dict[str, str]:
-    """What a member's answers are made from now, by video_id.
+def answers_made_from(member: str, how: Any, clips: pa.Table) -> set[str]:
+    """What a member's answers are made from now.
 
     Args:
         member: its fingerprint.
         how: see ``lineage.asked_how``.
         clips: ``schemas.CLIPS``.
     """
-    videos = clips.group_by(["video_id", "content"]).aggregate([])
-    pairs = zip(videos["video_id"].to_pylist(), videos["content"].to_pylist(), strict=True)
-    return {video: lineage.answer_made_from(member, how, video, held) for video, held in pairs}
+    asked = clips.group_by(list(lineage.counting(member))).aggregate([]).to_pylist()
+    return {lineage.answer_made_from(member, how, clip) for clip in asked}
 
 
 def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:

@@ -21,6 +21,7 @@ from ah_ray.pipelines.attempts import Attempts, quarantine
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.texts import texts_of
 from ah_ray.schemas import Row
+from ah_ray.tasks import SUBTITLE
 from ah_ray.tasks.answers import Answer, Reading
 
 # A decoded clip between a decoder and an engine. Bytes with a shape cross processes without a
@@ -30,6 +31,7 @@ DECODED = pa.schema(
         ("clip_id", pa.string()),
         ("video_id", pa.string()),
         ("content", pa.string()),
+        ("subtitle", pa.string()),
         ("frames", pa.large_binary()),
         ("shape", pa.list_(pa.int32())),
         ("fps", pa.float64()),
@@ -139,8 +141,7 @@ class Scorer:
         }
 
     def _made_from(self, member: Member, row: Row) -> str:
-        fingerprint, asked = self.made_from[member.name]
-        return lineage.answer_made_from(fingerprint, asked, row["video_id"], row["content"])
+        return lineage.answer_made_from(*self.made_from[member.name], row)
 
     def _try(self, clips: dict[str, Item]) -> dict[tuple[str, str], Reply | ItemError]:
         """Answers by member and clip; the engine may take the process down."""
@@ -225,18 +226,19 @@ def unpacked(batch: pa.Table) -> pa.Table:
 
 
 def item_at(batch: pa.Table, index: int, texts: Mapping[str, str]) -> Item:
-    """The clip in a row of ``DECODED``, and what was written about it."""
+    """The clip in a row of ``DECODED``, what is said in it, and what was written about it."""
 
     def array(name: str, kind: Any) -> Any:
         # Copied once, out of shared memory: arrays there cannot be written, which torch minds.
         return np.frombuffer(batch[name][index].as_buffer(), kind).copy()
 
+    said = batch["subtitle"][index].as_py()
     return Item(
         video_id=batch["video_id"][index].as_py(),
         frames=array("frames", np.uint8).reshape(batch["shape"][index].as_py()),
         fps=batch["fps"][index].as_py(),
         audio=array("audio", np.float32),
-        texts=texts,
+        texts={SUBTITLE: said, **texts} if said else texts,
     )
 
 

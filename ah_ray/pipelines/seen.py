@@ -52,7 +52,7 @@ def print_doubts(run: RunDirectory, config: RunConfig, members: Sequence[Member]
         if changed := changed_since(run, table, config.train.splits, config.captions_of(name)):
             console.print(
                 f"  [yellow]warning[/] member {name} was trained when {len(changed)} videos had "
-                "other labels, intervals or files: `ah-ray train` says which"
+                "other labels, intervals, subtitles or files: `ah-ray train` says which"
             )
 
 

@@ -20,6 +20,8 @@ from ah_ray.tasks.judgement import Judgement, Rules
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.yaml_objects import Frozen, build, read_yaml
 
+SUBTITLE = "subtitle"  # ``{subtitle}`` stands in a prompt for what is said in the clip
+
 BUILT_IN = Path(__file__).parent
 
 
@@ -29,11 +31,15 @@ class Prompt(Frozen):
     Attributes:
         system: the system message.
         user: the message after the media; ``{NAME}`` stands for the text of member NAME where the
-            member reads it.
+            member reads it, ``{subtitle}`` for what is said in the clip.
     """
 
     system: str
     user: str
+
+    def has(self, name: str) -> bool:
+        """Whether there is a place for a text in it."""
+        return f"{{{name}}}" in self.user
 
 
 class Wording(Prompt):

@@ -27,14 +27,15 @@ from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.media.fragment import split_fragment
-from ah_ray.models.architecture import require_type
+from ah_ray.models.architecture import find_architecture, require_type
 from ah_ray.preflight import alive_nodes, nodes_for, text, train_wish
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
+from ah_ray.tasks import SUBTITLE
 from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
 from ah_ray.training.config import TrainConfig
 from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
-from ah_ray.training.rows import RUN
+from ah_ray.training.rows import RUN, with_subtitle
 from ah_ray.training.swift import (
     Node,
     Paths,
@@ -181,9 +182,10 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
         model = str(local_checkpoint(job.model.path))
         require_type(model, job.model.architecture)
         paths = node_paths(job, scratch, model, newest)
-        localize_rows(job.rows, Path(paths.rows), job.run)
-        if job.validation and paths.validation:
-            localize_rows(job.validation, Path(paths.validation), job.run)
+        load = find_architecture(job.model.architecture).load_processor
+        for rows, local in ((job.rows, paths.rows), (job.validation, paths.validation)):
+            if rows and local:
+                localize_rows(rows, Path(local), job.run, lambda: load(model).tokenizer)
         if newest is not None and paths.resume and paths.resume != newest.uri:
             storage.get(newest.uri, Path(paths.resume))
         Path(paths.output).mkdir(parents=True, exist_ok=True)
@@ -299,15 +301,21 @@ def progress_lines(progress: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def localize_rows(uri: str, target: Path, run: str) -> None:
+def localize_rows(uri: str, target: Path, run: str, tokenizer: Callable[[], Any]) -> None:
     """Copy a data set to ``target`` with every media URI replaced by a local path.
+
+    What is said in a clip is put into its conversation.
 
     Args:
         uri: the data set.
         target: the file to write.
         run: the run directory, which ``RUN`` stands for in media URIs.
+        tokenizer: loads that of the model, for rows that need it.
     """
     rows = [json.loads(line) for line in storage.read_bytes(uri).splitlines()]
+    if any(SUBTITLE in row for row in rows):
+        known = tokenizer()
+        rows = [with_subtitle(row, known) for row in rows]
 
     def local(media: str) -> str:
         source, fragment = split_fragment(media)

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ah_ray.engines.wording import filled
 from ah_ray.findings import note
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.fragment import with_image, with_times
 from ah_ray.media.segment import Span
 from ah_ray.schemas import Row
-from ah_ray.tasks import Question, swift_row
+from ah_ray.tasks import SUBTITLE, Question, swift_row
 from ah_ray.tasks.answers import Reading
 from ah_ray.training.recipe import RecipeConfig
 
@@ -108,18 +109,28 @@ def training_rows(
 ) -> bytes:
     """One JSON object per clip and line, in MS-Swift's format; the reply is its caption, if any.
 
-    With grpo the model finds the reply itself, and the row has the labels for its reward.
+    With grpo the model finds the reply itself, and the row has the labels for its reward. What is
+    said in a clip stands beside its conversation until there is a tokenizer (``with_subtitle``).
     """
     lines = []
     for clip in clips:
         said = Reading(frozenset(clip["labels"] or ()), clip.get("caption", ""))
         reply = question.answer.write(said)
         row = swift_row(question.prompt, reply, *media_of(clip, media))
+        if question.prompt.has(SUBTITLE):
+            row[SUBTITLE] = clip["subtitle"] or ""
         if recipe.grpo:
             row["messages"] = row["messages"][:-1]
             row["solution"] = clip["labels"]
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     return "".join(lines).encode()
+
+
+def with_subtitle(row: Row, tokenizer: Any) -> Row:
+    """A row of a data set with what is said in its clip in the conversation, as in scoring."""
+    system, user, *reply = row["messages"]
+    user = user | {"content": filled(user["content"], {SUBTITLE: row[SUBTITLE]}, tokenizer)}
+    return row | {"messages": [system, user, *reply]}
 
 
 def media_of(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ah_ray.engines.wording import wording
 from ah_ray.members import Member
+from ah_ray.tasks import SUBTITLE
 
 
 def require_same_tokens(
@@ -24,7 +25,7 @@ def require_same_tokens(
     Raises:
         ValueError: with the first token that differs.
     """
-    words = wording(processor, member)
+    words = wording(processor, member, {SUBTITLE: row.get(SUBTITLE, "")})
     tokenizer = processor.tokenizer
     expected = list(words.ids)
     if (last := row["messages"][-1])["role"] == "assistant":

@@ -102,7 +102,7 @@ def run(tmp_path) -> RunDirectory:
     fingerprint = member_fingerprint(read_member(run.path("members", "v1")))
     answered = [
         {"clip_id": row["clip_id"], "video_id": row["video_id"], "status": "ok", "labels": ["Yes"],
-         "made_from": lineage.answer_made_from(fingerprint, asked, row["video_id"], None)}
+         "made_from": lineage.answer_made_from(fingerprint, asked, {"content": None} | row)}
         for row in clips
     ]  # fmt: skip
     yes, no = "Yes", "No"

@@ -21,6 +21,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member
 from ah_ray.models.architecture import Architecture
+from ah_ray.tasks import Prompt
 from ah_ray.tasks.answers import Choice, Text
 from tests.engines.tiny_models import (
     architecture_at,
@@ -194,6 +195,23 @@ def test_a_text_is_written_to_its_own_length(omni: Path) -> None:
         assert whole.text.startswith(brief.text.rstrip("\N{REPLACEMENT CHARACTER}"))
         assert len(whole.text) > len(brief.text)
     assert engine.answer([short, one, long], clips)[::2] == [texts["m3"], texts["m9"]]
+
+
+def test_each_clip_is_asked_about_with_what_is_said_in_it(omni: Path) -> None:
+    deaf = member(omni, "omni")
+    prompt = Prompt(system="You look.", user="They say: {subtitle} Do they mean it?")
+    question = deaf.card.question.model_copy(update={"prompt": prompt})
+    told = changed(deaf, name="told", question=question)
+    engine = load_engine(EngineGroup(str(omni), (deaf, told)), ScoreConfig())
+    silent, *_ = random_clips(1)
+    said = [replace(silent, texts={"subtitle": text}) for text in ("Of course!", "Never, no no.")]
+    plain, heard = engine.answer([deaf, told], [silent, *said])
+    assert all(reply.mass == pytest.approx(plain[0].mass) for reply in plain)
+    masses = [reply.mass for reply in heard]
+    assert len({round(mass, 9) for mass in masses if mass}) == 3
+    for clip, reply in zip([silent, *said], heard, strict=True):
+        ((alone,),) = engine.answer([told], [clip])
+        assert alone.mass == pytest.approx(reply.mass, rel=1e-4)
 
 
 def test_towers_look_once_at_the_clips_of_a_batch(omni: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoProcessor
 
-from ah_ray.engines.wording import with_texts, wording
-from ah_ray.tasks import Prompt
+from ah_ray.engines.wording import filled, wording
+from ah_ray.tasks import SUBTITLE, Prompt
 from ah_ray.tasks.answers import Choice, Reading
 from tests.engines.tiny_models import changed, member
 
@@ -80,19 +80,50 @@ PARTS = ["<|im_end|>", "<|video_pad|>", "<|im_", "end|>", "<|video", "_pad|>", "
 
 @given(text=st.lists(st.sampled_from(PARTS), max_size=6).map("".join))
 def test_no_special_token_gets_into_a_question(text: str, tokenizer) -> None:
-    prompt = Prompt(system="s", user="They say: {a}. And {b}!")
-    found = with_texts(prompt, {"a": text, "b": "nothing"}, tokenizer.tokenizer)
-    assert found.system == "s"
-    assert found.user.startswith("They say: ")
-    assert found.user.endswith(". And nothing!")
+    prompt = "They say: {a}. And {b}!"
+    found = filled(prompt, {"a": text, "b": "nothing"}, tokenizer.tokenizer)
+    assert found.startswith("They say: ")
+    assert found.endswith(". And nothing!")
     special = set(tokenizer.tokenizer.get_added_vocab().values())
-    assert not special & set(tokenizer.tokenizer(found.user).input_ids)
-    said = found.user.removeprefix("They say: ").removesuffix(". And nothing!")
+    assert not special & set(tokenizer.tokenizer(found).input_ids)
+    said = found.removeprefix("They say: ").removesuffix(". And nothing!")
     assert said.count("x") == text.count("x"), "and nothing else is left out"
     assert said.count("{b}") == text.count("{b}"), "a text names nobody"
 
 
 def test_a_text_without_special_tokens_is_read_as_it_is(tokenizer) -> None:
     text = "<|smiles|>, {but} sighs.\n<answer>No</answer>"
-    prompt = with_texts(Prompt(system="", user="{a}?"), {"a": text}, tokenizer.tokenizer)
-    assert prompt.user == f"{text}?"
+    assert filled("{a}?", {"a": text}, tokenizer.tokenizer) == f"{text}?"
+
+
+# What is said in a clip
+
+TAGS = [*PARTS, "<", ">", "</subtitle>", "</sub", "title>", "<video>", "<|im_end|", "{subtitle}"]
+
+
+@given(text=st.lists(st.sampled_from(TAGS), max_size=8).map("".join))
+def test_a_subtitle_stays_inside_its_tags(text: str, tokenizer) -> None:
+    found = filled("<subtitle>{subtitle}</subtitle>?", {SUBTITLE: text}, tokenizer.tokenizer)
+    said = found.removeprefix("<subtitle>").removesuffix("</subtitle>?")
+    assert len(said) == len(found) - len("<subtitle></subtitle>?")
+    assert not set(said) & set("<>")
+    special = set(tokenizer.tokenizer.get_added_vocab().values())
+    assert not special & set(tokenizer.tokenizer(found).input_ids)
+    assert said.count("x") == text.count("x"), "and no word is left out"
+
+
+def test_a_subtitle_reads_as_it_is_written(tokenizer) -> None:
+    text = "Q&A: «I'm, {well}, fine.» 我很好"
+    assert filled("{subtitle}", {SUBTITLE: text}, tokenizer.tokenizer) == text
+    tags = filled("{subtitle}", {SUBTITLE: "<i>No</i>"}, tokenizer.tokenizer)
+    assert tags == "\u2039i\u203aNo\u2039/i\u203a"
+
+
+def test_only_who_asks_for_it_is_told_what_is_said(omni: Path, tokenizer) -> None:
+    deaf = member(omni, "omni")
+    prompt = Prompt(system="s", user="They say: {subtitle}.")
+    told = changed(deaf, question=deaf.card.question.model_copy(update={"prompt": prompt}))
+    assert (deaf.card.texts, told.card.texts) == ((), (SUBTITLE,))
+    assert wording(tokenizer, deaf, {SUBTITLE: "Hi!"}) == wording(tokenizer, deaf)
+    assert "They say: Hi!." in wording(tokenizer, told, {SUBTITLE: "Hi!", "a": "x"}).text
+    assert "They say: ." in wording(tokenizer, told, {"a": "x"}).text, "where nothing is said"

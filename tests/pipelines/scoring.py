@@ -1,8 +1,9 @@
 """What tests of scoring share: light settings, a manifest over real videos, what was written."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ah_ray import schemas, storage, tables
@@ -19,8 +20,16 @@ def settings(engine: str = "LightEngine", **values: Any) -> ScoreConfig:
     )  # fmt: skip
 
 
-def write_manifest(run: RunDirectory, videos: Sequence[Path | str], kinds: list[str]) -> None:
-    """Three clips of each video; those of the first are of ``kinds``."""
+def write_manifest(
+    run: RunDirectory,
+    videos: Sequence[Path | str],
+    kinds: list[str],
+    said: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Three clips of each video; those of the first are of ``kinds``.
+
+    ``said`` is what is said in some of them, by their ids.
+    """
     rows = []
     for number, video in enumerate(videos):
         for index in range(3):
@@ -30,6 +39,7 @@ def write_manifest(run: RunDirectory, videos: Sequence[Path | str], kinds: list[
                     "clip_id": f"{number}-{index}", "video_id": str(number),
                     "source_uri": str(video), "start_s": 0.1 * index,
                     "end_s": 0.1 * index + seconds, "bucket": "2x64x64",
+                    "subtitle": said.get(f"{number}-{index}"),
                 }
             )  # fmt: skip
     path = storage.join(run.clips_path("scoring"), "part-0.parquet")

@@ -8,6 +8,7 @@ import random
 
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,8 @@ def changed(video_id: str, **facts):
         ({"participant_id": "9"}, False, False),
         ({"content": "other"}, False, False),
         ({"uri": "archive/other.mp4"}, False, False),
+        ({"subtitles": []}, True, True),
+        ({"subtitles": [{"start_s": None, "end_s": None, "text": "Hi!"}]}, False, False),
     ],
 )
 def test_a_video_that_changed_is_prepared_again_and_no_other(run, facts, training, scoring):
@@ -264,7 +267,7 @@ def test_answers_of_other_weights_or_of_another_file_are_dropped(run):
     run.remember({"asked": asked})
     rows = [
         {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": "ok",
-         "made_from": lineage.answer_made_from("w1", asked, clip["video_id"], clip["content"])}
+         "made_from": lineage.answer_made_from("w1", asked, clip)}
         for clip in clips.to_pylist()
     ]  # fmt: skip
     path = storage.join(run.predictions_path("v1"), "part-0.parquet")
@@ -280,15 +283,44 @@ def test_answers_of_other_weights_or_of_another_file_are_dropped(run):
     assert storage.list_files(run.predictions_path("v1")) == []
 
 
+def test_who_reads_subtitles_answers_again_to_clips_whose_subtitles_have_changed(run, tmp_path):
+    task = load_task("cue_conflict").model_dump(mode="json")
+    task["prompts"] = {"spoken": {"system": "", "user": "{subtitle}?"}}
+    (tmp_path / "spoken.yaml").write_text(yaml.safe_dump(task))
+    told = {"task": str(tmp_path / "spoken.yaml"), "prompt": "spoken"}
+    changes = {"told": told, "deaf": {}, "reads": {"reads": ("told",)}}
+    members = [make_member(tmp_path / "m" / n, name=n, **how) for n, how in changes.items()]
+    answer_all(run, *members)
+    before, how = run.clips(SCORING), run.settings()["asked"]
+    texts = pa.array(["Hi!", "Bye!", None])
+    place = before.column_names.index("subtitle")
+    after = before.set_column(place, "subtitle", texts)
+    swapped = before.set_column(place, "subtitle", texts.take([1, 0, 2]))
+
+    def stale(member, old, new) -> list[bool]:
+        fingerprint = member_fingerprint(member)
+        now = answers_made_from(fingerprint, how, new)
+        return [
+            lineage.answer_made_from(fingerprint, how, clip) not in now for clip in old.to_pylist()
+        ]
+
+    told, deaf, reader = members
+    for one in (told, reader):
+        assert stale(one, before, after) == [True, True, False]
+        assert stale(one, after, swapped) == [True, True, False]
+        assert stale(one, after, after) == [False] * 3
+    assert stale(deaf, before, after) == [False] * 3
+
+
 def test_a_clip_that_was_answered_after_an_error_is_not_lost(run, tmp_path):
     """Another batch size puts the second try into another part."""
     member, clips, asked = make_member(tmp_path / "v1"), run.clips(SCORING), {"engine": "x"}
     run.remember({"asked": asked, "ensemble": str(tmp_path), "voters": ["v1"]})
-    made_from = answers_made_from(member_fingerprint(member), asked, clips)
+    made_from = member_fingerprint(member), asked
     for part, ends in (("old", ["error", "error"]), ("new", ["ok"])):
         rows = [
             {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": end,
-             "made_from": made_from[clip["video_id"]]}
+             "made_from": lineage.answer_made_from(*made_from, clip)}
             for clip, end in zip(clips.to_pylist(), ends, strict=False)
         ]  # fmt: skip
         path = storage.join(run.predictions_path("v1"), f"part-{part}.parquet")
@@ -318,10 +350,10 @@ def answer_all(run, *members) -> None:
     run.remember({"asked": {}, "ensemble": folder, "voters": [m.name for m in members]})
     clips = run.clips(SCORING)
     for member in members:
-        made_from = answers_made_from(member_fingerprint(member), {}, clips)
+        made_from = member_fingerprint(member), {}
         rows = [
             {"clip_id": clip["clip_id"], "video_id": clip["video_id"], "status": "ok",
-             "labels": ["Yes"], "made_from": made_from[clip["video_id"]]}
+             "labels": ["Yes"], "made_from": lineage.answer_made_from(*made_from, clip)}
             for clip in clips.to_pylist()
         ]  # fmt: skip
         part = storage.join(run.predictions_path(member.name), "part-0.parquet")

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from ah_ray import storage, tables
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.ensemble import ensemble_folder, read_ensemble
 from ah_ray.errors import ConfigError
+from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import SEEN_FILE, read_seen
 from ah_ray.pipelines.opening import open_run
 from ah_ray.pipelines.reduce import noted_judgement
@@ -78,3 +79,22 @@ def test_a_run_of_now_judges_as_it_did(older: RunDirectory) -> None:
     assert noted_judgement(older) == judgement
     folder = ensemble_folder(older.uri)
     assert _archive_judgement(folder, read_ensemble(folder), ReduceConfig()) == judgement
+
+
+def test_a_run_from_before_there_were_subtitles_and_images_holds(tmp_path: Path) -> None:
+    run = RunDirectory.at(str(tmp_path))
+    rule = {
+        "segmentation": SegmentationConfig().model_dump(),
+        "media": MediaConfig().model_dump(),
+        **{"clips": "files", "no_audio": "silence", "lengths": lineage.fingerprint(())},
+    }
+    run.remember({"manifests": {"scoring": {"rule": rule, "limits": {}}}})
+    facts = {"video_id": "a", "content": "ca", "participant_id": "1", "split": "train"}
+    video = facts | {"uri": "archive/a.mp4", "labels": ["Yes"], "intervals": [], "attributes": []}
+    older = pa.schema([field for field in schemas.VIDEOS if field.name != "subtitles"])
+    tables.write_rows([video], older, run.path("videos", "part-0.parquet"))
+    clip = facts | {"clip_id": "c", "start_s": 0.0, "made_from": "e32592d41e95e0d1"}
+    older = pa.schema([field for field in schemas.CLIPS if field.name != "subtitle"])
+    tables.write_rows([clip], older, storage.join(run.clips_path("scoring"), "part-0.parquet"))
+    (found,) = run.clips("scoring").to_pylist()
+    assert (found["clip_id"], found["subtitle"]) == ("c", None)

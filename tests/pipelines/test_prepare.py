@@ -136,6 +136,20 @@ def test_scoring_sees_neither_label_nor_annotation(tmp_path, sounding):
 
 
 @pytest.mark.parametrize("segmentation", [TRAINING, SCORING])
+def test_a_clip_has_what_is_said_in_it(tmp_path, sounding, segmentation):
+    said = [(0, 3, "Hello."), (4, 7, "Are you fine?"), (None, None, "Two people.")]
+    subtitles = [dict(zip(("start_s", "end_s", "text"), one, strict=True)) for one in said]
+    spoken = video(sounding, NO) | {"subtitles": subtitles}
+    done = Prepared(tmp_path / "a", manifest(segmentation, clips="virtual"), [spoken])
+    assert {row["start_s"]: row["subtitle"] for row in done.clips} == {
+        0.0: "Two people. Hello. Are you fine?", 5.0: "Two people. Are you fine?",
+    }  # fmt: skip
+    unknown = Prepared(tmp_path / "b", manifest(segmentation, clips="virtual"), [video(sounding)])
+    assert {row["subtitle"] for row in unknown.clips} == {None}
+    assert [row["clip_id"] for row in unknown.clips] == [row["clip_id"] for row in done.clips]
+
+
+@pytest.mark.parametrize("segmentation", [TRAINING, SCORING])
 @pytest.mark.parametrize(
     ("policy", "kinds", "clips"),
     [

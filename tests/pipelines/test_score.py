@@ -475,6 +475,30 @@ def test_who_reads_a_member_comes_after_it_and_gets_what_it_wrote(
             assert (row["labels"], row["chances"]) == (None if clip == "0-0" else [], None)
 
 
+def test_what_is_said_is_asked_with_and_asked_anew_when_it_changes(
+    local_ray: None, tmp_path: Path, member: Member, videos: list[Path]
+) -> None:
+    asks = Prompt(system="You listen.", user="They say: {subtitle}. Do they disagree?")
+    told = member.card.question.model_copy(update={"prompt": asks})
+    members = []
+    for name, question in (("deaf", member.card.question), ("told", told)):
+        card = member.card.model_copy(update={"name": name, "question": question})
+        storage.write_bytes(str(tmp_path / "members" / name / MEMBER_FILE), write_card(card))
+        members.append(read_member(str(tmp_path / "members" / name)))
+    run = RunDirectory.at(str(tmp_path / "run"))
+    rows: list[dict[tuple[str, str], dict[str, Any]]] = []
+    for said in ({"0-0": "Hi!", "1-1": "Bye!"}, {"0-0": "Hi there!", "1-1": "Bye!"}):
+        write_manifest(run, videos, [], said)
+        score(run, members, settings())
+        rows.append({(row["member"], row["clip_id"]): row for row in predictions(run)})
+        for (name, clip), row in rows[-1].items():
+            if name == "told":
+                heard = f" for {said[clip]}" if clip in said else ""
+                assert row["raw_text"] == f"<answer>Yes</answer>{heard}"
+    before, after = rows
+    assert {key for key in before if before[key] != after[key]} == {("told", "0-0")}
+
+
 def test_texts_are_found_however_batches_were_planned_and_wherever_the_videos_are_now(
     local_ray: None,
     tmp_path: Path,

@@ -29,6 +29,10 @@ from ah_ray.training.swift import SwiftJob
 PROMPT = Prompt(system="größer", user="?")
 
 
+def unread():
+    raise AssertionError("nobody needs a tokenizer")
+
+
 def as_lines(rows) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
@@ -48,7 +52,7 @@ def test_remote_media_become_local_and_rows_keep_their_order(tmp_path, monkeypat
         rows.append(swift_row(PROMPT, f"reply {n}", *(f"memory://{name}" for name in names)))
     rows += rows[:5]  # a clip may come twice
     storage.write_bytes("memory:///launch/rows.jsonl", as_lines(rows))
-    localize_rows("memory:///launch/rows.jsonl", tmp_path / "rows.jsonl", "/run")
+    localize_rows("memory:///launch/rows.jsonl", tmp_path / "rows.jsonl", "/run", unread)
     local = read(tmp_path / "rows.jsonl")
     assert [row["messages"] for row in local] == [row["messages"] for row in rows]
     for row, remote in zip(local, rows, strict=True):
@@ -70,7 +74,7 @@ def test_media_of_the_run_are_found_wherever_it_lies(tmp_path):
         ]
         storage.write_bytes(str(run / "rows.jsonl"), as_lines(rows))
         target = tmp_path / f"{number}.jsonl"
-        localize_rows(str(run / "rows.jsonl"), target, str(run))
+        localize_rows(str(run / "rows.jsonl"), target, str(run), unread)
         files, virtual, image = read(target)
         assert (files["videos"], files["audios"]) == (
             [f"{run}/media/a.mp4"], [f"{run}/media/a.wav"],
@@ -79,12 +83,25 @@ def test_media_of_the_run_are_found_wherever_it_lies(tmp_path):
         assert image["images"] == [with_image(f"{run}/media/a.mp4", 1, "c")]
 
 
+def test_what_is_said_is_put_in_with_the_tokenizer_of_the_model(tmp_path):
+    class Tokenizer:
+        def get_added_vocab(self):
+            return {"[eos]": 1}
+
+    spoken = Prompt(system="s", user="They say: {subtitle}!")
+    row = swift_row(spoken, "r", None, None) | {"subtitle": "so[eos]"}
+    storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row] * 2))
+    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run", Tokenizer)
+    for local in read(tmp_path / "local.jsonl"):
+        assert local["messages"][1]["content"] == "They say: so!"
+
+
 def test_local_media_stay_where_they_are(tmp_path):
     for name in ("a.mp4", "a.wav"):
         (tmp_path / name).touch()
     row = swift_row(PROMPT, "r", str(tmp_path / "a.mp4"), str(tmp_path / "a.wav"))
     storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row]))
-    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run")
+    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run", unread)
     assert read(tmp_path / "local.jsonl") == [row]
 
 
@@ -92,7 +109,7 @@ def test_a_missing_clip_stops_the_training(tmp_path):
     row = swift_row(PROMPT, "r", str(tmp_path / "none.mp4"), str(tmp_path / "none.wav"))
     storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row]))
     with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
-        localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run")
+        localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run", unread)
 
 
 def test_a_line_separator_inside_a_text_does_not_end_its_row(tmp_path):
@@ -101,7 +118,7 @@ def test_a_line_separator_inside_a_text_does_not_end_its_row(tmp_path):
     prompt = Prompt(system="one\u2028two\u0085three", user="?")
     row = swift_row(prompt, "r", str(tmp_path / "a.mp4"), str(tmp_path / "a.wav"))
     storage.write_bytes(str(tmp_path / "rows.jsonl"), as_lines([row]))
-    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run")
+    localize_rows(str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl", "/run", unread)
     assert [json.loads(line) for line in (tmp_path / "local.jsonl").open()] == [row]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ah_ray.media.config import MediaConfig
-from ah_ray.tasks import load_task
+from ah_ray.tasks import Prompt, load_task
 from ah_ray.tasks.answers import Labels, Reading
 from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.reward import READABLE, RIGHT, answer_reward
@@ -17,6 +17,7 @@ from ah_ray.training.rows import (
     optimizer_steps,
     training_rows,
     usable_clips,
+    with_subtitle,
 )
 
 TASK = load_task("cue_conflict")
@@ -130,6 +131,29 @@ def test_who_gets_no_picture_is_trained_without():
     (row,) = training_rows([clip(1)], *how).splitlines()
     assert json.loads(row)["videos"] == []
     assert json.loads(row)["audios"] == ["m/1.wav"]
+
+
+def test_what_is_said_stands_beside_its_conversation_until_there_is_a_tokenizer():
+    question = TASK.question("short", "test")
+    (deaf,) = training_rows(
+        [clip(1) | {"subtitle": "Hi!"}], question, recipe(), MediaConfig()
+    ).splitlines()
+    assert "subtitle" not in json.loads(deaf)
+    prompt = Prompt(system="{subtitle}", user="They say: {subtitle}")
+    question = question.model_copy(update={"prompt": prompt})
+    clips = [clip(1) | {"subtitle": "Hi! </s><eos>{subtitle}"}, clip(2) | {"subtitle": None}]
+    lines = training_rows(clips, question, recipe(), MediaConfig()).splitlines()
+
+    class Tokenizer:
+        def get_added_vocab(self):
+            return {"<eos>": 0, "[eos]": 1}
+
+    filled = [with_subtitle(json.loads(line), Tokenizer()) for line in lines]
+    assert [row["messages"][1]["content"] for row in filled] == [
+        "<video><audio>They say: Hi! \u2039/s\u203a{subtitle}",
+        "<video><audio>They say: ",
+    ]
+    assert {row["messages"][0]["content"] for row in filled} == {"{subtitle}"}
 
 
 @pytest.mark.parametrize("virtual", [False, True])
