@@ -187,6 +187,8 @@ def test_full_checkpoints_have_engines_of_their_own():
     [
         {"model": ModelConfig(path="other")},
         {"media": MediaConfig(fps=1)},
+        {"media": MediaConfig(picture="images")},
+        {"media": MediaConfig(square=64)},
         {"model": ModelConfig(path="base", dtype="float32")},
         {"model": ModelConfig(path="base", attention="eager")},
     ],
@@ -485,6 +487,7 @@ def test_what_media_do_not_use_is_not_on_a_card_and_binds_nobody():
     assert not {"images", "pick", "square"} & of_video.model_dump().keys()
     config = run_config(media={"images": 9})
     require_settings(trained_with(config), config)
+    assert groups_of(member("a"), member("b", media=of_video)) == [["a", "b"]]
     of_images = MediaConfig(picture="images", images=9, pick="random", square=64)
     assert MediaConfig.model_validate(of_images.model_dump()) == of_images
     config = run_config(media=of_images.model_dump() | {"images": 8})

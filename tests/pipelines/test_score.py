@@ -484,6 +484,7 @@ def test_what_is_said_is_asked_with_and_asked_anew_when_it_changes(
     for name, question in (("deaf", member.card.question), ("told", told)):
         card = member.card.model_copy(update={"name": name, "question": question})
         storage.write_bytes(str(tmp_path / "members" / name / MEMBER_FILE), write_card(card))
+        storage.write_bytes(str(tmp_path / "members" / name / "config.json"), b"{}")
         members.append(read_member(str(tmp_path / "members" / name)))
     run = RunDirectory.at(str(tmp_path / "run"))
     rows: list[dict[tuple[str, str], dict[str, Any]]] = []
