@@ -187,7 +187,7 @@ def _captioned(run: RunDirectory) -> Line:
     made: set[str] = set()
     for name in pc.unique(rows["captioner"]).to_pylist():
         if (member := _standing(run, name)) is not None:
-            made |= set(answers_made_from(member_fingerprint(member), how, clips).values())
+            made |= answers_made_from(member_fingerprint(member), how, clips)
     current = rows.filter(lineage.holds(rows, made))
     kept = current["dropped_by"].null_count
     whole = storage.exists(run.path(ROWS_FILE))
