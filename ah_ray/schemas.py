@@ -160,6 +160,7 @@ CAPTIONS = pa.schema(
         ("content", pa.string()),
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
+        ("subtitle", pa.string()),  # what is said in the clip
         ("captioner", pa.string()),  # the member that wrote it
         ("caption", pa.string()),  # null where it wrote none that can be used
         ("dropped_by", pa.string()),  # the first filter that did; null where it is kept

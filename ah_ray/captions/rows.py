@@ -33,6 +33,7 @@ class CaptionLine(Frozen):
         content: hash of the video's file; null when it is not known.
         start_s: where the clip begins in it, in seconds.
         end_s: where it ends.
+        subtitle: what is said in the clip, for a prompt that asks for it; null when unknown.
         captioner: who wrote the caption.
         caption: what a member learns to reply.
         made_from: what the captioner's answer was made from (``lineage``).
@@ -46,6 +47,7 @@ class CaptionLine(Frozen):
     content: str | None = None
     start_s: Annotated[float, Field(ge=0)]
     end_s: Annotated[float, Field(gt=0)]
+    subtitle: str | None = None
     captioner: str = ""
     caption: _Words
     made_from: str | None = None
@@ -118,7 +120,10 @@ def _by_video(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         of_video[row["video_id"]].append(row)
     keys = ("clip_id", "start_s", "end_s", "captioner", "caption")
+
+    def facts(row: Row) -> list[Any]:
+        return [*(row[key] for key in keys), *([row["subtitle"]] if row["subtitle"] else [])]
+
     return [
-        rows[0] | {"made_from": fingerprint(sorted([row[key] for key in keys] for row in rows))}
-        for rows in of_video.values()
+        rows[0] | {"made_from": fingerprint(sorted(map(facts, rows)))} for rows in of_video.values()
     ]

@@ -21,11 +21,13 @@ def write(folder: Path, *lines: dict | str) -> Source:
 
 
 def test_captions_are_virtual_clips_and_some_are_held_back(tmp_path):
-    source = write(tmp_path, LINE, LINE | {"split": "val", "source_uri": "s3://b/v.mp4"})
+    other = {"split": "val", "source_uri": "s3://b/v.mp4", "subtitle": "Hi!"}
+    source = write(tmp_path, LINE, LINE | other)
     (clip,), (other,) = source.read("members.m.captions")
     assert clip["source_uri"] == f"{tmp_path}/archive/v1.mp4"
     assert (clip["media_uri"], clip["audio_uri"], clip["labels"]) == (None, None, None)
     assert clip["caption"] == "A man smiles."
+    assert (clip["subtitle"], other["subtitle"]) == (None, "Hi!")
     assert other["source_uri"] == "s3://b/v.mp4"
     assert Source(source.file, ("val",)).read("") == ([clip], [other])
 
@@ -68,3 +70,5 @@ def test_a_video_is_made_from_all_its_captions_in_any_order(tmp_path):
     training[0]["caption"] += " He laughs."
     assert seen_captions(training, held_back)[0]["made_from"] != seen[0]["made_from"]
     assert seen_captions(training, held_back)[1] == seen[1]
+    held_back[0]["subtitle"] = "Hi!"
+    assert seen_captions(training, held_back)[1]["made_from"] != seen[1]["made_from"]

@@ -35,7 +35,7 @@ def light_reply(member: Member, item: Item) -> Reply:
     answer = member.card.question.answer
     texts = [text for _, text in sorted(item.texts.items())]
     if not answer.options:
-        return Reply(answer.reply.replace(SLOT, ", ".join([f"light {chance:.6f}", *texts])))
+        return Reply(answer.reply.replace(SLOT, ", ".join([f"light {1e6 * chance:.0f}", *texts])))
     first, *others = answer.options
     chances = {first: chance, **dict.fromkeys(others, (1 - chance) / len(others))}
     read = "".join(f" for {text}" for text in texts)

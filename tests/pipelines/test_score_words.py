@@ -50,7 +50,7 @@ def undisturbed(
     for (name, clip), row in by_key.items():
         if name == "reading":
             read = by_key["describer", clip]["text"]
-            assert row["labels"] == ["light 0.000000", read], "its own word, and the one it read"
+            assert row["labels"] == ["light 0", read], "its own word, and the one it read"
     return rows
 
 
