@@ -64,6 +64,17 @@ def test_sound_may_differ_in_some_of_its_bits(sound, found):
         assert copies[0].picture > 0.4
 
 
+def test_a_copy_without_a_row_in_common_is_found_by_its_length():
+    whole = recording(6, seconds=8)
+    low = Fingerprint(
+        noisy(whole.picture, 0.15, 32), noisy(whole.sound, 0.3, SOUND_BITS), whole.duration_s + 0.06
+    )
+    assert not set(whole.sound[:, 0]) & set(low.sound[:, 0])
+    (copy,) = find_copies([recording(7, seconds=8), whole, low], ["train", "train", "test"])
+    assert (copy.first, copy.second, copy.later_s) == (1, 2, 0)
+    assert find_copies([whole, low._replace(duration_s=9.0)], SPLITS) == []
+
+
 @pytest.mark.parametrize(("picture", "found"), [(0.03, True), (0.15, False)])
 def test_pictures_count_without_sound(picture, found):
     whole = recording(5)
