@@ -18,7 +18,9 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.run_lock import holding
 from ah_ray.places import place
 from ah_ray.progress import console, results
-from ah_ray.yaml_objects import build, with_overrides
+from ah_ray.shipped import find_file
+from ah_ray.words.ask import GroupsConfig
+from ah_ray.yaml_objects import build, read_yaml, with_overrides
 
 app = typer.Typer(
     help="Find ambivalence and hesitancy in video archives with ensembles of multimodal LLMs.\n\n"
@@ -264,6 +266,26 @@ def augment(
 
     with _writing(opened[0], "ah-ray augment", dry_run):
         (plan_augment if dry_run else augment_stage)(*opened, limit=limit)
+
+
+@app.command()
+def groups(
+    of: Annotated[str, typer.Option("--of", help="The run whose words are grouped.")],
+    config: Annotated[
+        str, typer.Option("--config", help="Who groups them, a YAML file like jobs/groups.yaml.")
+    ],
+    run: Run,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
+    """Ask a text model which words of a video mean the same; write groups.json for a metric."""
+    directory, asked = open_run(run), open_run(of)
+    values = read_yaml(find_file(config) or config)
+    settings = build(GroupsConfig, with_overrides(values, set_), config)
+    from ah_ray.pipelines.word_groups import group_words
+
+    with holding(directory, "ah-ray groups"):
+        group_words(directory, asked, settings)
 
 
 @app.command("run")

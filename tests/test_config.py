@@ -14,10 +14,12 @@ from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.tasks import load_task
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.training.recipe import FullConfig, GrpoConfig, LoraConfig, RecipeConfig
+from ah_ray.words.ask import GroupsConfig
 from ah_ray.yaml_objects import differences, load_yaml, with_overrides
 
 ROOT = Path(__file__).parents[1]
-JOBS = sorted((ROOT / "jobs").glob("*.yaml"))
+GROUPS = ROOT / "jobs" / "groups.yaml"  # of words: no run of all stages
+JOBS = sorted({*(ROOT / "jobs").glob("*.yaml")} - {GROUPS})
 DEMO = ROOT / "jobs" / "demo.yaml"
 
 
@@ -46,6 +48,12 @@ def error_of(path, *overrides) -> ConfigError:
     assert "fix: " in str(error)
     assert error.fix
     return error
+
+
+def test_who_groups_words_is_a_config():
+    settings = load_yaml(GROUPS, GroupsConfig)
+    question = load_task(settings.task).question(settings.prompt, "prompt")
+    assert question.prompt.has("subtitle")
 
 
 def test_there_are_the_papers_config_and_the_demos():

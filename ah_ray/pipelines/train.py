@@ -20,6 +20,7 @@ from ah_ray import schemas, storage, tables
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.evaluation.leaks import require_no_leaks
+from ah_ray.members import card_of
 from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
@@ -67,7 +68,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         require_model(config.model_of(name), config.media_of(name), "model")
     tuned = [name for name in missing if name in config.tuned]
     for name in sorted(set(missing) - set(tuned)):
-        write_base(run, config, name)
+        write_base(run, card_of(config, name))
     if not tuned:
         return
     connect()

@@ -14,7 +14,7 @@ from ah_ray.evaluation.metrics import HEADINGS
 from ah_ray.members import (
     MEMBER_FILE,
     SEEN_FILE,
-    card_of,
+    MemberCard,
     model_fingerprint,
     model_place,
     read_member,
@@ -126,15 +126,14 @@ def _cell(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
-def write_base(run: RunDirectory, config: RunConfig, name: str) -> None:
+def write_base(run: RunDirectory, card: MemberCard) -> None:
     """Make a base model as it is a member of the run: a card, and nothing that it has seen of it.
 
     Args:
         run: the run directory.
-        config: the member's settings.
-        name: its name.
+        card: of the member.
     """
-    card, uri = card_of(config, name), run.path("members", name)
+    uri = run.path("members", card.name)
     card = card.model_copy(update={"trained": {"base": model_fingerprint(card.model.path)}})
     tables.write_table(schemas.SEEN.empty_table(), storage.join(uri, SEEN_FILE))
     storage.write_bytes(storage.join(uri, MEMBER_FILE), write_card(card, uri, run.root))

@@ -57,14 +57,33 @@ class GroupsFile(Frozen):
     Attributes:
         groups: that hold for every video.
         videos: those of one video, by its id; of a word in several groups the last one counts.
+        complete: whether every word was asked about (``ah-ray groups``), so that one in no group
+            is newer than the file.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
     videos: dict[str, tuple[tuple[str, ...], ...]] = Field(default_factory=dict)
+    complete: bool = False
 
     def of(self, video_id: str, words: Sequence[str]) -> Sequence[Sequence[str]]:
         """The groups of a video: a ``Grouper``."""
         return (*self.groups, *self.videos.get(video_id, ()))
+
+    def view(self, where: str) -> View:
+        """The classes that its groups give; ``where`` names the file.
+
+        The view raises a ``ConfigError`` when the file is older than a word.
+        """
+        view = _by(self.of)
+
+        def complete(video_id: str, words: Collection[str]) -> Mapping[str, str]:
+            asked = {word.lower() for group in self.of(video_id, ()) for word in group}
+            if absent := sorted(set(words) - asked):
+                problem = f"says nothing of {', '.join(absent)} in video {video_id}"
+                raise ConfigError(where, problem, "run `ah-ray groups` again")
+            return view(video_id, words)
+
+        return complete if self.complete else view
 
 
 def find_grouping(name: str, where: str) -> Grouping:
@@ -113,7 +132,8 @@ def _read(content: bytes, path: Path) -> Grouping:
         }
         return Grouping(WHEEL, path.name, known, views)
     groups = build(GroupsFile, values, where)
-    return Grouping(GROUPS, path.name, known, {("", ""): _by(groups.of)}, bool(groups.videos))
+    views = {("", ""): groups.view(where)}
+    return Grouping(GROUPS, path.name, known, views, bool(groups.videos))
 
 
 def _json(content: bytes, where: str) -> dict[str, Any]:

@@ -162,3 +162,24 @@ def described(name: str, item: Item) -> Reply:
 def fragile(caption: Caption) -> str | None:
     """A filter that has a fault."""
     raise ValueError(f"{caption.captioner} as of today")
+
+
+class GroupingEngine(LightEngine):
+    """Groups the words that it reads by their first letters; of those with a z it says nothing."""
+
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        self.begun = settings.engine_args["begun"]  # a file with a line for each video
+
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        with open(self.begun, "a") as file:
+            file.write("".join(f"{item.video_id}\n" for item in items))
+        return [[grouped(item.texts["subtitle"]) for item in items] for _ in members]
+
+
+def grouped(words: str) -> Reply:
+    if "z" in words:
+        return Reply("I am sorry.")
+    lines: dict[str, list[str]] = {}
+    for word in words.split(", "):
+        lines.setdefault(word[0], []).append(word)
+    return Reply("\n".join(f"- {', '.join(line)}" for line in lines.values()))

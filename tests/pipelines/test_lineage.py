@@ -490,7 +490,7 @@ def test_a_base_model_as_it_is_has_seen_nothing_and_is_never_stale(run, tmp_path
     (base / "model.safetensors").write_bytes(b"base")
     config = config_of({"raw": {"prompt": "short"}}, base)
     assert card_of(config, "raw").weights == "base"
-    write_base(run, config, "raw")
+    write_base(run, card_of(config, "raw"))
     run.remember({"members": ["raw"]})
     member = read_member(run.path("members", "raw"))
     assert len(read_seen(member)) == 0
