@@ -13,7 +13,7 @@ from ah_ray.catalog.listing import is_video
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.registry import engine_of, plan_passes
-from ah_ray.ensemble import EngineGroup, engine_groups, ensemble_folder, read_ensemble
+from ah_ray.ensemble import EngineGroup, engine_groups, ensemble_folder, read_ensemble, voting
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, card_of, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import missing_batches
@@ -72,7 +72,7 @@ def plan_archive(
     cut = f"clips of {rule.clip_s:g} s, tails under {rule.min_tail_s:g} s: {rule.tail}"
     _print(f"prepare: {min(found, limit or found)} videos, less what was done before; {cut}")
     _print_passes(run, passes, settings.score, limit)
-    _print(f"reduce: {', '.join(member.name for member in members)}")
+    _print(f"reduce: {', '.join(member.name for member in voting(members))}")
 
 
 def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
@@ -83,7 +83,7 @@ def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> 
     """
     _plan_answers(run, config, limit)
     print_prior(config.score)
-    _print(f"reduce: {', '.join(config.members)}")
+    _print(f"reduce: {', '.join(config.voters())}")
     _print(f"evaluate: videos of {', '.join(config.score.splits)} with a label")
 
 
@@ -136,7 +136,8 @@ def _print_passes(
         _print(f"score, pass {number} of {len(passes)}: {group.checkpoint}, engine {engine}")
         for member in group.members:
             alone = EngineGroup(group.checkpoint, (member,))
-            todo = missing_batches(run, alone, plan, settings, manifest)
+            there = _is_there(member)  # who is not has answered nothing
+            todo = missing_batches(run, alone, plan, settings, manifest) if there else plan
             count = sum(len(clip_ids(batch)) for batch in todo)
             left = f": {count} of {clips} clips to do, in {len(todo)} batches" if clips else ""
             _print(f"  {member.name}{left}")
@@ -148,6 +149,15 @@ def _print_passes(
             f"{settings.gpus_per_actor:g} GPUs, {settings.batch_size} clips a batch; "
             f"{settings.cpus_per_decoder:g} CPUs for each decoder"
         )
+
+
+def _is_there(member: Member) -> bool:
+    """Whether a member is finished, and all that it reads are, too."""
+    folder = member.uri.rstrip("/").rpartition("/")[0]
+    return is_complete(member.uri) and all(
+        is_complete(uri) and _is_there(read_member(uri))
+        for uri in (storage.join(folder, name) for name in member.card.reads)
+    )
 
 
 def _to_prepare(run: RunDirectory, purpose: str, splits: Sequence[str], limit: int | None) -> str:

@@ -219,6 +219,27 @@ def test_a_dry_run_of_all_stages_tells_what_is_missing(ah_ray, run, tmp_path):
     assert everything(tmp_path) == before
 
 
+def test_a_dry_run_of_the_labels_system_at_full_size(ah_ray, tmp_path):
+    code, text = ah_ray("run", "--config", "jobs/labels.yaml", "--run", tmp_path / "r", "--dry-run")
+    assert code == 0, text
+    for told in (
+        "data_catalog/mer2024_ov.yaml at s3://your-bucket/MER2024: not read yet",
+        "train visual: not at all: OpenGVLab/InternVL3-8B-hf as it is",
+        "train describer: lora sft, 1 epochs, prompt short, on 1 x 8 GPUs",
+        "pass 1 of 3: OpenGVLab/InternVL3-8B-hf, engine vllm\n  describer\n  visual\n",
+        "pass 2 of 3: Qwen/Qwen3-Omni-30B-A3B-Instruct, engine vllm\n  trimodal\n",
+        "pass 3 of 3: Qwen/Qwen2.5-7B-Instruct, engine vllm\n  tuned\n",  # reads the first
+        "reduce: visual, tuned, trimodal\n",
+    ):
+        assert told in text
+    captions = ["--config", "jobs/captions.yaml", "--run", tmp_path / "c", "--dry-run"]
+    code, text = ah_ray("augment", *captions)
+    assert code == 0, text
+    assert "pass 2 of 2: Qwen/Qwen2.5-VL-7B-Instruct, engine vllm\n  qwen_vl\n" in text
+    assert "captions of train, val that pass refusal, length," in text
+    assert not list(tmp_path.iterdir())
+
+
 # Where files are found
 
 
