@@ -1,4 +1,5 @@
 # setup: the environment in .venv   demo: the main job   test: the tests   lint: style and types
+# setup-gpu: the environment of a machine with GPUs, in .venv-gpu
 # pins: resolve the pinned sets again (they hold versions and hashes, no addresses)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -6,18 +7,21 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: setup demo test lint pins
+.PHONY: setup setup-gpu demo test lint pins
 
 setup: .venv/.complete
+setup-gpu: .venv-gpu/.complete
 
 # Compiled once, here: where Python is told to write no bytecode, each of the many processes of a run
 # would compile all that it imports.
 .venv/.complete: requirements/cpu.txt pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode \
-		-r requirements/cpu.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+.venv-gpu/.complete: requirements/gpu.txt pyproject.toml
+.venv/.complete .venv-gpu/.complete:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --require-hashes \
+		--compile-bytecode -r $<
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: setup
@@ -30,6 +34,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 PIN := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header
