@@ -333,6 +333,31 @@ def show_results(
         )
 
 
+@app.command("report")
+def write_report(
+    run: Run,
+    thumbnails: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of how many videos the page holds pictures, the strongest first. By default as "
+            "many as last time; at first none.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write report.html: a page for people, with all that a run has found, in one file."""
+    directory = open_run(run)
+    from ah_ray.pipelines.report import noted_settings, report
+    from ah_ray.pipelines.status import stale_verdicts
+
+    settings = noted_settings(directory)
+    if thumbnails is not None:
+        settings = settings.model_copy(update={"thumbnails": thumbnails})
+    with holding(directory, "ah-ray report"):
+        report(directory, settings, stale_verdicts(directory))
+
+
 @app.command()
 def demo(
     config: Config = DEMO_CONFIG,

@@ -22,6 +22,7 @@ from ah_ray.evaluation.metrics import NOTES, measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
+from ah_ray.report.config import ReportConfig
 from ah_ray.shipped import find_file
 from ah_ray.tasks import SUBTITLE, Question, load_task
 from ah_ray.tasks.judgement import Judgement
@@ -80,6 +81,7 @@ class ArchiveConfig(Frozen):
     limits: LimitsConfig = LimitsConfig()
     score: ScoreConfig = ScoreConfig()
     reduce: ReduceConfig = ReduceConfig()
+    report: ReportConfig = ReportConfig()
 
 
 class RunConfig(ArchiveConfig):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +20,16 @@ console = Console(soft_wrap=True, highlight=False)
 results = Console(soft_wrap=True, highlight=False)
 
 
+class Cost(NamedTuple):
+    """What one call of a stage has taken; the fields of ``schemas.COSTS``, but for when."""
+
+    stage: str
+    unit: str
+    done: int
+    errors: int
+    seconds: float
+
+
 class StageProgress:
     """Counts items of a stage as they finish.
 
@@ -28,12 +39,20 @@ class StageProgress:
         unit: what an item is, e.g. ``clips``.
         done_before: items that an earlier run finished.
         table: where the errors are told one by one.
+        note: takes what the stage has cost when it ends well and had anything to do.
     """
 
     def __init__(
-        self, stage: str, total: int, unit: str, done_before: int = 0, table: str | None = None
+        self,
+        stage: str,
+        total: int,
+        unit: str,
+        done_before: int = 0,
+        table: str | None = None,
+        note: Callable[[Cost], None] | None = None,
     ) -> None:
         self._stage, self._total, self._unit = stage, total, unit
+        self._note = note
         self._done = self._errors = 0
         self._before, self._table = done_before, table
         self._kinds: Counter[str] = Counter()
@@ -101,6 +120,8 @@ class StageProgress:
                 f"{self._reasons()}",
                 markup=False,
             )
+            if self._note is not None:
+                self._note(Cost(self._stage, self._unit, self._done, self._errors, seconds))
 
     def _reasons(self) -> str:
         """The most frequent kinds of errors, and where all of them are."""

@@ -169,6 +169,18 @@ CAPTIONS = pa.schema(
     ]
 )
 
+# What stages have taken; a row for each call of each.
+COSTS = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("unit", pa.string()),  # what is counted
+        ("done", pa.int64()),  # by this call
+        ("errors", pa.int64()),
+        ("seconds", pa.float64()),
+        ("ended_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 #: The columns with URIs. What lies in the run directory is stored relative to it.
 URIS = ("uri", "source_uri", "media_uri", "audio_uri")
 

@@ -39,13 +39,16 @@ def write_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, uri: str) -
 
 
 @asks
-def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.Table:
+def read_table(
+    uri: str, schema: pa.Schema, partition: str | None = None, where: pc.Expression | None = None
+) -> pa.Table:
     """All rows of a table with the columns of ``schema``; no rows when nothing is written yet.
 
     Args:
         uri: the table's folder.
         schema: its columns.
         partition: read the ``partition=value`` folders below ``uri`` and add that string column.
+        where: only the rows of which this is true.
 
     Raises:
         StorageError: a file of it is damaged, or the storage failed.
@@ -61,7 +64,8 @@ def read_table(uri: str, schema: pa.Schema, partition: str | None = None) -> pa.
     )
     parts = [part for part in found.get_fragments() if part.path.endswith(_PART)]
     try:
-        return ds.FileSystemDataset(parts, schema, found.format, found.filesystem).to_table()
+        whole = ds.FileSystemDataset(parts, schema, found.format, found.filesystem)
+        return whole.to_table(filter=where)
     except pa.ArrowInvalid as error:
         damaged = StorageError(f"{uri}: {error}")
         damaged.fix = "bring the file back, or delete it and run the stage that writes it again"

@@ -122,7 +122,9 @@ def _look(run: RunDirectory, videos: pa.Table, limits: LimitsConfig) -> None:
     uris = dict(zip(videos["content"].to_pylist(), videos["uri"].to_pylist(), strict=True))
     todo = [(content, uri) for content, uri in sorted(uris.items()) if content not in known]
     before = len(uris) - len(todo)
-    with StageProgress("look for copies", len(todo), "videos", before) as progress:
+    with StageProgress(
+        "look for copies", len(todo), "videos", before, note=run.note_cost
+    ) as progress:
         if not todo:
             return
         connect()

@@ -62,7 +62,7 @@ def prepare(run: RunDirectory, manifest: Manifest, limit: int | None = None) -> 
         connect()
         require(wish)
     name, told = f"prepare {manifest.purpose}", run.path("findings")
-    with StageProgress(name, len(todo), "videos", before, told) as progress:
+    with StageProgress(name, len(todo), "videos", before, told, run.note_cost) as progress:
         if stale:
             console.print(f"  {stale} videos have changed since: what was made of them is dropped")
         if not len(todo):

@@ -31,7 +31,9 @@ def reduce(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -
     verdicts = current_verdicts(run, members, judgement)
     run.remember({"judgement": judgement.model_dump(mode="json")})
     told = run.path("verdicts")
-    with StageProgress("reduce", len(verdicts), "videos", table=told) as progress:
+    with StageProgress(
+        "reduce", len(verdicts), "videos", table=told, note=run.note_cost
+    ) as progress:
         table = run.stored(verdicts)
         tables.write_table(table, run.path("verdicts", "part-0.parquet"))
         undecided = sum(status == "undecided" for status in verdicts["status"].to_pylist())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import printable, results
 
 _MOST_LABELS = 8  # that are told of
+_AT_ONCE = 4096  # rows as Python objects, for memory's sake
 
 
 class Said(NamedTuple):
@@ -65,15 +66,14 @@ def print_found(run: RunDirectory, top: int = 10) -> None:
     in_words = bool(answer) and not answer.get("options")
     shown = strongest(verdicts, top, in_words)
     times = _times(run, shown)
-    archive = run.outside(run.settings().get("archive", "")).rstrip("/")
-    folders = [f"{archive}/", f"{archive.rpartition('/')[0]}/"]  # the second of a table
+    short = short_names(run)
     for video in shown:
-        chance = "-    " if video.chance is None else f"{video.chance:.3f}"
+        sure = "-    " if video.chance is None else f"{video.chance:.3f}"
         words = "undecided" if video.labels is None else ", ".join(video.labels) or "nothing"
         at = f" {times[video.evidence_clip_id]}" if video.evidence_clip_id in times else ""
         at = "" if in_words else at
-        file = next((video.uri[len(f) :] for f in folders if video.uri.startswith(f)), video.uri)
-        results.print(f"  {chance} {printable(words):9} {printable(file)}{at}", markup=False)
+        file = printable(short(video.uri))
+        results.print(f"  {sure} {printable(words):9} {file}{at}", markup=False)
         for one in video.said if in_words else ():
             parts = [", ".join(one.members), times.get(one.evidence_clip_id)]
             line = f"        {one.label}: {', '.join(part for part in parts if part)}"
@@ -97,6 +97,13 @@ def _summary(verdicts: pa.Table) -> str:
     return ", ".join(words) or "nothing"
 
 
+def short_names(run: RunDirectory) -> Callable[[str], str]:
+    """A function from the URI of a video to its name in the archive of the run."""
+    archive = run.outside(run.settings().get("archive", "")).rstrip("/")
+    folders = [f"{archive}/", f"{archive.rpartition('/')[0]}/"]  # the second of a table
+    return lambda uri: next((uri[len(f) :] for f in folders if uri.startswith(f)), uri)
+
+
 def voters(verdicts: pa.Table) -> list[str]:
     """The names of the members whose verdicts these are, sorted."""
     members = verdicts["members"].combine_chunks().flatten()
@@ -104,6 +111,24 @@ def voters(verdicts: pa.Table) -> list[str]:
 
 
 def strongest(verdicts: pa.Table, top: int, in_words: bool = False) -> list[Strong]:
+    """The first ``top`` verdicts, as ``ranked`` has them."""
+    return [
+        Strong(
+            None if row["labels"] is None else tuple(row["labels"]),
+            chance(row),
+            row["uri"],
+            evidence(row),
+            tuple(
+                Said(one["label"], tuple(one["members"] or ()), one["evidence_clip_id"])
+                for one in row["considered"] or ()
+                if one["label"] in (row["labels"] or ())
+            ),
+        )
+        for row in ranked(verdicts, top, in_words)
+    ]
+
+
+def ranked(verdicts: pa.Table, top: int, in_words: bool = False) -> list[schemas.Row]:
     """The first ``top`` verdicts: by label in the order of the options, then by chance.
 
     What is looked for comes first, undecided ones last.
@@ -120,27 +145,14 @@ def strongest(verdicts: pa.Table, top: int, in_words: bool = False) -> list[Stro
         rank = 0 if in_words else min(places, default=len(considered))
         # Two options: the surer of what is looked for, also among those where it is not found.
         two = len(considered) == 2 and not in_words
-        chance = considered[0]["chance"] if two else _chance(row)
-        return labels is None, not labels, rank, -(chance or 0.0), row["uri"]
+        sure = considered[0]["chance"] if two else chance(row)
+        return labels is None, not labels, rank, -(sure or 0.0), row["uri"]
 
-    rows = heapq.nsmallest(top, verdicts.to_pylist(), key)
-    return [
-        Strong(
-            None if row["labels"] is None else tuple(row["labels"]),
-            _chance(row),
-            row["uri"],
-            evidence(row),
-            tuple(
-                Said(one["label"], tuple(one["members"] or ()), one["evidence_clip_id"])
-                for one in row["considered"] or ()
-                if one["label"] in (row["labels"] or ())
-            ),
-        )
-        for row in rows
-    ]
+    batches = verdicts.to_batches(max_chunksize=_AT_ONCE)
+    return heapq.nsmallest(top, (row for batch in batches for row in batch.to_pylist()), key)
 
 
-def _chance(verdict: Mapping[str, Any]) -> float | None:
+def chance(verdict: Mapping[str, Any]) -> float | None:
     """Of the likeliest label of a verdict; of an undecided one, of the first one considered."""
     considered = verdict["considered"] or []
     labels = verdict["labels"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ import yaml
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
+from ah_ray.progress import Cost
+from ah_ray.schemas import stable_id
 from ah_ray.yaml_objects import differences, parse_yaml
 
 TRAINING, SCORING = "training", "scoring"
@@ -188,6 +191,18 @@ class RunDirectory:
         """Every stage's findings, each once, with a column ``stage``."""
         table = tables.read_table(self.path("findings"), schemas.FINDINGS, "stage")
         return table.group_by(table.column_names).aggregate([])
+
+    def note_cost(self, cost: Cost) -> None:
+        """Add a row to ``schemas.COSTS``."""
+        ended = datetime.now(UTC)
+        name = f"{ended:%Y%m%dT%H%M%S.%f}-{stable_id(*cost)}.parquet"
+        tables.write_rows(
+            [cost._asdict() | {"ended_at": ended}], schemas.COSTS, self.path("costs", name)
+        )
+
+    def costs(self) -> pa.Table:
+        """What stages have taken."""
+        return tables.read_table(self.path("costs"), schemas.COSTS)
 
     def require(self, part: str, command: str) -> None:
         """Fail unless ``part`` of the run exists.

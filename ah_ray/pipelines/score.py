@@ -80,7 +80,7 @@ def score(
     for group, batches in to_do:
         todo = sum(len(clip_ids(batch)) for batch in batches)
         name, told = f"score {group.name}", run.path("predictions")
-        with StageProgress(name, todo, "clips", planned - todo, told) as progress:
+        with StageProgress(name, todo, "clips", planned - todo, told, run.note_cost) as progress:
             if dropped := sum(stale[member.name] for member in group.members):
                 console.print(
                     f"  {dropped} predictions are stale (weights, question or video have changed "

@@ -35,6 +35,7 @@ from ah_ray.pipelines.manifest import Manifest, needed
 from ah_ray.pipelines.plan import plan_archive, plan_augment, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.reduce import current_verdicts, noted_judgement, reduce, require_current
+from ah_ray.pipelines.report import report
 from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.score import score
@@ -253,6 +254,7 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     score_stage(run, config, limit)
     reduce_stage(run, config)
     evaluate_stage(run, config)
+    report(run, config.report)
     print_found(run)
 
 
@@ -296,6 +298,7 @@ def score_archive(
     score(run, members, settings.score, settings.limits, limit)
     reduce(run, members, judgement)
     print_counts(run, counts(run, splits))
+    report(run, settings.report)
     print_found(run)
 
 

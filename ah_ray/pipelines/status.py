@@ -25,6 +25,8 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_f
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.seen import changed_since
 from ah_ray.progress import results
+from ah_ray.report.made_from import REPORT_FILE, report_made_from
+from ah_ray.report.page import stated_made_from
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.yaml_objects import build
 
@@ -106,6 +108,10 @@ def status(run: RunDirectory) -> Iterator[Line]:
         current = hold and same and made_from == metrics_made_from(run, splits)
         note = "" if same else "the groups or wheels that it is by have changed since"
         yield Line("evaluate", METRICS_FILE, int(current), int(not current), 0, 0, note)
+    if storage.exists(run.path(REPORT_FILE)):
+        stated = stated_made_from(storage.read_bytes(run.path(REPORT_FILE)))
+        current = hold and stated == report_made_from(run)
+        yield Line("report", REPORT_FILE, int(current), int(not current), 0, 0)
 
 
 def _same_groups(report: dict[str, Any]) -> bool:
