@@ -92,7 +92,7 @@ def _columns(page: Mapping[str, Any]) -> list[dict[str, str]]:
         "video": ("video", "text"), "verdict": ("verdict", "choice"), "chance": (chance, "number"),
         "by": ("given by", "choice"), "truth": ("label", "choice"),
         "right": ("right", "choice") if options else ("shared", "number"),
-        "at": ("where", "text"), "person": ("participant", "text"), "split": ("split", "choice"),
+        "at": ("where", "text"), "person": ("person", "text"), "split": ("split", "choice"),
         "status": ("status", "choice"),
     }  # fmt: skip
     told = {key: {row.get(key) for row in rows} for key in columns}

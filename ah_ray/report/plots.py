@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from ah_ray.config import ENSEMBLE
 
+_ABREAST = 4  # names in a line of a legend
 SERIES = 8  # colours of members; the page names them --series-0 and so on
 # Colours that matplotlib writes, and what the page calls them in their place.
 _INK, _FAINT, _STRONG = "#010101", "#020202", "#030303"
@@ -36,7 +37,6 @@ def precision_recall(
         axes.axhline(share, color=_INK, linestyle=":", linewidth=1, alpha=0.6)
         for name, (recall, precision), style in _styled(curves):
             axes.step(recall, precision, where="pre", label=name, **style)
-        axes.legend(loc="lower left")
     return svg[0]
 
 
@@ -53,7 +53,6 @@ def reliability(bins: Mapping[str, Sequence[Mapping[str, float]]]) -> Markup:
                 [one["chance"] for one in of], [one["share"] for one in of],
                 marker="o", markersize=4, label=name, **style,
             )  # fmt: skip
-        axes.legend(loc="upper left")
     return svg[0]
 
 
@@ -71,7 +70,6 @@ def abstention(points: Mapping[str, Sequence[Mapping[str, float]]]) -> Markup:
                 [one["coverage"] for one in of], [one["accuracy"] for one in of],
                 label=name, **style,
             )  # fmt: skip
-        axes.legend(loc="lower left")
     return svg[0]
 
 
@@ -93,8 +91,6 @@ def histogram(parts: Mapping[str, npt.NDArray[np.int64]], of: str) -> Markup:
             )  # fmt: skip
             below = below + counts
         axes.set_ylim(0, max(1, below.max()) * 1.1)
-        if len(parts) > 1:
-            axes.legend(loc="upper center")
     return svg[0]
 
 
@@ -133,6 +129,8 @@ def _axes(across: str, up: str) -> Iterator[tuple[Any, list[Markup]]]:
         axes.grid(linewidth=0.6)
         axes.set_axisbelow(True)
         yield axes, svg
+        if len(axes.get_legend_handles_labels()[1]) > 1:
+            figure.legend(loc="outside upper left", ncols=_ABREAST)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=_NO_METADATA)
     text = file.getvalue()

@@ -130,7 +130,7 @@ def test_what_does_not_fit_has_a_row_and_no_timeline(run, monkeypatch):
     found = data(run)
     assert 0 < len(found["timelines"]) < 3
     assert len(found["rows"]) == 4
-    assert f"the first {len(found['timelines'])} have a timeline" in words(run)
+    assert f"The first {len(found['timelines'])} have a timeline" in words(run)
 
 
 def test_nothing_from_data_is_markup(runs):
