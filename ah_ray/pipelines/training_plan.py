@@ -41,6 +41,7 @@ from ah_ray.training.outlook import FEW_STEPS
 from ah_ray.training.rows import (
     RUN,
     balanced,
+    epoch_steps,
     evened,
     in_run,
     optimizer_steps,
@@ -227,6 +228,9 @@ def plan_member(
         validation=storage.join(store, "validation.jsonl") if with_loss else None,
         run=run.uri,
         card=card,
+        epoch_steps=None
+        if recipe.packing
+        else epoch_steps(len(taught), recipe, config.train.processes),
     )
     return Plan(job, card, rows, validation_rows, seen)
 

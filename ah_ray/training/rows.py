@@ -72,11 +72,11 @@ def evened(clips: Sequence[Row], processes: int) -> list[Row]:
     return list(islice(cycle(clips), count))
 
 
-def optimizer_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
-    """How many optimizer steps a training makes, as transformers' trainer counts them.
+def epoch_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
+    """How many optimizer steps an epoch has, as transformers' trainer counts them.
 
-    The last step of an epoch takes what is left of it. With grpo a step takes whole groups of
-    replies, and a last one without enough of them is left out. With packing it is at most as many.
+    The last one takes what is left. With grpo a step takes whole groups of replies, and a last one
+    without enough of them is left out. With packing it is at most as many.
 
     Args:
         rows: of the data set; they divide evenly among the processes (see ``evened``).
@@ -88,7 +88,12 @@ def optimizer_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
     else:
         passes = math.ceil(rows / processes / recipe.batch_size)
         steps = math.ceil(passes / recipe.accumulation(processes))
-    return math.ceil(recipe.epochs * max(steps, 1))
+    return max(steps, 1)
+
+
+def optimizer_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
+    """How many optimizer steps a training makes; see ``epoch_steps``."""
+    return math.ceil(recipe.epochs * epoch_steps(rows, recipe, processes))
 
 
 def in_run(clips: Sequence[Row], run: str) -> list[Row]:

@@ -30,6 +30,7 @@ READER = CALLBACK = REWARD = "ah_ray"
 MEDIA_VARIABLE = "AH_RAY_MEDIA"  # the MediaConfig as JSON
 ARCHITECTURE_VARIABLE = "AH_RAY_ARCHITECTURE"  # its name
 MEMBER_VARIABLE = "AH_RAY_MEMBER"  # the MemberCard as JSON
+DEEPSPEED_VARIABLE = "DS_ACCELERATOR"  # DeepSpeed's own, for what it runs on
 CALLBACK_VARIABLE = "AH_RAY_CALLBACK"  # what ``swift_callback`` needs, as JSON
 
 _RANK_PATIENCE_S = 3600  # for the others, to load a model or write a checkpoint
@@ -53,6 +54,8 @@ class SwiftJob:
         run: the run directory.
         card: of the member that it makes, which says what is asked and which reply is right; None
             for a base model, which is no member.
+        epoch_steps: how many optimizer steps an epoch has; None where that is not known, as with
+            packing.
     """
 
     name: str
@@ -64,6 +67,7 @@ class SwiftJob:
     validation: str | None = None
     run: str = ""
     card: MemberCard | None = None
+    epoch_steps: int | None = None
 
     @property
     def checkpoints(self) -> str:
@@ -149,7 +153,9 @@ def shell_text(job: SwiftJob, node: Node, paths: Paths) -> str:
 def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     """The arguments of the ``swift`` command."""
     recipe, architecture = job.recipe, find_architecture(job.model.architecture)
-    every = "steps" if recipe.save_every_steps else "epoch"
+    # By epochs MS-Swift would write and validate the last checkpoint twice.
+    steps = recipe.save_every_steps or job.epoch_steps
+    every = "steps" if steps else "epoch"
     attention, _ = attention_kernel(job.model.attention, node.use_gpu)
     # The trainer that goes on from a checkpoint of a mixture of experts looks for the experts under
     # the names that they have in memory, does not find them and says no more than a warning. Taken
@@ -196,16 +202,16 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "eval_strategy": every if paths.validation else "no",
         "ddp_timeout": _RANK_PATIENCE_S,
     }
-    if recipe.save_every_steps:
-        stated["save_steps"] = recipe.save_every_steps
+    if steps:
+        stated["save_steps"] = steps
     if paths.validation:
         stated |= {
             "val_dataset": paths.validation,
             "per_device_eval_batch_size": recipe.batch_size,
             "metric_for_best_model": "loss",
         }
-        if recipe.save_every_steps:
-            stated["eval_steps"] = recipe.save_every_steps
+        if steps:
+            stated["eval_steps"] = steps
         if recipe.early_stop_after:
             stated["early_stop_interval"] = recipe.early_stop_after
     if paths.resume:
@@ -294,6 +300,8 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
         }
     if not node.use_gpu:
         stated["CUDA_VISIBLE_DEVICES"] = ""
+        if job.recipe.deepspeed:
+            stated[DEEPSPEED_VARIABLE] = "cpu"
     return stated
 
 

@@ -23,7 +23,12 @@ from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.fragment import split_image, split_times
 from ah_ray.media.segment import Span
 from ah_ray.models.architecture import find_architecture
-from ah_ray.training.swift import ARCHITECTURE_VARIABLE, MEDIA_VARIABLE, READER
+from ah_ray.training.swift import (
+    ARCHITECTURE_VARIABLE,
+    DEEPSPEED_VARIABLE,
+    MEDIA_VARIABLE,
+    READER,
+)
 
 
 def read_clip(element: dict[str, Any]) -> tuple[torch.Tensor, dict[str, Any], float]:
@@ -94,6 +99,12 @@ def _sound_duration(clip: Path) -> float:
     except (OSError, wave.Error) as error:
         raise ItemError("unreadable", f"{path}: {error}") from error
 
+
+if os.environ.get(DEEPSPEED_VARIABLE) == "cpu":
+    import deepspeed
+
+    # It takes a library of Intel's for CPUs, unless somebody has begun before.
+    deepspeed.init_distributed("gloo")
 
 base.load_image = read_image  # MS-Swift has no mapping for images
 find_architecture(os.environ[ARCHITECTURE_VARIABLE]).read_with(READER, read_clip, read_sound)

@@ -7,7 +7,7 @@ import torch
 from transformers import Qwen3OmniMoeThinkerConfig, Qwen3OmniMoeThinkerForConditionalGeneration
 
 from ah_ray.models.qwen3_omni_size import PUBLISHED, lora_parameters, parameters
-from ah_ray.training.sizing import memory
+from ah_ray.training.sizing import GIB, memory, strategy
 
 SMALL = {
     "text_config": {
@@ -79,3 +79,25 @@ def test_each_stage_and_each_gpu_saves_memory():
     everything = memory(PUBLISHED, language, 0, 1, 0)
     frozen = sum(parameters(PUBLISHED)) - language
     assert everything.total == 16 * language + 2 * frozen
+
+
+@pytest.mark.parametrize(
+    ("trained", "nodes", "gib", "settings"),
+    [
+        # Twice 4,096 tokens; the memory is that of the table in docs/training.md.
+        ("all-linear", 1, 141, "deepspeed: null"),
+        ("all-linear", 1, 80, "deepspeed: zero2"),
+        ("all-linear", 1, 40, "deepspeed: zero3"),
+        ("full", 2, 141, "deepspeed: zero2"),
+        ("full", 1, 141, "deepspeed: zero2"),
+        ("full", 2, 80, "deepspeed: zero3, extra_args: {zero_hpz_partition_size: 8}"),
+        ("full", 1, 80, "deepspeed: zero3"),
+        ("full", 2, 50, "deepspeed: zero3"),  # no room for a copy in each node
+        ("full", 1, 60, None),
+    ],
+)
+def test_a_training_is_divided_no_more_than_it_has_to_be(trained, nodes, gib, settings):
+    full = parameters(PUBLISHED).language
+    count = full if trained == "full" else lora_parameters(PUBLISHED, 8, trained)
+    found = strategy(PUBLISHED, count, nodes, 8, 2 * 4096, gib * GIB)
+    assert (found and found.settings) == settings

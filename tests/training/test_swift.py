@@ -195,6 +195,13 @@ def test_validation_goes_with_the_checkpoints():
     assert stated["early_stop_interval"] == ["2"]
 
 
+def test_an_epoch_ends_with_one_checkpoint():
+    assert options(job())["save_strategy"] == ["epoch"]  # how long it is is not known
+    stated = options(replace(job(), epoch_steps=9), validation="/validation.jsonl")
+    assert stated["eval_strategy"] == stated["save_strategy"] == ["steps"]
+    assert stated["eval_steps"] == stated["save_steps"] == ["9"]
+
+
 def test_a_training_goes_on_with_the_state_of_its_optimizer():
     stated = options(job(), resume="/store/checkpoint-5")
     assert stated["resume_from_checkpoint"] == ["/store/checkpoint-5"]
