@@ -138,6 +138,11 @@ def verdict(wish: Wish, nodes: Sequence[Amounts]) -> ConfigError | None:
     )
 
 
+def at_once(wish: Wish, nodes: Sequence[Amounts]) -> int:
+    """How many of what a stage asks for such nodes hold at the same time."""
+    return _most(wish.part, wish.beside, nodes) or 0
+
+
 def _most(part: Part, beside: Part | None, nodes: Sequence[Amounts]) -> int | None:
     """How many of ``part`` the nodes hold, with ``beside`` where it hinders least; or None."""
     if beside is None:

@@ -32,7 +32,7 @@ from ah_ray.pipelines.decoder import make_decode
 from ah_ray.pipelines.mass import note_mass
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import Scorer
-from ah_ray.preflight import require, score_wish, telling_waits
+from ah_ray.preflight import alive_nodes, at_once, require, score_wish, telling_waits
 from ah_ray.progress import StageProgress, console
 from ah_ray.schemas import Row
 
@@ -128,9 +128,7 @@ def _run_pass(
             fn_constructor_args=(group, settings, run, attempts, made_from),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(
-                min_size=settings.min_actors, max_size=settings.max_actors
-            ),
+            compute=_pool(settings, len(batches)),
             num_cpus=settings.cpus_per_actor,
             num_gpus=settings.gpus_per_actor,
         )
@@ -147,3 +145,18 @@ def _run_pass(
             redone += int(part["redone"].sum())
     if redone:
         console.print(f"  {redone} clips were answered again: the engine's process had ended")
+
+
+def _pool(settings: ScoreConfig, batches: int) -> ray.data.ActorPoolStrategy:
+    """The engines. Those with GPUs begin with as many as there is room and work for.
+
+    Ray Data would let a pool grow by one engine at a time, each when the one before has loaded. On
+    CPUs that is as well: there the decoders must find room, too.
+    """
+    first = settings.min_actors
+    if settings.gpus_per_actor:
+        room = at_once(score_wish(settings), alive_nodes())
+        first = max(first, min(room, batches, settings.max_actors))
+    return ray.data.ActorPoolStrategy(
+        min_size=settings.min_actors, max_size=settings.max_actors, initial_size=first
+    )

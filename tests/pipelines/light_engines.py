@@ -139,6 +139,23 @@ class SlowEngine(LightEngine):
         return super().answer(members, items)
 
 
+class SociableEngine(LightEngine):
+    """Loads when so many others load with it, and not alone."""
+
+    def __init__(self, group: EngineGroup, settings: ScoreConfig) -> None:
+        begun, together = settings.engine_args["begun"], settings.engine_args["together"]
+        with open(begun, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        for _ in range(300):
+            with open(begun) as file:
+                if len(file.readlines()) >= together:
+                    return
+            time.sleep(0.1)
+        raise ConfigError(
+            "score.max_actors", f"{together} engines never loaded together", "mend it"
+        )
+
+
 class CaptioningEngine(LightEngine):
     """Describes each clip with its light, as its member is called; nothing of a dark clip."""
 

@@ -37,3 +37,15 @@ def test_every_call_of_an_engine_has_one_planned_batch(
     ]
     assert len(planned) == 2 * len(videos)
     assert sorted(map(sorted, parts)) == sorted(map(sorted, planned))
+
+
+def test_all_engines_that_the_cluster_holds_load_at_once(
+    two_gpus: None, member: Member, videos: list[Path], tmp_path: Path
+) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos, [])
+    arguments = {"begun": str(tmp_path / "begun"), "together": 4}
+    share = {"gpus_per_actor": 0.5, "cpus_per_actor": 0.25, "max_actors": 8, "batch_size": 1}
+    score(run, [member], settings("SociableEngine", engine_args=arguments, **share))
+    assert len(set((tmp_path / "begun").read_text().split())) == 4
+    assert len(run.predictions()) == 3 * len(videos)
