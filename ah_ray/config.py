@@ -18,6 +18,7 @@ from ah_ray.captions.rows import Source
 from ah_ray.catalog.config import CatalogConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.config import EvaluateConfig
 from ah_ray.evaluation.metrics import NOTES, measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.models.architecture import require_media
@@ -97,6 +98,7 @@ class RunConfig(ArchiveConfig):
     members: dict[Name, MemberConfig] = Field(min_length=1)
     train: TrainConfig = TrainConfig()
     augment: AugmentConfig = AugmentConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
 
     @field_validator("members")
     @classmethod

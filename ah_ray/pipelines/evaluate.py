@@ -9,32 +9,25 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table
-from rich.text import Text
 
 from ah_ray import lineage, storage
 from ah_ray.config import ENSEMBLE
 from ah_ray.errors import ConfigError, StageError
-from ah_ray.evaluation.combinations import MOST_MEMBERS, by_combination
+from ah_ray.evaluation.combinations import by_combination
+from ah_ray.evaluation.config import EvaluateConfig
 from ah_ray.evaluation.judged import Judged, Metrics
 from ah_ray.evaluation.leaks import require_no_leaks
-from ah_ray.evaluation.metrics import HEADINGS, measured
+from ah_ray.evaluation.metrics import measured
+from ah_ray.evaluation.statistics import Shown, Sources, majority, statistics
 from ah_ray.evaluation.trade_off import trade_off
+from ah_ray.participants import person
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.reduce import member_verdict
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
-from ah_ray.progress import printable
-from ah_ray.progress import results as console
 from ah_ray.tasks.answers import LabelSet
 from ah_ray.tasks.judgement import Judgement
 
 METRICS_FILE, TRADE_OFF_FILE = "metrics.json", "combinations.svg"
-
-_MOST_COMBINATIONS = 31  # that are printed: all of five members
-# What is told of combinations; many are ranked by the third of what there is.
-_UNTOLD = {"weighted_f1", "average_precision", "bah_average_precision", "accuracy"}
-_UNTOLD |= {"n", "undecided"}
-_TOLD = {"precision": "P", "recall": "R"} | {k: v for k, v in HEADINGS.items() if k not in _UNTOLD}
 
 
 def evaluate(
@@ -42,6 +35,7 @@ def evaluate(
     splits: tuple[str, ...],
     judgement: Judgement,
     baseline: pa.Table | None = None,
+    settings: EvaluateConfig = EvaluateConfig(),
 ) -> dict[str, Any]:
     """Compare the verdicts with the labels; write ``metrics.json`` and ``combinations.svg``.
 
@@ -51,11 +45,13 @@ def evaluate(
         judgement: names the metrics.
         baseline: what something that looks at no video says of the same videos
             (``schemas.VERDICTS``).
+        settings: of what is told beside the metrics.
 
     Returns:
         What was written: ``video_level.<member or ensemble>.<metric>``, the same below
         ``baseline`` if there is one, ``combinations.<members>.<metric>``, ``by`` (the groups and
-        wheels that decide which words count as one) and ``counts.<what>``.
+        wheels that decide which words count as one), ``statistics`` (``evaluation.statistics``),
+        ``majority``, ``leaks`` and ``counts.<what>``.
 
     Raises:
         ConfigError: no video of the splits has a label.
@@ -72,15 +68,22 @@ def evaluate(
         problem = f"no video in split {', '.join(splits) or 'at all'} has a label"
         raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
     verdicts = run.verdicts()
-    report: dict[str, Any] = {"video_level": video_level(labelled, verdicts, judgement)}
+    sources = judged_by(labelled, verdicts)
+    report: dict[str, Any] = {"video_level": _measured(sources, judgement)}
     if not any(metrics["n"] for metrics in report["video_level"].values()):
         raise StageError(
             f"{run.path('verdicts')}: none of {len(labelled)} labelled videos has an answer\n"
             "  fix: see the findings and the errors in the predictions, then score and reduce again"
         )
     if baseline is not None:
-        by_member = video_level(labelled, baseline, judgement)
-        report["baseline"] = {name: by_member[name] for name in by_member if name != ENSEMBLE}
+        blind = judged_by(labelled, baseline)
+        del blind[ENSEMBLE]  # of one member
+        report["baseline"] = _measured(blind, judgement)
+        sources |= blind
+    asked = (judgement.metrics, judgement.answer)
+    report["statistics"] = statistics(sources, _shown(labelled), ENSEMBLE, *asked, settings)
+    report["majority"] = majority(_known_elsewhere(videos, splits), sources[ENSEMBLE], *asked)
+    report["leaks"] = _checked(videos)
     report["combinations"] = combinations_level(labelled, verdicts, judgement)
     report["counts"] = counts(run, splits)
     report |= {
@@ -115,9 +118,21 @@ def compared_by(judgement: Judgement) -> dict[str, Any]:
 
 
 def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> dict[str, Metrics]:
-    """Metrics of every member and of the ensemble over the videos that have labels.
+    """Metrics of every member and of the ensemble over the videos that have labels."""
+    return _measured(judged_by(videos, verdicts), judgement)
 
-    A labelled video without a verdict, such as one in the findings, counts as undecided.
+
+def _measured(sources: Sources, judgement: Judgement) -> dict[str, Metrics]:
+    return {
+        name: measured(judged, judgement.metrics, judgement.answer)
+        for name, judged in sources.items()
+    }
+
+
+def judged_by(videos: pa.Table, verdicts: pa.Table) -> dict[str, list[Judged]]:
+    """What every member, and after them the ensemble, says of the videos that have labels.
+
+    A labelled video without a verdict, such as one in the findings, is undecided.
     """
     truth = _truth(videos)
     ensemble = {row["video_id"]: row for row in verdicts.to_pylist()}
@@ -125,13 +140,38 @@ def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> d
     for video, row in ensemble.items():
         for member in row["members"]:
             members[member["member"]][video] = member
+    by_member = {name: members[name] for name in sorted(members)}
+    return {
+        name: [_judged(video, labels, answers.get(video)) for video, labels in truth.items()]
+        for name, answers in (by_member | {ENSEMBLE: ensemble}).items()
+    }
 
-    def metrics(answers: Mapping[str, Mapping[str, Any]]) -> Metrics:
-        judged = [_judged(video, labels, answers.get(video)) for video, labels in truth.items()]
-        return measured(judged, judgement.metrics, judgement.answer)
 
-    by_member = {name: metrics(members[name]) for name in sorted(members)}
-    return by_member | {ENSEMBLE: metrics(ensemble)}
+def _shown(videos: pa.Table) -> list[Shown]:
+    """Who is in the videos that have labels, in their order."""
+    columns = ("video_id", "participant_id", "attributes")
+    labelled = videos.filter(pc.is_valid(videos["labels"]))
+    rows = zip(*(labelled[name].to_pylist() for name in columns), strict=True)
+    return [Shown(video, person, dict(stated or ())) for video, person, stated in rows]
+
+
+def _known_elsewhere(videos: pa.Table, splits: Sequence[str]) -> list[LabelSet]:
+    """The labels of the videos of other splits."""
+    outside = pc.invert(pc.is_in(videos["split"], pa.array([*splits, None], pa.string())))
+    others = videos.filter(pc.and_(outside, pc.is_valid(videos["labels"])))
+    return [frozenset(labels) for labels in others["labels"].to_pylist()]
+
+
+def _checked(videos: pa.Table) -> dict[str, Any]:
+    """What ``require_no_leaks``, which fails on any, has compared across splits."""
+    split = videos.filter(pc.is_valid(videos["split"]))
+    return {
+        "found": 0,
+        "splits": sorted(set(split["split"].to_pylist())),
+        "participants": len({person(name) for name in split["participant_id"].to_pylist() if name}),
+        "contents": pc.count_distinct(split["content"]).as_py(),
+        "videos_without_participant": split["participant_id"].null_count,
+    }
 
 
 def combinations_level(
@@ -223,89 +263,3 @@ def _predictions(verdicts: pa.Table) -> dict[str, dict[str, int]]:
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted(Counter(column.to_pylist()).items()))
-
-
-def print_metrics(report: dict[str, Any]) -> None:
-    """A table of members and ensemble for people, and why a metric in it is undefined."""
-    ensemble = {ENSEMBLE: report["video_level"][ENSEMBLE]}
-    members = {k: v for k, v in report["video_level"].items() if k != ENSEMBLE}
-    headings = {key: text for key, text in HEADINGS.items() if key in ensemble[ENSEMBLE]}
-    sections = (report.get("baseline", {}), members, ensemble)
-    console.print(_metrics_table("video level", headings, sections))
-    notes: dict[str, dict[str, None]] = defaultdict(dict)
-    for section in sections:
-        for name, values in section.items():
-            why = {headings[k]: text for k, text in values["undefined"].items() if k in headings}
-            for reason in dict.fromkeys(why.values()):
-                undefined = ", ".join(key for key, text in why.items() if text == reason)
-                notes[f"{reason}, which leaves undefined {undefined} of"][name] = None
-    for note, names in notes.items():
-        console.print(f"  -: {note} {', '.join(names)}", markup=False)
-    for kind, by in report["by"].items():
-        known = f", hash {by['hash']}" if by["hash"] else ""
-        console.print(
-            f"  {kind}: what counts as one word is by {by['groups']}{known}", markup=False
-        )
-    if confusion := ensemble[ENSEMBLE].get("confusion"):
-        console.print(_confusion_table(confusion))
-
-
-def print_combinations(report: dict[str, Any]) -> None:
-    """A table of all combinations of members; of many the best."""
-    combinations = report["combinations"]
-    if not combinations:
-        if (members := len(report["video_level"]) - 1) > MOST_MEMBERS:
-            console.print(f"combinations: of {members} members too many, at most {MOST_MEMBERS}")
-        return
-    headings = {
-        key: text for key, text in _TOLD.items() if key in next(iter(combinations.values()))
-    }
-    shown, title = combinations, "combinations of members"
-    if len(combinations) > _MOST_COMBINATIONS:
-        by = list(headings)[2]
-        best = sorted(combinations, key=lambda name: -(combinations[name][by] or 0))
-        shown = {name: combinations[name] for name in best[:_MOST_COMBINATIONS]}
-        title = f"the best {len(shown)} of {len(combinations)} {title}, by {headings[by]}"
-    console.print(_metrics_table(title, headings, [shown]))
-
-
-def _metrics_table(
-    title: str, headings: Mapping[str, str], sections: Sequence[Mapping[str, Metrics]]
-) -> Table:
-    """Numbers across, names down."""
-    table = Table(title=title, box=None, padding=(0, 1, 0, 0))  # it fits into 80 columns
-    table.add_column("", overflow="fold")
-    for heading in headings.values():
-        table.add_column(heading.replace(" ", "\n"), no_wrap=True)
-    for section in sections:
-        for name, values in section.items():
-            cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
-                     for v in (values[key] for key in headings)]  # fmt: skip
-            table.add_row(name, *cells)
-        table.add_section()
-    return table
-
-
-def _confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> Table:
-    """How many videos of each class the ensemble called what."""
-    table = Table(title=f"{ENSEMBLE}: labels down, verdicts across", box=None)
-    table.add_column("")
-    for called in next(iter(confusion.values())):
-        table.add_column(Text(printable(called)), justify="right")
-    for label, row in confusion.items():
-        table.add_row(Text(printable(label)), *(str(count) for count in row.values()))
-    return table
-
-
-def print_counts(run: RunDirectory, totals: dict[str, Any]) -> None:
-    """The sums and where the tables are."""
-    left = totals["videos_beyond_trial"]
-    console.print(
-        f"videos in: {totals['videos']} = {totals['verdicts']} verdicts "
-        f"+ {totals['videos_in_findings']} in findings"
-        + (f"; {left} more are left out of this trial" if left else "")
-    )
-    for name, ends in totals["predictions"].items():
-        parts = ", ".join(f"{count} {status}" for status, count in ends.items() if count)
-        console.print(f"  {name}: {sum(ends.values())} clip answers expected: {parts or 'none'}")
-    console.print(f"tables: {run.uri}/{{videos,clips,predictions,verdicts,findings}}")

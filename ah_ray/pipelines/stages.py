@@ -26,14 +26,17 @@ from ah_ray.pipelines.evaluate import (
     accounted,
     counts,
     evaluate,
-    print_combinations,
-    print_counts,
-    print_metrics,
 )
 from ah_ray.pipelines.ledger import require_prepared
 from ah_ray.pipelines.manifest import Manifest, needed
 from ah_ray.pipelines.plan import plan_archive, plan_augment, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import prepare
+from ah_ray.pipelines.print_metrics import (
+    print_combinations,
+    print_counts,
+    print_metrics,
+    print_statistics,
+)
 from ah_ray.pipelines.reduce import current_verdicts, noted_judgement, reduce, require_current
 from ah_ray.pipelines.report import report
 from ah_ray.pipelines.results import print_found, voters
@@ -178,8 +181,9 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
         require_current_prior(prior, {video: rates[video] for video in counted})
         baseline = current_verdicts(run, [prior], judgement)
         require_answered(baseline, run.predictions_path(prior.name))
-    report = evaluate(run, config.score.splits, judgement, baseline)
+    report = evaluate(run, config.score.splits, judgement, baseline, config.evaluate)
     print_metrics(report)
+    print_statistics(report)
     print_combinations(report)
     print_doubts(run, config, members)
     print_counts(run, report["counts"])

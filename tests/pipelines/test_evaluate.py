@@ -9,9 +9,12 @@ from ah_ray.evaluation.leaks import LeakError
 from ah_ray.pipelines.evaluate import (
     counts,
     evaluate,
+    video_level,
+)
+from ah_ray.pipelines.print_metrics import (
     print_combinations,
     print_metrics,
-    video_level,
+    print_statistics,
 )
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.tasks import load_task
@@ -188,7 +191,7 @@ def test_the_report_is_written_as_it_is_returned(run):
     report = evaluate(run, ("test",), JUDGEMENT)
     assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
     keys = {"video_level", "combinations", "by", "counts", "task", "splits", "made_from"}
-    assert set(report) == keys
+    assert set(report) == keys | {"statistics", "majority", "leaks"}
     assert report["task"] == JUDGEMENT.model_dump(mode="json")
 
 
@@ -203,6 +206,32 @@ def test_a_baseline_stands_beside_the_members_over_the_same_videos(run, capsys):
     printed = capsys.readouterr().out
     names = [line.split()[0] for line in printed.splitlines() if "." in line]
     assert names == ["v1", "v2", "v1", "v2", "ensemble"]
+
+
+def test_every_figure_has_an_interval_or_says_why_not(run, capsys):
+    report = evaluate(run, ("test",), JUDGEMENT)
+    found, level = report["statistics"], report["video_level"]
+    assert found["people"]["count"] == 6
+    assert "optimistic" in found["people"]["note"]
+    assert set(found["intervals"]) == set(level) == set(found["calibration"])
+    for name, figures in found["intervals"].items():
+        for key, bounds in figures.items():
+            value = level[name][key]
+            if value is None or bounds["low"] is None:
+                assert bounds["why"]
+            else:
+                assert bounds["low"] <= value <= bounds["high"]
+    # Of the four answered videos v1 has all right, the ensemble two.
+    assert found["compared_by"] == "macro_f1"
+    assert found["compared"]["v1"]["mcnemar"] == {"first_alone": 0, "second_alone": 2, "p": 0.5}
+    assert found["compared"]["v1"]["difference"] == -0.5
+    assert found["compared"]["v2"]["difference"] == 0
+    assert report["leaks"]["found"] == 0
+    assert report["majority"]["of"] == "other videos"
+    print_statistics(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("macro F1 with 95% intervals, over 6 people; with fewer than 30")
+    assert lines[2].startswith("  ensemble - v1: -0.500 (")
 
 
 def test_what_ranks_is_printed_with_its_coverage(run, capsys):

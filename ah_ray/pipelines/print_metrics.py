@@ -1,0 +1,158 @@
+"""What an evaluation found, for people: tables in the terminal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ah_ray.config import ENSEMBLE
+from ah_ray.evaluation.combinations import MOST_MEMBERS
+from ah_ray.evaluation.judged import Metrics
+from ah_ray.evaluation.metrics import HEADINGS
+from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.progress import printable
+from ah_ray.progress import results as console
+
+_MOST_COMBINATIONS = 31  # that are printed: all of five members
+# What is told of combinations; many are ranked by the third of what there is.
+_UNTOLD = {"weighted_f1", "average_precision", "bah_average_precision", "accuracy"}
+_UNTOLD |= {"n", "undecided"}
+_TOLD = {"precision": "P", "recall": "R"} | {k: v for k, v in HEADINGS.items() if k not in _UNTOLD}
+
+
+def print_metrics(report: dict[str, Any]) -> None:
+    """A table of members and ensemble for people, and why a metric in it is undefined."""
+    ensemble = {ENSEMBLE: report["video_level"][ENSEMBLE]}
+    members = {k: v for k, v in report["video_level"].items() if k != ENSEMBLE}
+    headings = {key: text for key, text in HEADINGS.items() if key in ensemble[ENSEMBLE]}
+    sections = (report.get("baseline", {}), members, ensemble)
+    console.print(_metrics_table("video level", headings, sections))
+    notes: dict[str, dict[str, None]] = defaultdict(dict)
+    for section in sections:
+        for name, values in section.items():
+            why = {headings[k]: text for k, text in values["undefined"].items() if k in headings}
+            for reason in dict.fromkeys(why.values()):
+                undefined = ", ".join(key for key, text in why.items() if text == reason)
+                notes[f"{reason}, which leaves undefined {undefined} of"][name] = None
+    for note, names in notes.items():
+        console.print(f"  -: {note} {', '.join(names)}", markup=False)
+    for kind, by in report["by"].items():
+        known = f", hash {by['hash']}" if by["hash"] else ""
+        console.print(
+            f"  {kind}: what counts as one word is by {by['groups']}{known}", markup=False
+        )
+    if confusion := ensemble[ENSEMBLE].get("confusion"):
+        console.print(_confusion_table(confusion))
+
+
+def print_combinations(report: dict[str, Any]) -> None:
+    """A table of all combinations of members; of many the best."""
+    combinations = report["combinations"]
+    if not combinations:
+        if (members := len(report["video_level"]) - 1) > MOST_MEMBERS:
+            console.print(f"combinations: of {members} members too many, at most {MOST_MEMBERS}")
+        return
+    headings = {
+        key: text for key, text in _TOLD.items() if key in next(iter(combinations.values()))
+    }
+    shown, title = combinations, "combinations of members"
+    if len(combinations) > _MOST_COMBINATIONS:
+        by = list(headings)[2]
+        best = sorted(combinations, key=lambda name: -(combinations[name][by] or 0))
+        shown = {name: combinations[name] for name in best[:_MOST_COMBINATIONS]}
+        title = f"the best {len(shown)} of {len(combinations)} {title}, by {headings[by]}"
+    console.print(_metrics_table(title, headings, [shown]))
+
+
+def _metrics_table(
+    title: str, headings: Mapping[str, str], sections: Sequence[Mapping[str, Metrics]]
+) -> Table:
+    """Numbers across, names down."""
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0))  # it fits into 80 columns
+    table.add_column("", overflow="fold")
+    for heading in headings.values():
+        table.add_column(heading.replace(" ", "\n"), no_wrap=True)
+    for section in sections:
+        for name, values in section.items():
+            cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
+                     for v in (values[key] for key in headings)]  # fmt: skip
+            table.add_row(name, *cells)
+        table.add_section()
+    return table
+
+
+def _confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> Table:
+    """How many videos of each class the ensemble called what."""
+    table = Table(title=f"{ENSEMBLE}: labels down, verdicts across", box=None)
+    table.add_column("")
+    for called in next(iter(confusion.values())):
+        table.add_column(Text(printable(called)), justify="right")
+    for label, row in confusion.items():
+        table.add_row(Text(printable(label)), *(str(count) for count in row.values()))
+    return table
+
+
+def print_statistics(report: Mapping[str, Any]) -> None:
+    """How sure the figure is that sources are compared by, and how the ensemble does."""
+    statistics = report["statistics"]
+    people, by = statistics["people"], statistics["compared_by"]
+    if by is None:
+        return
+    note = f"; {people['note']}" if people["note"] else ""
+    console.print(
+        f"{HEADINGS.get(by, by)} with {people['level']:.0%} intervals, over {people['count']} "
+        f"people{note}",
+        markup=False,
+    )
+    value = report["video_level"][ENSEMBLE][by]
+    if value is not None:
+        console.print(f"  {ENSEMBLE}: {value:.3f} {_range(statistics['intervals'][ENSEMBLE][by])}")
+    for name, found in statistics["compared"].items():
+        test = found["mcnemar"]
+        alone = f"right alone {test['first_alone']} : {test['second_alone']}"
+        console.print(
+            f"  {ENSEMBLE} - {name}: {_signed(found['difference'])} {_range(found)}"
+            f"{_p(found['p'])}; {alone}{_p(test['p'])}",
+            markup=False,
+        )
+    for attribute, groups in statistics["groups"].items():
+        if gap := groups["gap"]:
+            console.print(
+                f"  by {attribute}: {printable(gap['best'])} and {printable(gap['worst'])} are "
+                f"{gap['difference']:.3f} apart {_range(gap)}",
+                markup=False,
+            )
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.3f}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return ", p < .001" if value < 0.001 else f", p {value:.3f}"
+
+
+def _range(found: Mapping[str, Any]) -> str:
+    if found["low"] is None:
+        return f"(no interval: {found['why']})"
+    return f"({found['low']:.3f} to {found['high']:.3f})"
+
+
+def print_counts(run: RunDirectory, totals: dict[str, Any]) -> None:
+    """The sums and where the tables are."""
+    left = totals["videos_beyond_trial"]
+    console.print(
+        f"videos in: {totals['videos']} = {totals['verdicts']} verdicts "
+        f"+ {totals['videos_in_findings']} in findings"
+        + (f"; {left} more are left out of this trial" if left else "")
+    )
+    for name, ends in totals["predictions"].items():
+        parts = ", ".join(f"{count} {status}" for status, count in ends.items() if count)
+        console.print(f"  {name}: {sum(ends.values())} clip answers expected: {parts or 'none'}")
+    console.print(f"tables: {run.uri}/{{videos,clips,predictions,verdicts,findings}}")
