@@ -61,7 +61,8 @@ function timeline(row, place) {
   const heading = (text) => h("div", { className: "name" }, text);
 
   const detail = h("div", { className: "detail" });
-  const tracks = h("div", { className: "tracks" });
+  const halves = data.options.length === 2 ? "halves" : "";
+  const tracks = h("div", { className: `tracks ${halves}` });
   const select = (index, copy) => {
     const command = playing(row, clips[index]);
     const code = h("code", {}, command);

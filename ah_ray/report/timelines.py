@@ -7,6 +7,7 @@ as whole percents, and the videos after those that fill it have a row and no tim
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from ah_ray.pipelines.results import chance, evidence, span_text
 from ah_ray.schemas import Row
 from ah_ray.tasks.rules import STATUSES
 
-_ROOM = 8 * 2**20  # for all timelines, in bytes of JSON
+_ROOM = 8 * 2**20  # for all timelines and what is said in them, in characters of JSON
 _LONGEST = 600  # text of an answer, in characters
 
 
@@ -40,13 +41,19 @@ class Texts:
 
     Attributes:
         numbers: of each text and whether it is an answer.
+        size: of all texts, in characters.
     """
 
     numbers: dict[tuple[str, bool], int] = field(default_factory=dict)
+    size: int = 0
 
     def number(self, text: str, is_answer: bool = True) -> int:
         """The number of a text."""
-        return self.numbers.setdefault((text[:_LONGEST], is_answer), len(self.numbers))
+        key = text[:_LONGEST], is_answer
+        if key not in self.numbers:
+            self.numbers[key] = len(self.numbers)
+            self.size += len(key[0])
+        return self.numbers[key]
 
     def listed(self) -> list[tuple[str, bool]]:
         """All texts in the order of their numbers."""
@@ -184,16 +191,16 @@ def _cell(
     sure = known[0] if len(known) == len(of) == 1 else None
     text = answer["text"] if labels is None or (answer["text"] and not labels) else said(labels)
     number = texts.number(text or "nothing")
-    return [number, None if sure is None or sure != sure else round(100 * sure)]
+    return [number, None if sure is None or not math.isfinite(sure) else round(100 * sure)]
 
 
-def filled(timelines: Iterable[Row]) -> list[Row]:
-    """As many timelines as a page has room for, in order."""
+def filled(timelines: Iterable[Row], texts: Texts) -> list[Row]:
+    """As many timelines as a page has room for, in order; ``texts`` are those that they name."""
     found: list[Row] = []
-    room = _ROOM
+    size = 0
     for one in timelines:
-        room -= len(json.dumps(one))
-        if room < 0:
+        size += len(json.dumps(one))
+        if size + texts.size > _ROOM:
             break
         found.append(one)
     return found

@@ -64,28 +64,25 @@ def listed(
         clip["clip_id"]: (clip["start_s"], clip["end_s"]) for of in clips_of.values() for clip in of
     }
     chosen = [verdict for verdict in chosen if verdict["video_id"] in facts]
+    videos = [facts[verdict["video_id"]] for verdict in chosen]
     rows = [
-        row(
-            verdict, facts[verdict["video_id"]], place_of(facts[verdict["video_id"]]["uri"]),
-            spans, options,
-        )
-        for verdict in chosen
-    ]  # fmt: skip
+        row(verdict, video, place_of(video["uri"]), spans, options)
+        for verdict, video in zip(chosen, videos, strict=True)
+    ]
     texts = Texts()
-    timelines = filled(
-        timeline(
-            verdict, facts[verdict["video_id"]], clips_of[verdict["video_id"]], answers, texts,
-            options,
-        )
-        for verdict, answers in _with_answers(run, chosen)
-    )  # fmt: skip
+    drawn = (
+        timeline(verdict, video, clips_of[video["video_id"]], answers, texts, options)
+        for (verdict, answers), video in zip(_with_answers(run, chosen), videos, strict=True)
+    )
+    timelines = filled(drawn, texts)
     judged = (clips if verdicts is None else verdicts)["video_id"].unique()
-    lost = _lost(run, scope, judged, place_of)
+    lost = _lost(run, scope, judged)
+    last = lost.slice(0, max(0, settings.videos - len(rows)))
     return {
-        "rows": rows + lost[: max(0, settings.videos - len(rows))],
+        "rows": rows + _lost_rows(run, last, place_of),
         "timelines": timelines,
         "texts": texts.listed(),
-        "pictures": _pictures(run, chosen[: settings.thumbnails], facts, spans),
+        "pictures": _pictures(run, chosen[: settings.thumbnails], videos, spans),
         "answered": len(judged),
         "lost": len(lost),
     }
@@ -120,12 +117,14 @@ def _with_answers(
         yield from ((verdict, answers[verdict["video_id"]]) for verdict in some)
 
 
-def _lost(
-    run: RunDirectory, scope: pa.Table, judged: pa.Array, place_of: Callable[[str], Place]
-) -> list[Row]:
-    """Rows of the videos that have a finding in the place of a verdict."""
+def _lost(run: RunDirectory, scope: pa.Table, judged: pa.Array) -> pa.Table:
+    """The videos that have a finding in the place of a verdict."""
     videos = _of(scope, pa.array(sorted(run.left_out(SCORING)), pa.string())).sort_by("uri")
-    videos = videos.filter(pc.invert(pc.is_in(videos["video_id"], judged)))
+    return videos.filter(pc.invert(pc.is_in(videos["video_id"], judged)))
+
+
+def _lost_rows(run: RunDirectory, videos: pa.Table, place_of: Callable[[str], Place]) -> list[Row]:
+    """Their rows, with what was found."""
     findings = run.findings().select(["item_id", "message"])
     why: dict[str, list[str]] = defaultdict(list)
     for finding in findings.filter(pc.is_in(findings["item_id"], videos["video_id"])).to_pylist():
@@ -139,7 +138,7 @@ def _lost(
 def _pictures(
     run: RunDirectory,
     verdicts: Sequence[Row],
-    facts: Mapping[str, Row],
+    videos: Sequence[Row],
     spans: Mapping[str, tuple[float, float]],
 ) -> list[list[str]]:
     """Pictures of the clips that decided, for each verdict."""
@@ -151,8 +150,8 @@ def _pictures(
     limits = build(LimitsConfig, noted, f"{run.path('run.yaml')}: limits")
     of = [spans.get(evidence(verdict) or "") for verdict in verdicts]
     return [
-        thumbnails(facts[verdict["video_id"]]["uri"], *span, limits) if span else []
-        for verdict, span in zip(verdicts, of, strict=True)
+        thumbnails(video["uri"], *span, limits) if span else []
+        for video, span in zip(videos, of, strict=False)
     ]
 
 
