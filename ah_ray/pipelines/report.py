@@ -14,7 +14,7 @@ from markupsafe import Markup
 from ah_ray import storage
 from ah_ray.errors import ConfigError
 from ah_ray.members import is_complete, read_member
-from ah_ray.pipelines.evaluate import METRICS_FILE, counts, metrics_made_from
+from ah_ray.pipelines.evaluate import METRICS_FILE, counts, judged_by, metrics_made_from
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.reduce import noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -137,9 +137,8 @@ def _quality(
         plots[f"Chance of {option}"] = _chances(verdicts, labelled, option)
     metrics, why = _metrics(run, splits)
     if metrics is not None:
-        columns = (labelled[name].to_pylist() for name in ("video_id", "labels"))
-        truth = {video: frozenset(labels) for video, labels in zip(*columns, strict=True)}
-        plots |= curves.drawn(curves.judged_by(truth, verdicts), judgement.answer)
+        judged = judged_by(labelled, verdicts)
+        plots |= curves.drawn(judged, metrics.get("statistics", {}), judgement.answer)
     return {"metrics": metrics, "no_metrics": why, "labelled": len(labelled), "plots": plots}
 
 

@@ -40,7 +40,7 @@ def render(page: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"figure": _figure, "time": _time, "stamp": _stamp}
+    environment.filters |= {"figure": _figure, "span": _span, "time": _time, "stamp": _stamp}
     data = {
         "columns": _columns(page),
         **{key: page[key] for key in ("rows", "timelines", "texts", "pictures", "options")},
@@ -52,6 +52,7 @@ def render(page: Mapping[str, Any]) -> str:
         data=data,
         made_at=datetime.now(UTC),
         headings=_headings(page.get("metrics")),
+        titles=HEADINGS,
         ensemble=ENSEMBLE,
         series=SERIES,
         imports={"imports": {"datatables": f"data:text/javascript;base64,{library}"}},
@@ -119,6 +120,14 @@ def _figure(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return "\N{EN DASH}" if value is None else f"{value:,}" if isinstance(value, int) else value
+
+
+def _span(found: Mapping[str, Any]) -> str:
+    """An interval of a table; nothing where there is none."""
+    if found.get("low") is None:
+        return ""
+    between = " to " if found["low"] < 0 else "\N{EN DASH}"
+    return f"{found['low']:.2f}{between}{found['high']:.2f}"
 
 
 def _time(seconds: float) -> str:

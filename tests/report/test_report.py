@@ -65,6 +65,14 @@ def test_metrics_and_plots_are_those_of_the_run(runs):
         assert f"{ensemble[key]:.3f}" in words(runs["choice"])
     for title in ("Precision and recall", "Reliability", "Confusion of the ensemble"):
         assert title in words(runs["choice"])
+    statistics = metrics["statistics"]
+    interval = statistics["intervals"]["v1"]["macro_f1"]
+    assert f"{interval['low']:.2f}\N{EN DASH}{interval['high']:.2f}" in words(runs["choice"])
+    against = statistics["compared"]["v1"]
+    told = f"v1 {against['difference']:+.3f} {against['low']:.2f}"
+    assert told in words(runs["choice"])
+    assert "macro F1 by gender" in words(runs["choice"])
+    assert "always Yes 0.3" in words(runs["choice"])
     assert "Confusion" not in words(runs["unlabelled"])
     assert "How good" not in words(runs["unlabelled"])
 
