@@ -22,6 +22,7 @@ from ah_ray.evaluation.statistics import Shown, Sources, majority, statistics
 from ah_ray.evaluation.trade_off import trade_off
 from ah_ray.participants import person
 from ah_ray.pipelines.ledger import in_scope, in_splits
+from ah_ray.pipelines.located import located
 from ah_ray.pipelines.reduce import member_verdict
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.tasks.answers import LabelSet
@@ -35,6 +36,7 @@ def evaluate(
     splits: tuple[str, ...],
     judgement: Judgement,
     baseline: pa.Table | None = None,
+    answers: pa.Table | None = None,
     settings: EvaluateConfig = EvaluateConfig(),
 ) -> dict[str, Any]:
     """Compare the verdicts with the labels; write ``metrics.json`` and ``combinations.svg``.
@@ -45,13 +47,15 @@ def evaluate(
         judgement: names the metrics.
         baseline: what something that looks at no video says of the same videos
             (``schemas.VERDICTS``).
+        answers: the members' answers to clips (``RunDirectory.answers``), to compare with annotated
+            intervals; None not to.
         settings: of what is told beside the metrics.
 
     Returns:
         What was written: ``video_level.<member or ensemble>.<metric>``, the same below
         ``baseline`` if there is one, ``combinations.<members>.<metric>``, ``by`` (the groups and
         wheels that decide which words count as one), ``statistics`` (``evaluation.statistics``),
-        ``majority``, ``leaks`` and ``counts.<what>``.
+        ``localisation.<member>.<label>``, ``majority``, ``leaks`` and ``counts.<what>``.
 
     Raises:
         ConfigError: no video of the splits has a label.
@@ -83,6 +87,9 @@ def evaluate(
     asked = (judgement.metrics, judgement.answer)
     report["statistics"] = statistics(sources, _shown(labelled), ENSEMBLE, *asked, settings)
     report["majority"] = majority(_known_elsewhere(videos, splits), sources[ENSEMBLE], *asked)
+    report["localisation"] = (
+        {} if answers is None else located(labelled, run.clips(SCORING), answers)
+    )
     report["leaks"] = _checked(videos)
     report["combinations"] = combinations_level(labelled, verdicts, judgement)
     report["counts"] = counts(run, splits)

@@ -69,8 +69,13 @@ def current_verdicts(
                 f"is {member.card.question.answer!r}, but what is judged is {judgement.answer!r}",
                 "judge it by its own task",
             )
-    answers = run.answers({m.name: member_fingerprint(m) for m in voters}, clips)
+    answers = current_answers(run, voters, clips)
     return make_verdicts(run.videos(), clips, answers, [m.name for m in voters], judgement)
+
+
+def current_answers(run: RunDirectory, members: Sequence[Member], clips: pa.Table) -> pa.Table:
+    """The answers of members to the clips of a manifest, made from what there is now."""
+    return run.answers({m.name: member_fingerprint(m) for m in members}, clips)
 
 
 def require_current(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -> None:

@@ -37,7 +37,13 @@ from ah_ray.pipelines.print_metrics import (
     print_metrics,
     print_statistics,
 )
-from ah_ray.pipelines.reduce import current_verdicts, noted_judgement, reduce, require_current
+from ah_ray.pipelines.reduce import (
+    current_answers,
+    current_verdicts,
+    noted_judgement,
+    reduce,
+    require_current,
+)
 from ah_ray.pipelines.report import report
 from ah_ray.pipelines.results import print_found, voters
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -181,7 +187,8 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
         require_current_prior(prior, {video: rates[video] for video in counted})
         baseline = current_verdicts(run, [prior], judgement)
         require_answered(baseline, run.predictions_path(prior.name))
-    report = evaluate(run, config.score.splits, judgement, baseline, config.evaluate)
+    answers = current_answers(run, voting(members), run.clips(SCORING))
+    report = evaluate(run, config.score.splits, judgement, baseline, answers, config.evaluate)
     print_metrics(report)
     print_statistics(report)
     print_combinations(report)
