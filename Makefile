@@ -1,4 +1,5 @@
-# setup: the environment in .venv   demo: the main job   test: the tests   lint: style and types
+# setup: the environment in .venv   demo: the main job   demo-labels: the second system, made small
+# test: the tests   lint: style and types
 # test-slow: tests of minutes each, such as ZeRO 3 on two CPUs, resumed
 # setup-gpu: the environment of a machine with GPUs, in .venv-gpu
 # pins: resolve the pinned sets again (they hold versions and hashes, no addresses)
@@ -8,7 +9,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: setup setup-gpu demo test test-slow lint pins
+.PHONY: setup setup-gpu demo demo-labels test test-slow lint pins
 
 setup: .venv/.complete
 setup-gpu: .venv-gpu/.complete
@@ -27,6 +28,9 @@ setup-gpu: .venv-gpu/.complete
 
 demo: setup
 	$(BIN)/ah-ray demo
+
+demo-labels: setup
+	$(BIN)/ah-ray demo --config jobs/labels_demo.yaml --run runs/labels
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

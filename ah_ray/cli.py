@@ -365,14 +365,15 @@ def demo(
     set_: Set = [],  # noqa: B006
     quiet: Quiet = False,
 ) -> None:
-    """The main job on a synthetic archive with a tiny model, on any machine with two cores."""
+    """A job on a synthetic archive with tiny models, on any machine with two cores."""
     directory, settings = _open(config, run, set_)
     from ah_ray.pipelines.stages import run_stages
-    from ah_ray.toy.demo import make_archive, make_base
+    from ah_ray.toy.demo import make_archive, make_bases, make_captions
 
     with holding(directory, "ah-ray demo"):
         make_archive(settings.catalog.entry, settings.catalog.root)
-        make_base(directory, settings)
+        make_bases(directory, settings)
+        make_captions(directory, settings, config)
         run_stages(directory, settings)
 
 

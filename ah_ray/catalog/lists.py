@@ -313,6 +313,8 @@ def _labels(
     video_id: str, where: str, cell: str, entry: CatalogEntry, answer: Answer
 ) -> tuple[LabelSet | None, Rows]:
     """The labels in a cell, and the findings about words that are none."""
+    if not answer.votes:  # who asks for text asks for no labels
+        return None, []
     words = list_words(cell)
     dropped = [word for word in words or () if labels_meant([word], entry, answer) is None]
     if words is None:

@@ -142,7 +142,7 @@ def _video(
     if reasons := withheld(entry.consent, attributes):
         return None, [note(video_id, "consent_denied", f"{where}: {'; '.join(reasons)}")]
     labels, notes = None, []
-    if "label" in stated:
+    if "label" in stated and answer.votes:  # who asks for text asks for no labels
         labels = labels_meant(stated["label"], entry, answer)
         wording.label(stated["label"], labels)
         if labels is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -27,7 +27,6 @@ from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.train_member import print_summary, train_member, write_base
 from ah_ray.pipelines.training_plan import (
     Material,
-    Plan,
     captions,
     missing_members,
     plan_member,
@@ -39,6 +38,8 @@ from ah_ray.pipelines.validate import prepare_validation, validation_run
 from ah_ray.preflight import require, score_wish, train_wish
 from ah_ray.progress import console
 from ah_ray.schemas import Row
+
+Item = TypeVar("Item")
 
 
 def train(run: RunDirectory, config: RunConfig) -> None:
@@ -80,7 +81,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         material |= dict.fromkeys(on_labels, _labelled(run, config, validation))
     plans = [plan_member(run, config, name, material[name]) for name in tuned]
     started = time.monotonic()
-    _side_by_side(
+    side_by_side(
         lambda plan: train_member(
             run, config, plan, validation if plan.job.name in on_labels else None
         ),
@@ -116,10 +117,10 @@ def _write_findings(run: RunDirectory, findings: list[Row]) -> None:
         console.print(f"  {len(findings)} clips cannot be trained on: see {path}", markup=False)
 
 
-def _side_by_side(work: Callable[[Plan], Any], plans: Sequence[Plan], at_once: int) -> None:
-    """Do the work of all plans, so many at a time, until one fails or people interrupt it."""
+def side_by_side(work: Callable[[Item], Any], items: Sequence[Item], at_once: int) -> None:
+    """Do the work of all items, so many at a time, until one fails or people interrupt it."""
     with ThreadPoolExecutor(at_once) as pool:
-        tasks = [pool.submit(work, plan) for plan in plans]
+        tasks = [pool.submit(work, item) for item in items]
         try:
             for task in tasks:
                 task.result()

@@ -1,4 +1,4 @@
-"""The embedded default: makes the synthetic archive and the tiny base model that a config names.
+"""The embedded default: makes the synthetic archive and the tiny base models that a config names.
 
 Only what the demo runs *on* is made here; what it runs is ``pipelines``, as for any archive.
 """
@@ -11,13 +11,16 @@ from pathlib import Path
 
 from ah_ray import storage
 from ah_ray.cluster import connect
-from ah_ray.config import RunConfig
+from ah_ray.config import RunConfig, load_config
+from ah_ray.media.config import MediaConfig
 from ah_ray.names import find
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.run_lock import holding
 from ah_ray.preflight import require, train_wish
 from ah_ray.progress import StageProgress, console
+from ah_ray.shipped import find_file
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
-from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
+from ah_ray.toy.bases import BASES, Base
 from ah_ray.toy.emotions import GROUPS_FILE, EmotionsSpec, write_emotions
 from ah_ray.toy.single_cues import CuesSpec, write_cues
 from ah_ray.training.checkpoints import complete_checkpoints, publish
@@ -92,41 +95,105 @@ ARCHIVES = {
 }
 
 
-def make_base(run: RunDirectory, config: RunConfig) -> None:
-    """Train the tiny model on single cues, to ``config.model.path``, unless it is there.
+def make_bases(run: RunDirectory, config: RunConfig) -> None:
+    """Train the tiny models that a config names, unless they are there.
 
-    It is trained as a member is: by MS-Swift, launched by Ray Train, with our decoder.
+    The name of a model's folder says which one of ``BASES`` it is. It is trained as a member is: by
+    MS-Swift, launched by Ray Train, with our decoder.
+
+    Raises:
+        ConfigError: there is no such base.
     """
-    base = config.model.path
-    if storage.exists(storage.join(base, _MARKER)):
+    members = {config.model_of(name).path.rstrip("/"): name for name in config.members}
+    missing = {
+        path: member
+        for path, member in members.items()
+        if not storage.exists(storage.join(path, _MARKER))
+    }
+    if not missing:
         return
     # Imported only when there is something to train: torch and its company take seconds.
     import transformers
 
-    from ah_ray.toy.model import write_tiny_checkpoint
-    from ah_ray.training.launch import fit
+    from ah_ray.pipelines.train import side_by_side
 
     connect()
     require(train_wish(config.train))
     transformers.utils.logging.disable_progress_bar()
-    console.print("[bold]base model[/]: a tiny Qwen3-Omni learns to name single cues")
-    inputs = run.path("train", "base")
-    with tempfile.TemporaryDirectory(prefix="ah_ray_base_") as scratch:
-        write_tiny_checkpoint(Path(scratch, "untrained"))
-        clips = write_cue_clips(Path(scratch, "clips"), CUE_CLIPS, seed=0)
-        rows = "".join(json.dumps(row) + "\n" for row in cue_rows(clips))
-        # The rows name the clips where every node finds them.
-        Path(scratch, "rows.jsonl").write_text(rows.replace(scratch, inputs))
-        storage.upload_folder(Path(scratch), inputs, last="rows.jsonl")
-    job = SwiftJob(
-        name="base",
-        model=config.model.model_copy(update={"path": storage.join(inputs, "untrained")}),
-        recipe=RECIPE,
-        media=config.media,
-        rows=storage.join(inputs, "rows.jsonl"),
+    bases = {path: find(path.rpartition("/")[2], BASES, "model.path") for path in missing}
+    for goes_on in (False, True):  # from another base, which is there by then
+        now = [path for path in missing if isinstance(bases[path].begin, str) == goes_on]
+        # One after the other: threads share what draws the weights.
+        jobs = [_base_job(run, config, path, bases[path], missing[path]) for path in now]
+        side_by_side(
+            lambda made: _train_base(config, *made),
+            list(zip(now, jobs, strict=True)),
+            config.train.parallel_members,
+        )
+
+
+def _base_job(run: RunDirectory, config: RunConfig, path: str, base: Base, member: str) -> SwiftJob:
+    """Write what a base is trained from, on media as a ``member`` that is made of it gets them."""
+    folder, _, name = path.rpartition("/")
+    console.print(f"[bold]base model[/] {name}: {base.what}")
+    inputs, media = run.path("train", "bases", name), config.media_of(member)
+    begin = (
+        storage.join(folder, base.begin)
+        if isinstance(base.begin, str)
+        else storage.join(inputs, "untrained")
+    )
+    rows = storage.join(inputs, "rows.jsonl")
+    if not storage.exists(rows):
+        _write_inputs(base, media, inputs)
+    return SwiftJob(
+        name=name,
+        model=config.model_of(member).model_copy(update={"path": begin}),
+        recipe=base.recipe,
+        media=media,
+        rows=rows,
         store=storage.join(inputs, "training"),
     )
+
+
+def _write_inputs(base: Base, media: MediaConfig, folder: str) -> None:
+    """Write random weights, unless there are better ones, clips, and at last the rows."""
+    with tempfile.TemporaryDirectory(prefix="ah_ray_base_") as scratch:
+        if not isinstance(base.begin, str):
+            base.begin(Path(scratch, "untrained"))
+        rows = "".join(json.dumps(row) + "\n" for row in base.rows(Path(scratch, "clips"), media))
+        # The rows name the clips where every node finds them.
+        Path(scratch, "rows.jsonl").write_text(rows.replace(scratch, folder))
+        storage.upload_folder(Path(scratch), folder, last="rows.jsonl")
+
+
+def _train_base(config: RunConfig, path: str, job: SwiftJob) -> None:
+    from ah_ray.training.launch import fit
+
     # By one process: a tiny model gains nothing by more, and its steps stay as large.
     fit(job, config.train.model_copy(update={"nodes": 1, "processes_per_node": 1}))
-    publish(complete_checkpoints(job.checkpoints)[-1], base, {}, marker=_MARKER)
-    storage.remove(job.store)
+    publish(complete_checkpoints(job.checkpoints)[-1], path, {}, marker=_MARKER)
+    storage.remove(job.rows.rpartition("/")[0])
+
+
+def make_captions(run: RunDirectory, config: RunConfig, file: str) -> None:
+    """Caption the archive for the members that are tuned on captions, unless these are there.
+
+    Args:
+        run: the run directory.
+        config: of the demo; where it names captions is the run directory of ``ah-ray augment``.
+        file: with that config. What captions is the one beside it with ``_captions`` in its name,
+            in which ``{run}`` stands for the run directory of the demo, too.
+    """
+    named = {source for name in config.members if (source := config.captions_of(name))}
+    missing = sorted(source.uri for source in named if not storage.exists(source.file))
+    if not missing:
+        return
+    from ah_ray.pipelines.stages import augment_stage
+
+    path = find_file(file) or Path(file)
+    captioning = load_config(path.with_stem(f"{path.stem}_captions"), run.uri)
+    make_bases(run, captioning)
+    for uri in missing:
+        captions = RunDirectory.at(uri)
+        with holding(captions, "ah-ray demo"):
+            augment_stage(captions, captioning)

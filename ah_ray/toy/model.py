@@ -6,6 +6,7 @@ features, interleaved rotary positions), so what trains and serves it treats the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,8 @@ from ah_ray.toy.parts import chat_template, greedy, scale_by_fan_in, train_token
 
 _HIDDEN = 64
 _PATCH = 16
-_MERGES = 200  # on top of the 256 bytes; enough to make the answers a handful of tokens
 
-#: What the tokenizer's merges are learned from; any other text still works, in more tokens.
+#: What the tokenizer of the demo's model learns its words from.
 _TEXTS = (
     *["<answer>Yes</answer>", "<answer>No</answer>", "system\nuser\nassistant\n"] * 20,
     *[SMILE_QUESTION, BRIGHT_QUESTION, BOTH_QUESTION] * 10,
@@ -57,9 +57,18 @@ _PLACEHOLDERS = {
 }
 
 
-def write_tiny_checkpoint(folder: Path, seed: int = 0) -> None:
-    """Write config, random weights, tokenizer and processors of the tiny model to ``folder``."""
-    tokenizer = train_tokenizer(_TEXTS, _MERGES, _MEDIA_TOKENS)
+def write_tiny_checkpoint(
+    folder: Path, seed: int = 0, *, texts: Iterable[str] = _TEXTS, merges: int = 200
+) -> None:
+    """Write config, random weights, tokenizer and processors of the tiny model to ``folder``.
+
+    Args:
+        folder: for the checkpoint.
+        seed: of the weights.
+        texts: what the tokenizer learns its words from.
+        merges: how many words and parts of words it learns at most.
+    """
+    tokenizer = train_tokenizer(texts, merges, _MEDIA_TOKENS)
     config = _config(tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -15,7 +15,7 @@ from ah_ray.catalog.pattern import fill, folders
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import stable_id
-from ah_ray.tasks.answers import Choice, Labels
+from ah_ray.tasks.answers import Choice, Labels, Text
 
 DATA_CATALOG = Path(__file__).parents[2] / "data_catalog"
 WORDS = Labels(kind="labels")
@@ -91,6 +91,14 @@ def test_mer2024_semi(tmp_path):
     }
     assert kinds(catalog) == ["label_invalid", "no_participants", "label_words"]
     assert "line 4 of reference-semi.csv has the label 'bored'" in catalog.findings[0]["message"]
+
+
+def test_who_asks_for_text_is_told_of_no_labels(tmp_path):
+    root = write(tmp_path, {"check-openset.csv": "name,openset\ns1,\"['happy']\"\n"})
+    write(root, {"video/s1.mp4": ""})
+    catalog = read("mer2024_ov", root, Text(kind="text"))
+    assert kinds(catalog) == ["no_participants"]
+    assert [video["labels"] for video in catalog.videos] == [None]
 
 
 def test_mer2025(tmp_path):

@@ -13,7 +13,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import VIDEOS, stable_id
 from ah_ray.tasks import load_task
-from ah_ray.tasks.answers import Choice
+from ah_ray.tasks.answers import Choice, Text
 
 read_catalog = partial(read_catalog, answer=load_task("cue_conflict").answer)
 
@@ -129,6 +129,13 @@ def test_intervals_with_labels_of_their_own_in_every_format(tmp_path, suffix):
         {"start_s": 0.5, "end_s": 1.0, "label": None},
         {"start_s": 1.0, "end_s": 2.0, "label": "frown"},
     ]
+
+
+def test_who_asks_for_text_is_told_of_no_labels(tmp_path):
+    write_jsonl([{"uri": "1.mp4", "label": "happy"}], tmp_path / "v.jsonl")
+    catalog = read_catalog(ENTRY, str(tmp_path / "v.jsonl"), answer=Text(kind="text"))
+    assert [video["labels"] for video in catalog.videos] == [None]
+    assert "label_invalid" not in [finding["kind"] for finding in catalog.findings]
 
 
 def test_every_bad_row_is_a_finding(tmp_path):
