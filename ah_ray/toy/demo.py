@@ -185,7 +185,8 @@ def make_captions(run: RunDirectory, config: RunConfig, file: str) -> None:
             in which ``{run}`` stands for the run directory of the demo, too.
     """
     named = {source for name in config.members if (source := config.captions_of(name))}
-    missing = sorted(source.uri for source in named if not storage.exists(source.file))
+    runs = {source.uri: source.file for source in named if source.file != source.uri}
+    missing = sorted(uri for uri, captions in runs.items() if not storage.exists(captions))
     if not missing:
         return
     from ah_ray.pipelines.stages import augment_stage
