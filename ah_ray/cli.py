@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -331,6 +332,24 @@ def show_results(
             f"[yellow]warning[/] {stale} verdicts are not made from the answers that there are "
             "now: see `ah-ray status`, then `ah-ray score` and `ah-ray reduce`"
         )
+
+
+@app.command("compare")
+def compare_runs(
+    runs: Annotated[list[str], typer.Argument(help="Evaluated runs on the same videos.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Write all of it to this JSON file.")
+    ] = None,
+) -> None:
+    """Put the ensembles of several runs side by side, and test the first against each other one."""
+    from ah_ray import storage
+    from ah_ray.pipelines.compare import compare
+    from ah_ray.pipelines.print_metrics import print_comparison
+
+    found = compare([open_run(run) for run in runs])
+    print_comparison(found)
+    if output is not None:
+        storage.write_bytes(place(output, "--output"), json.dumps(found, indent=2).encode())
 
 
 @app.command("report")

@@ -64,10 +64,7 @@ def evaluate(
     """
     videos = run.videos()
     require_no_leaks(videos)
-    # A labelled video outside the splits may show somebody who was trained on: it has a verdict
-    # but does not count here.
-    labelled = in_splits(in_scope(run, splits, unlabelled=True), splits, unlabelled=False)
-    labelled = labelled.filter(pc.is_valid(labelled["labels"]))
+    labelled = labelled_in(run, splits)
     if not len(labelled):
         problem = f"no video in split {', '.join(splits) or 'at all'} has a label"
         raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
@@ -85,7 +82,7 @@ def evaluate(
         report["baseline"] = _measured(blind, judgement)
         sources |= blind
     asked = (judgement.metrics, judgement.answer)
-    report["statistics"] = statistics(sources, _shown(labelled), ENSEMBLE, *asked, settings)
+    report["statistics"] = statistics(sources, shown_in(labelled), ENSEMBLE, *asked, settings)
     report["majority"] = majority(_known_elsewhere(videos, splits), sources[ENSEMBLE], *asked)
     report["localisation"] = (
         {} if answers is None else located(labelled, run.clips(SCORING), answers)
@@ -103,6 +100,16 @@ def evaluate(
         storage.write_bytes(run.path(TRADE_OFF_FILE), picture)
     storage.write_bytes(run.path(METRICS_FILE), (json.dumps(report, indent=2) + "\n").encode())
     return report
+
+
+def labelled_in(run: RunDirectory, splits: Sequence[str]) -> pa.Table:
+    """The videos of splits that have labels, as far as a trial has come (``schemas.VIDEOS``).
+
+    A labelled video outside the splits may show somebody who was trained on: it has a verdict but
+    does not count.
+    """
+    videos = in_splits(in_scope(run, splits, unlabelled=True), splits, unlabelled=False)
+    return videos.filter(pc.is_valid(videos["labels"]))
 
 
 def metrics_made_from(run: RunDirectory, splits: Sequence[str]) -> str:
@@ -154,7 +161,7 @@ def judged_by(videos: pa.Table, verdicts: pa.Table) -> dict[str, list[Judged]]:
     }
 
 
-def _shown(videos: pa.Table) -> list[Shown]:
+def shown_in(videos: pa.Table) -> list[Shown]:
     """Who is in the videos that have labels, in their order."""
     columns = ("video_id", "participant_id", "attributes")
     labelled = videos.filter(pc.is_valid(videos["labels"]))

@@ -98,6 +98,26 @@ def _confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> Table:
 
 def print_statistics(report: Mapping[str, Any]) -> None:
     """How sure the figure is that sources are compared by, and how the ensemble does."""
+    _print_compared(report, ENSEMBLE)
+    for attribute, groups in report["statistics"]["groups"].items():
+        if gap := groups["gap"]:
+            console.print(
+                f"  by {attribute}: {printable(gap['best'])} and {printable(gap['worst'])} are "
+                f"{gap['difference']:.3f} apart {_range(gap)}",
+                markup=False,
+            )
+
+
+def print_comparison(found: Mapping[str, Any]) -> None:
+    """The ensembles of several runs, and how the first does beside the others."""
+    level = found["video_level"]
+    first = next(iter(level))
+    headings = {key: text for key, text in HEADINGS.items() if key in level[first]}
+    console.print(_metrics_table("video level, ensembles", headings, [level]))
+    _print_compared(found, first)
+
+
+def _print_compared(report: Mapping[str, Any], whole: str) -> None:
     statistics = report["statistics"]
     people, by = statistics["people"], statistics["compared_by"]
     if by is None:
@@ -108,24 +128,18 @@ def print_statistics(report: Mapping[str, Any]) -> None:
         f"people{note}",
         markup=False,
     )
-    value = report["video_level"][ENSEMBLE][by]
+    value = report["video_level"][whole][by]
     if value is not None:
-        console.print(f"  {ENSEMBLE}: {value:.3f} {_range(statistics['intervals'][ENSEMBLE][by])}")
+        bounds = _range(statistics["intervals"][whole][by])
+        console.print(f"  {whole}: {value:.3f} {bounds}", markup=False)
     for name, found in statistics["compared"].items():
         test = found["mcnemar"]
         alone = f"right alone {test['first_alone']} : {test['second_alone']}"
         console.print(
-            f"  {ENSEMBLE} - {name}: {_signed(found['difference'])} {_range(found)}"
+            f"  {whole} - {name}: {_signed(found['difference'])} {_range(found)}"
             f"{_p(found['p'])}; {alone}{_p(test['p'])}",
             markup=False,
         )
-    for attribute, groups in statistics["groups"].items():
-        if gap := groups["gap"]:
-            console.print(
-                f"  by {attribute}: {printable(gap['best'])} and {printable(gap['worst'])} are "
-                f"{gap['difference']:.3f} apart {_range(gap)}",
-                markup=False,
-            )
 
 
 def _signed(value: float | None) -> str:
