@@ -21,6 +21,7 @@ from markupsafe import Markup
 from ah_ray.config import ENSEMBLE
 from ah_ray.evaluation.metrics import HEADINGS
 from ah_ray.lineage import fingerprint
+from ah_ray.names import Named
 from ah_ray.report.plots import SERIES
 from ah_ray.schemas import Row
 
@@ -40,7 +41,13 @@ def render(page: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"figure": _figure, "span": _span, "time": _time, "stamp": _stamp}
+    environment.filters |= {
+        "figure": _figure,
+        "rule": _rule,
+        "span": _span,
+        "time": _time,
+        "stamp": _stamp,
+    }
     data = {
         "columns": _columns(page),
         **{key: page[key] for key in ("rows", "timelines", "texts", "pictures", "options")},
@@ -128,6 +135,16 @@ def _span(found: Mapping[str, Any]) -> str:
         return ""
     between = " to " if found["low"] < 0 else "\N{EN DASH}"
     return f"{found['low']:.2f}{between}{found['high']:.2f}"
+
+
+def _rule(name: Named) -> str:
+    """A rule as people read it.
+
+    >>> _rule("first"), _rule({"at_least": 2})
+    ('first', 'at_least 2')
+    """
+    parts = name.items() if isinstance(name, Mapping) else [(name, "")]
+    return ", ".join(f"{key} {value}".strip() for key, value in parts)
 
 
 def _time(seconds: float) -> str:
