@@ -28,6 +28,12 @@ def test_ensemble_learns_and_counts_add_up(demo: Path) -> None:
         assert sum(ends.values()) == counts["clips"]
 
 
+def test_it_ends_with_a_page_that_is_small_and_has_pictures(demo: Path) -> None:
+    page = (demo / "report.html").read_bytes()
+    assert len(page) < 2e6
+    assert page.count(b"data:image/jpeg") == 24 * 3
+
+
 def test_every_member_answers_every_clip_once_and_blind(demo: Path) -> None:
     clips = tables.read_table(str(demo / "clips" / "purpose=scoring"), schemas.CLIPS)
     assert clips["labels"].null_count == len(clips)

@@ -9,6 +9,7 @@ import imageio_ffmpeg
 import pyarrow as pa
 
 from ah_ray import schemas, storage, tables
+from ah_ray.evaluation.config import EvaluateConfig
 from ah_ray.lineage import left_out_made_from
 from ah_ray.media.config import LimitsConfig
 from ah_ray.pipelines.evaluate import evaluate
@@ -22,6 +23,7 @@ from ah_ray.tasks.policies import ReduceConfig
 CLIP_S = 2.5
 HOSTILE = "<script>alert(1)</script>.mp4"  # what a video may be called
 HOSTILE_WORD = "<img src=x onerror=alert(1)>"  # what a member may say
+DRAWS = EvaluateConfig(draws=200)  # for speed
 WORDS = ("happy", "proud", "nervous", "tired", "astonished", "gloomy", "excited", HOSTILE_WORD)
 
 
@@ -80,7 +82,7 @@ def make_run(
         verdicts = make_verdicts(run.videos(), run.clips(SCORING), predictions, members, judgement)
         tables.write_table(run.stored(verdicts), run.path("verdicts", "part-0.parquet"))
     if members and labelled:
-        evaluate(run, ("test",), judgement)
+        evaluate(run, ("test",), judgement, answers=run.predictions(), settings=DRAWS)
     return run
 
 

@@ -71,6 +71,9 @@ def test_metrics_and_plots_are_those_of_the_run(runs):
     against = statistics["compared"]["v1"]
     told = f"v1 {against['difference']:+.3f} {against['low']:.2f}"
     assert told in words(runs["choice"])
+    found = metrics["localisation"]["v1"]["Yes"]
+    told = f"v1, Yes {found['intervals']} {found['f1']:.3f} {found['average_precision']:.3f} {found['mean_iou']:.3f}"
+    assert told in words(runs["choice"])
     assert "macro F1 by gender" in words(runs["choice"])
     assert "always Yes 0.3" in words(runs["choice"])
     assert "Confusion" not in words(runs["unlabelled"])
