@@ -23,7 +23,7 @@ from ah_ray.tasks.policies import ReduceConfig
 CLIP_S = 2.5
 HOSTILE = "<script>alert(1)</script>.mp4"  # what a video may be called
 HOSTILE_WORD = "<img src=x onerror=alert(1)>"  # what a member may say
-DRAWS = EvaluateConfig(draws=200)  # for speed
+DRAWS = EvaluateConfig(draws=1000)  # for speed
 WORDS = ("happy", "proud", "nervous", "tired", "astonished", "gloomy", "excited", HOSTILE_WORD)
 
 

@@ -72,7 +72,8 @@ def test_metrics_and_plots_are_those_of_the_run(runs):
     told = f"v1 {against['difference']:+.3f} {against['low']:.2f}"
     assert told in words(runs["choice"])
     found = metrics["localisation"]["v1"]["Yes"]
-    told = f"v1, Yes {found['intervals']} {found['f1']:.3f} {found['average_precision']:.3f} {found['mean_iou']:.3f}"
+    figures = [f"{found[key]:.3f}" for key in ("f1", "average_precision", "mean_iou")]
+    told = " ".join(["v1, Yes", str(found["intervals"]), *figures])
     assert told in words(runs["choice"])
     assert "macro F1 by gender" in words(runs["choice"])
     assert "always Yes 0.3" in words(runs["choice"])
