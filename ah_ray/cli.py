@@ -334,6 +334,24 @@ def show_results(
         )
 
 
+@app.command("export")
+def export_run(
+    form: Annotated[
+        Literal["csv", "jsonl", "elan"],
+        typer.Argument(help="Flat tables, or annotations for ELAN, one file per video."),
+    ],
+    run: Run,
+    to: Annotated[
+        str | None, typer.Option("--to", help="The folder; by default export/ in the run.")
+    ] = None,
+) -> None:
+    """Write the verdicts and answers of a run for other tools: R, SPSS, spreadsheets, ELAN."""
+    directory = open_run(run)
+    from ah_ray.pipelines.export import export
+
+    export(directory, form, directory.path("export", form) if to is None else place(to, "--to"))
+
+
 @app.command("compare")
 def compare_runs(
     runs: Annotated[list[str], typer.Argument(help="Evaluated runs on the same videos.")],

@@ -19,6 +19,7 @@ import glob
 import io
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -243,6 +244,19 @@ def write_bytes(uri: str, data: bytes) -> None:
     target = Path(path)
     with temporary_sibling(target) as temporary:
         temporary.write_bytes(data)
+        os.replace(temporary, target)
+
+
+@asks
+def put(uri: str, source: Path) -> None:
+    """Copy a local file to ``uri`` so that readers see either nothing or all of it."""
+    filesystem, path = fresh(uri)
+    if not isinstance(filesystem, LocalFileSystem):
+        filesystem.put_file(str(source), path)
+        return
+    target = Path(path)
+    with temporary_sibling(target) as temporary:
+        shutil.copyfile(source, temporary)
         os.replace(temporary, target)
 
 

@@ -6,7 +6,7 @@ evaluated runs -> the same videos? -> their ensembles as sources of answers -> s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from ah_ray.evaluation.config import EvaluateConfig
 from ah_ray.evaluation.judged import Judged
 from ah_ray.evaluation.metrics import measured
 from ah_ray.evaluation.statistics import statistics
+from ah_ray.participants import person
 from ah_ray.pipelines.evaluate import (
     METRICS_FILE,
     judged_by,
@@ -30,6 +31,12 @@ from ah_ray.tasks.judgement import Judgement
 from ah_ray.yaml_objects import build
 
 _TOLD = 3  # videos that are named where runs differ
+# What is the same of each video in runs that are compared, and what to do where it is not.
+_SAME = {
+    "labels": "read the same annotation in both",
+    "participants": "read the same annotation in both",
+    "contents": "score the same files in both",
+}
 
 
 class Evaluated(NamedTuple):
@@ -116,26 +123,36 @@ def _require_alike(first: str, one: Evaluated, name: str, other: Evaluated) -> N
     Raises:
         ConfigError: naming how they differ.
     """
-    ours, theirs = _labels(one.videos), _labels(other.videos)
+    ours, theirs = _facts(one.videos), _facts(other.videos)
     for here, there, whose in ((ours, theirs, first), (theirs, ours, name)):
         if alone := sorted(here.keys() - there):
-            told = ", ".join(here[video][0] for video in alone[:_TOLD])
+            told = ", ".join(here[video]["uri"] for video in alone[:_TOLD])
             problem = f"{len(alone)} videos are in {whose} alone, such as {told}"
             raise ConfigError(f"{first} and {name}", problem, "score the same videos in both")
-    if apart := sorted(video for video in ours if ours[video][1] != theirs[video][1]):
-        told = ", ".join(
-            f"{ours[v][0]} ({'/'.join(ours[v][1])} and {'/'.join(theirs[v][1])})"
-            for v in apart[:_TOLD]
-        )
-        problem = f"{len(apart)} videos have other labels: {told}"
-        raise ConfigError(f"{first} and {name}", problem, "read the same annotation in both")
+    for key, fix in _SAME.items():
+        apart = sorted(video for video in ours if ours[video][key] != theirs[video][key])
+        if apart:
+            told = ", ".join(
+                f"{ours[v]['uri']} ({ours[v][key]} and {theirs[v][key]})" for v in apart[:_TOLD]
+            )
+            problem = f"{len(apart)} videos have other {key}: {told}"
+            raise ConfigError(f"{first} and {name}", problem, fix)
     for key in ("answer", "metrics"):
         if getattr(one.judgement, key) != getattr(other.judgement, key):
             problem = f"their tasks have another {key}"
             raise ConfigError(f"{first} and {name}", problem, "evaluate both by one task")
 
 
-def _labels(videos: pa.Table) -> Mapping[str, tuple[str, tuple[str, ...]]]:
-    """Of each video where it is, and its labels."""
-    columns = (videos[name].to_pylist() for name in ("video_id", "uri", "labels"))
-    return {video: (uri, tuple(sorted(of))) for video, uri, of in zip(*columns, strict=True)}
+def _facts(videos: pa.Table) -> dict[str, dict[str, Any]]:
+    """Of each video where it is, and what must be the same of it in two runs."""
+    columns = ("video_id", "uri", "labels", "participant_id", "content")
+    rows = zip(*(videos[name].to_pylist() for name in columns), strict=True)
+    return {
+        video: {
+            "uri": uri,
+            "labels": "/".join(sorted(labels)),
+            "participants": who and person(who),
+            "contents": content,
+        }
+        for video, uri, labels, who, content in rows
+    }

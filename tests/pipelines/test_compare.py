@@ -76,6 +76,17 @@ def test_runs_on_other_videos_or_labels_are_refused(tmp_path: Path) -> None:
     one, fewer = evaluated(tmp_path / "one", TRUTH), evaluated(tmp_path / "fewer", "yy", "yy")
     with pytest.raises(ConfigError, match=r"6 videos are in one alone, such as /archive/2\.mp4"):
         compare([one, fewer], FEW)
+    for key, text in (
+        ("content", "contents: .*/2"),
+        ("participant_id", "participants: .*p1 and p7"),
+    ):
+        changed = evaluated(tmp_path / key, TRUTH)
+        rows = changed.videos().to_pylist()
+        rows[2][key] = "P7"
+        tables.write_rows(rows, schemas.VIDEOS, changed.path("videos", "part-0.parquet"))
+        evaluate(changed, ("test",), TASK, settings=FEW)
+        with pytest.raises(ConfigError, match=f"1 videos have other {text}"):
+            compare([one, changed], FEW)
     other = evaluated(tmp_path / "other", TRUTH, "nynnyynn")
     with pytest.raises(ConfigError, match=r"1 videos have other labels: .*0\.mp4 \(Yes and No\)"):
         compare([one, other], FEW)

@@ -14,8 +14,8 @@ from ah_ray import storage
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import MemberCard
 from ah_ray.models.config import ModelConfig
-from ah_ray.tasks import load_task
-from ah_ray.toy.base import cue_rows, write_cue_clips
+from ah_ray.tasks import Prompt, load_task
+from ah_ray.toy.base import SMILE_QUESTION, SYSTEM_TEXT, cue_rows, write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete, publish
 from ah_ray.training.config import TrainConfig
@@ -112,11 +112,19 @@ def test_a_training_that_is_resumed_ends_as_one_that_was_not(
 def test_replies_are_rewarded(data: Path, two_cores: None, tmp_path: Path) -> None:
     grpo = {"grpo": {"generations": 2, "max_reply_tokens": 4}, "epochs": 1}
     training = job(data, tmp_path / "store", **EXPERTS, **grpo)
+    rows = [row for line in Path(training.rows).read_text().splitlines()
+            if SMILE_QUESTION in str(row := json.loads(line))]  # fmt: skip
+    labels = [row["messages"][-1]["content"] for row in rows]
+    smiles = tmp_path / "smiles.jsonl"
+    smiles.write_text("".join(json.dumps(row) + "\n" for row in rows[:2] * 2))
+    assert set(labels) <= {"<answer>Yes</answer>", "<answer>No</answer>"}
     question = load_task("cue_conflict").question("short", "prompt")
+    asked = Prompt(system=SYSTEM_TEXT, user=SMILE_QUESTION)
+    question = question.model_copy(update={"prompt": asked})
     card = MemberCard(
         name="zero", weights="adapter", question=question, model=training.model, media=MEDIA,
         segmentation=SegmentationConfig(),
     )  # fmt: skip
-    checkpoints = run(replace(training, card=card))
+    checkpoints = run(replace(training, card=card, rows=str(smiles), epoch_steps=2))
     adapter = tensors(Path(checkpoints[-1].uri) / "adapter_model.safetensors")
     assert any("experts" in name for name in adapter)
