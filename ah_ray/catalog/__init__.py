@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ah_ray import storage
-from ah_ray.catalog import bah, folder, lists, table
+from ah_ray.catalog import bah, elan, folder, lists, table
 from ah_ray.catalog.entry import CatalogEntry, load_entry, parse_entry
 from ah_ray.catalog.published import compare_with_published
 from ah_ray.catalog.rows import Catalog
@@ -32,6 +32,7 @@ Reader = Callable[[CatalogEntry, str, Answer], Catalog]
 
 READERS: dict[str, Reader] = {
     "bah": bah.read,
+    "elan": elan.read,
     "folder": folder.read,
     "lists": lists.read,
     "table": table.read,

@@ -136,12 +136,25 @@ class Lists(Frozen):
         return self
 
 
+class Elan(Frozen):
+    """Documents of ELAN (reader ``elan``).
+
+    Attributes:
+        tier: that has the labels, with the times where they hold. A video in whose tier nothing is
+            has the label that says so, if the task has one.
+        shares: how large each split shall be, as in ``Lists``; the documents know of none.
+    """
+
+    tier: str
+    shares: dict[str, Positive] = Field(default_factory=dict)
+
+
 class CatalogEntry(Frozen):
     """One data set.
 
     Attributes:
         title: its name.
-        reader: the format it is in: ``bah``, ``folder``, ``lists``, ``table``, or
+        reader: the format it is in: ``bah``, ``elan``, ``folder``, ``lists``, ``table``, or
             ``module:function`` of your own, ``(entry, root, answer) -> Catalog``.
         labels: its words for labels, and for each the task's; what is not here is taken as it is.
         citation: what to cite when using it.
@@ -152,6 +165,7 @@ class CatalogEntry(Frozen):
             participants' metadata, those of ``table`` and ``lists`` are columns.
         files: its parts (reader bah only).
         lists: its tables (reader lists only).
+        elan: what its documents hold (reader elan only).
         expected: published sizes to compare a copy with.
     """
 
@@ -164,6 +178,7 @@ class CatalogEntry(Frozen):
     consent: dict[str, str] = Field(default_factory=dict)
     files: BahFiles | None = None
     lists: Lists | None = None
+    elan: Elan | None = None
     expected: Published = Published()
 
     @field_validator("consent", "labels", mode="before")
@@ -185,8 +200,12 @@ class CatalogEntry(Frozen):
             raise ValueError("files are needed by the reader bah and known to no other reader")
         if (self.reader == "lists") != (self.lists is not None):
             raise ValueError("lists are needed by the reader lists and known to no other reader")
-        if self.reader == "folder" and self.consent:
-            raise ValueError("the reader folder knows no consent flags; use the reader table")
+        if (self.reader == "elan") != (self.elan is not None):
+            raise ValueError("elan is needed by the reader elan and known to no other reader")
+        if self.reader in ("elan", "folder") and self.consent:
+            raise ValueError(
+                f"the reader {self.reader} knows no consent flags; use the reader table"
+            )
         return self
 
 

@@ -58,7 +58,8 @@ def document(
         clips: its scoring clips in order of time.
         answers: of members, by clip.
     """
-    return _written(video["uri"], _tiers(verdict, video, clips, answers))
+    tiers = _tiers(verdict, video, clips, answers)
+    return _written(video["uri"], video["participant_id"], tiers)
 
 
 def file_name(file: str, video_id: str) -> str:
@@ -127,7 +128,7 @@ def apart(marks: Iterable[Mark]) -> list[Mark]:
     return found
 
 
-def _written(uri: str, tiers: Mapping[str, Sequence[Mark]]) -> bytes:
+def _written(uri: str, person: str | None, tiers: Mapping[str, Sequence[Mark]]) -> bytes:
     ElementTree.register_namespace("xsi", _INSTANCE)
     root = ElementTree.Element(
         "ANNOTATION_DOCUMENT",
@@ -142,6 +143,7 @@ def _written(uri: str, tiers: Mapping[str, Sequence[Mark]]) -> bytes:
     slots = annotations = 0
     for name, marks in tiers.items():
         attributes = {"LINGUISTIC_TYPE_REF": _TYPE, "TIER_ID": _plain(name)}
+        attributes |= {"PARTICIPANT": _plain(person)} if person else {}
         tier = ElementTree.SubElement(root, "TIER", attributes)
         for mark in marks:
             for time_s in mark[:2]:

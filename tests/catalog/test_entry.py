@@ -64,7 +64,10 @@ def test_a_reader_that_is_not_there_names_those_that_are(reader):
     with pytest.raises(ConfigError) as caught:
         read_catalog(CatalogEntry(title="t", reader=reader), "/x", YES_NO)
     assert caught.value.where == "reader"
-    assert "one of ['bah', 'folder', 'lists', 'table'], or module:attribute" in caught.value.fix
+    assert (
+        "one of ['bah', 'elan', 'folder', 'lists', 'table'], or module:attribute"
+        in caught.value.fix
+    )
 
 
 def test_an_unquoted_word_for_a_label_is_a_word(tmp_path):
