@@ -8,108 +8,30 @@ majority. ``Grouped`` lets any of them count meanings in the place of words.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr
 
 from ah_ray.errors import ConfigError
 from ah_ray.names import Named, find_made
-from ah_ray.tasks.answers import Answer, Candidate, LabelSet
+from ah_ray.tasks.answers import Answer, Candidate
+from ah_ray.tasks.chance_rules import NoisyOr, Pooled, TopKMean, soft
+from ah_ray.tasks.opinions import (
+    STATUSES,
+    Considered,
+    Given,
+    Opinion,
+    Rule,
+    Status,
+    considered_of,
+    unique,
+    usable,
+)
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.words.groups import WHEEL, View, find_grouping
 from ah_ray.yaml_objects import Frozen, Positive, build
-
-Status = Literal["ok", "unparseable", "error", "missing"]
-STATUSES = ("ok", "unparseable", "error", "missing")  # best first
-
-
-class Given(NamedTuple):
-    """One source's answer.
-
-    Attributes:
-        source: a clip id, or a member's name.
-        start_s: where a clip starts; earlier ones win ties for the evidence.
-        status: of the answer; ``missing`` when there is none.
-        labels: what it gives; empty unless ``status`` is ok.
-        chances: of labels, where they are known; a source without any is sure of what it gives.
-    """
-
-    source: str
-    start_s: float
-    status: Status
-    labels: LabelSet = frozenset()
-    chances: Mapping[str, float] = {}
-
-
-class Considered(NamedTuple):
-    """What the sources together say about one label.
-
-    Attributes:
-        label: it.
-        chance: how likely it is, as the rule sees it.
-        evidence: the source that speaks for it most: of those that give it, if any do.
-        givers: the sources that give it.
-    """
-
-    label: str
-    chance: float
-    evidence: str
-    givers: tuple[str, ...]
-
-
-class Opinion(NamedTuple):
-    """What a rule makes of its sources.
-
-    Attributes:
-        labels: what is decided; None when nothing is.
-        considered: every label that was, the options of a choice in their order.
-    """
-
-    labels: LabelSet | None
-    considered: tuple[Considered, ...] = ()
-
-
-#: One that names members has them in an attribute ``members``, one by a file its ``made_from``.
-Rule = Callable[[Sequence[Given], Answer, ReduceConfig], Opinion]
-
-
-def unique(givens: Iterable[Given], answer: Answer) -> list[Given]:
-    """Each source once, in order of time: the best of its rows, whatever their order."""
-
-    def preference(given: Given) -> tuple[Any, ...]:
-        # Equal rows of a source are the rule; should they differ, order must not decide.
-        ranks = sorted(answer.rank(label) for label in given.labels)
-        chances = sorted((answer.rank(label), -chance) for label, chance in given.chances.items())
-        return STATUSES.index(given.status), not ranks, ranks, not chances, chances, given.start_s
-
-    best: dict[str, Given] = {}
-    for given in sorted((_known(given) for given in givens), key=preference):
-        best.setdefault(given.source, given)
-    return sorted(best.values(), key=lambda given: (given.start_s, given.source))
-
-
-def _known(given: Given) -> Given:
-    """Chances are known together or not at all: what is no number says nothing."""
-    finite = all(math.isfinite(chance) for chance in given.chances.values())
-    return given if finite else given._replace(chances={})
-
-
-def usable(givens: Iterable[Given], answer: Answer, policies: ReduceConfig) -> list[Given]:
-    """The sources that count, in order of time, each with chances for what it says."""
-    counted = []
-    for given in unique(givens, answer):
-        if given.status != "ok":
-            policy = policies.invalid if given.status == "unparseable" else policies.missing
-            if policy == "exclude":
-                continue
-            given = given._replace(labels=frozenset({policy}), chances={})
-        if answer.options and not given.labels:
-            continue  # somebody else's table: a choice without an option says nothing
-        sure = dict.fromkeys(given.labels, 1.0)
-        counted.append(given._replace(chances=given.chances or sure))
-    return counted
 
 
 def first(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Opinion:
@@ -134,7 +56,7 @@ def first(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Op
             for given in used
         )
         upto = 1.0 if count == len(answer.options) else max(together, before)
-        considered.append(_considered(option, used, max(upto - before, 0.0)))
+        considered.append(considered_of(option, used, max(upto - before, 0.0)))
         before = upto
     said = next((frozenset({one.label}) for one in considered if one.givers), None)
     return Opinion(said, tuple(considered))
@@ -276,7 +198,8 @@ class Grouped(Frozen):
             return Opinion(None)
         chances = {one.label: one.chance for one in opinion.considered}
         considered = tuple(
-            _considered(word, used, chances[group[word]]) for word in sorted(words, key=answer.rank)
+            considered_of(word, used, chances[group[word]])
+            for word in sorted(words, key=answer.rank)
         )
         said = (one.label for one in considered if one.givers)
         return Opinion(frozenset(w for w in said if group[w] in opinion.labels), considered)
@@ -301,7 +224,7 @@ def _weighed(
         return sum(weights[given.source] * given.chances.get(label, 0.0) for given in used) / total
 
     labels = answer.options or sorted(said, key=answer.rank)
-    return tuple(_considered(label, used, chance(label)) for label in labels)
+    return tuple(considered_of(label, used, chance(label)) for label in labels)
 
 
 def _settled(
@@ -314,11 +237,23 @@ def _settled(
     return Opinion(answer.settle(candidates, policies.tie), considered)
 
 
-def _considered(label: str, used: Sequence[Given], chance: float) -> Considered:
-    strongest = max(used, key=lambda one: (label in one.labels, one.chances.get(label, 0.0)))
-    givers = tuple(sorted(given.source for given in used if label in given.labels))
-    return Considered(label, chance, strongest.source, givers)
-
+__all__ = [
+    "RULES",
+    "STATUSES",
+    "Considered",
+    "Given",
+    "Grouped",
+    "Opinion",
+    "Rule",
+    "Status",
+    "Weighted",
+    "all_else_any",
+    "at_least",
+    "find_rule",
+    "first",
+    "unique",
+    "usable",
+]
 
 RULES: dict[str, Rule] = {
     "first": first,
@@ -326,12 +261,16 @@ RULES: dict[str, Rule] = {
     "all": at_least("all"),
     "most": at_least("most"),
     "all_else_any": all_else_any,
+    "soft": soft,
 }
 #: What makes a rule of an argument.
 MAKERS: dict[str, Any] = {
     "at_least": at_least,
     "weighted": lambda argument: build(Weighted, argument, "rules.weighted"),
     "grouped": lambda argument: build(Grouped, argument, "rules.grouped"),
+    "mean": lambda argument: build(Pooled, argument, "rules.mean"),
+    "noisy_or": lambda argument: build(NoisyOr, argument, "rules.noisy_or"),
+    "top_k_mean": lambda argument: build(TopKMean, argument, "rules.top_k_mean"),
 }
 
 
