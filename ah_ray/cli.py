@@ -352,6 +352,21 @@ def export_run(
     export(directory, form, directory.path("export", form) if to is None else place(to, "--to"))
 
 
+@app.command("suggest")
+def suggest_videos(
+    run: Run,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 50,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Write them to this CSV file, too.")
+    ] = None,
+) -> None:
+    """Say which videos without a label are worth annotating next, and why."""
+    directory = open_run(run)
+    from ah_ray.pipelines.suggest import suggest
+
+    suggest(directory, n, None if output is None else place(output, "--output"))
+
+
 @app.command("compare")
 def compare_runs(
     runs: Annotated[list[str], typer.Argument(help="Evaluated runs on the same videos.")],

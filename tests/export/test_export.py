@@ -180,3 +180,16 @@ def test_marks_lie_apart_and_in_order(marks: list[Mark]) -> None:
 def test_formulas_are_text(text: str) -> None:
     assert harmless(text) == f"'{text}"
     assert (harmless("a=1"), harmless(-1.5), harmless(None)) == ("a=1", -1.5, None)
+
+
+def test_what_to_annotate_next_is_told_with_reasons(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "next.csv"
+    with pytest.raises(SystemExit) as ended:
+        main(["suggest", "--run", run.uri, "--n", "5", "--output", str(file)])
+    assert not ended.value.code
+    assert "of 1 videos without a label" in capsys.readouterr().out
+    (row,) = csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""))
+    assert (row["video_id"], row["reasons"]) == ("b", "nothing was answered")
+    assert row["file"] == f"'{ODD}"

@@ -112,12 +112,12 @@ def test_a_training_that_is_resumed_ends_as_one_that_was_not(
 def test_replies_are_rewarded(data: Path, two_cores: None, tmp_path: Path) -> None:
     grpo = {"grpo": {"generations": 2, "max_reply_tokens": 4}, "epochs": 1}
     training = job(data, tmp_path / "store", **EXPERTS, **grpo)
-    rows = [row for line in Path(training.rows).read_text().splitlines()
-            if SMILE_QUESTION in str(row := json.loads(line))]  # fmt: skip
-    labels = [row["messages"][-1]["content"] for row in rows]
+    lines = Path(training.rows).read_text().splitlines()
+    rows = [row for line in lines if SMILE_QUESTION in str(row := json.loads(line))][:2] * 2
+    for row in rows:
+        row["solution"] = ["Yes" if "Yes" in row["messages"][-1]["content"] else "No"]
     smiles = tmp_path / "smiles.jsonl"
-    smiles.write_text("".join(json.dumps(row) + "\n" for row in rows[:2] * 2))
-    assert set(labels) <= {"<answer>Yes</answer>", "<answer>No</answer>"}
+    smiles.write_text("".join(json.dumps(row) + "\n" for row in rows))
     question = load_task("cue_conflict").question("short", "prompt")
     asked = Prompt(system=SYSTEM_TEXT, user=SMILE_QUESTION)
     question = question.model_copy(update={"prompt": asked})
