@@ -20,6 +20,7 @@ from ah_ray.members import (
     read_member,
     write_card,
 )
+from ah_ray.model_card import README_FILE, model_card
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.training_plan import Plan, print_outlook
 from ah_ray.pipelines.validate import Candidate, choose
@@ -79,6 +80,7 @@ def train_member(
     files = {
         SEEN_FILE: tables.parquet_bytes(plan.seen),
         MEMBER_FILE: write_card(card, uri, run.root),
+        README_FILE: model_card(card),
     }
     if card.weights == "adapter":  # PEFT names the base by where it lay on the node
         settings = json.loads(storage.read_bytes(storage.join(chosen.checkpoint.uri, ADAPTER)))
@@ -136,4 +138,5 @@ def write_base(run: RunDirectory, card: MemberCard) -> None:
     uri = run.path("members", card.name)
     card = card.model_copy(update={"trained": {"base": model_fingerprint(card.model.path)}})
     tables.write_table(schemas.SEEN.empty_table(), storage.join(uri, SEEN_FILE))
+    storage.write_bytes(storage.join(uri, README_FILE), model_card(card))
     storage.write_bytes(storage.join(uri, MEMBER_FILE), write_card(card, uri, run.root))
