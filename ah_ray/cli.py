@@ -458,8 +458,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit when it fails; ``endings.told`` says with which code."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
-    with told():
-        app(arguments)
+    try:
+        with told():
+            app(arguments)
+    finally:
+        console.quiet = False  # asked for by one command, not by the next of this process
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_whatever_an_error_of_an_item_is_called_is_a_kind():
 def test_entries_of_the_documentation_are_entries():
     blocks = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)]
     entries = [CatalogEntry(**block) for block in blocks if "reader" in block]
-    assert {entry.reader for entry in entries} == {"bah", "lists", "table"}
+    assert {entry.reader for entry in entries} == {"bah", "elan", "lists", "table"}
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,9 @@ def test_a_copy_of_a_run_is_a_run(copy_of_demo: Path, name: str) -> None:
 
 
 def test_nothing_in_a_run_names_the_place_where_it_was_made(demo: Path) -> None:
-    """But for what a finished training leaves for people to read: logs and curves."""
+    """But for what is for people to read: a training's logs and curves, and the report."""
     place = str(demo).encode()
     files = [path for path in demo.rglob("*") if path.is_file() and path.name != "stdout.txt"]
     naming = {path.relative_to(demo) for path in files if place in path.read_bytes()}
-    assert {path.parts[0] for path in naming} <= {"train"}
+    assert {path.parts[0] for path in naming} <= {"train", "report.html"}
     assert all(path.parts[2:3] != ("checkpoints",) for path in naming)
