@@ -429,6 +429,26 @@ def demo(
         run_stages(directory, settings)
 
 
+@app.command("convert")
+def convert_model(
+    source: Annotated[str, typer.Argument(help="A Qwen2.5-VL: a folder or a hub id.")],
+    to: Annotated[str, typer.Option("--to", help="The folder to make, on this machine.")],
+) -> None:
+    """Make a model with two experts and a gate of a Qwen2.5-VL; it answers as before.
+
+    Members that are tuned of it have `architecture: qwen2_5_vl_hybrid`.
+    """
+    from pathlib import Path
+
+    from ah_ray.checkpoints import local_checkpoint, require_checkpoint
+
+    require_checkpoint(source, "SOURCE")
+    from ah_ray.models.hybrid_conversion import convert
+
+    convert(local_checkpoint(source), Path(place(to, "--to")))
+    results.print(f"{to}: set model.path to it, and model.architecture to qwen2_5_vl_hybrid")
+
+
 wheels = typer.Typer(
     help="Emotion wheels, by which sets of words are compared.", no_args_is_help=True
 )

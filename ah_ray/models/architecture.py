@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = {
     "qwen3_omni": "ah_ray.models.qwen3_omni:QWEN3_OMNI",
     "qwen2_5_vl": "ah_ray.models.qwen2_5_vl:QWEN2_5_VL",
+    "qwen2_5_vl_hybrid": "ah_ray.models.hybrid:QWEN2_5_VL_HYBRID",
     "internvl": "ah_ray.models.internvl:INTERNVL",
     "qwen2_5_text": "ah_ray.models.qwen_text:QWEN2_5_TEXT",
     "qwen3_text": "ah_ray.models.qwen_text:QWEN3_TEXT",
@@ -72,6 +73,7 @@ class Architecture:
         read_with: make MS-Swift read with ours: ``(name, reader of pictures, reader of sound)``.
         square: width and height of the only pictures that a checkpoint reads, in pixels, by its
             config; None where they may differ.
+        register: make MS-Swift know an architecture that it does not come with.
     """
 
     model_type: str
@@ -92,6 +94,7 @@ class Architecture:
     swift_environment: Callable[[MediaConfig, str], dict[str, str]]
     read_with: Callable[[str, Callable[..., Any], Callable[..., Any]], None]
     square: Callable[[Mapping[str, Any]], int] | None = None
+    register: Callable[[], None] = lambda: None
 
 
 def find_architecture(name: str) -> Architecture:

@@ -107,4 +107,6 @@ if os.environ.get(DEEPSPEED_VARIABLE) == "cpu":
     deepspeed.init_distributed("gloo")
 
 base.load_image = read_image  # MS-Swift has no mapping for images
-find_architecture(os.environ[ARCHITECTURE_VARIABLE]).read_with(READER, read_clip, read_sound)
+architecture = find_architecture(os.environ[ARCHITECTURE_VARIABLE])
+architecture.register()
+architecture.read_with(READER, read_clip, read_sound)

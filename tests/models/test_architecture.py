@@ -119,6 +119,7 @@ def test_the_parts_are_those_that_ms_swift_freezes(name: str) -> None:
     from swift.model import MODEL_MAPPING
 
     ours = find_architecture(name)
+    ours.register()
     theirs = MODEL_MAPPING[ours.swift_model]
     assert ours.swift_template in {group.template for group in theirs.model_groups}
     parts = theirs.model_arch
