@@ -74,6 +74,7 @@ def with_shuffled_captions(
     run = RunDirectory(str(folder / "shuffled"), source.root)
     for table in ("videos", "clips"):
         shutil.copytree(Path(source.uri, table), Path(run.uri, table))
+    shutil.copy(source.path("run.yaml"), run.uri)  # says how the clips were made
     describer = config.members[DESCRIBER].model_copy(update={"captions": str(file)})
     members = {DESCRIBER: describer, TUNED: config.members[TUNED]}
     config = config.model_copy(update={"members": members})

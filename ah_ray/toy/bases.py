@@ -106,7 +106,7 @@ BASES = {
     ),
     **{
         f"captioner_{number}": Base(
-            "it goes on to describe people closely", "general", school.rows, _recipe(1e-3, 4)
+            "it goes on to describe people closely", "general", school.rows, _recipe(2e-3, 10)
         )
         for number, school in enumerate(_CAPTIONERS, 1)
     },
