@@ -23,8 +23,8 @@ from ah_ray.evaluation.trade_off import trade_off
 from ah_ray.participants import person
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.located import located
-from ah_ray.pipelines.reduce import member_verdict
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.verdict_rows import member_verdict
 from ah_ray.tasks.answers import LabelSet
 from ah_ray.tasks.judgement import Judgement
 

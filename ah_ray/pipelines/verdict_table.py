@@ -1,0 +1,376 @@
+"""Verdicts from tables of clips and answers: what the usual rules judge on arrays, else one by one.
+
+Videos whose answers are as scoring writes them, by the rules of ``tasks.many``, are judged all at
+once; other rules, and videos with anything unusual (several answers to a clip, several labels or a
+word that is no option), by the functions on one video, which say what is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ah_ray import schemas
+from ah_ray.hashing import hexadecimal, mixed, text_hashes
+from ah_ray.pipelines.verdict_rows import how_judged, judged_one_by_one, words_hash
+from ah_ray.tasks.judgement import Judgement
+from ah_ray.tasks.many import (
+    NONE,
+    Bools,
+    Floats,
+    Ints,
+    Opinions,
+    Rule,
+    Sources,
+    counting,
+    find_rule_of_many,
+    weighted,
+    weights_of,
+)
+from ah_ray.tasks.opinions import STATUSES
+
+_MISSING = STATUSES.index("missing")
+_FACTS = ["uri", "participant_id", "split"]
+
+
+class _Clips(NamedTuple):
+    """The clips of some videos, in order of video, time and name: ``n`` clips of ``v`` videos."""
+
+    videos: pa.Array  # their ids, sorted
+    ids: pa.Array
+    start_s: Floats
+    starts: Ints  # where each video begins
+    video: Ints  # of each clip
+
+    @classmethod
+    def of(cls, clips: pa.Table) -> _Clips:
+        """Each clip once, when it starts first."""
+        clips = clips.select(["video_id", "clip_id", "start_s"])
+        if pc.count_distinct(clips["clip_id"]).as_py() < len(clips):
+            grouped = clips.group_by(["video_id", "clip_id"]).aggregate([("start_s", "min")])
+            clips = grouped.rename_columns(["video_id", "clip_id", "start_s"])
+        order = [(name, "ascending") for name in ("video_id", "start_s", "clip_id")]
+        clips = clips.sort_by(order)
+        coded = _whole(clips["video_id"]).dictionary_encode()
+        video = _numbers(coded.indices).astype(np.int64)
+        starts = np.flatnonzero(np.diff(video, prepend=-1))
+        start_s = _numbers(_whole(clips["start_s"]))
+        return cls(coded.dictionary, _whole(clips["clip_id"]), start_s, starts, video)
+
+
+class _Said(NamedTuple):
+    """A member's answers to clips: a row for each."""
+
+    status: npt.NDArray[np.int8]
+    said: Ints
+    known: Bools
+    chances: Floats
+    odd: Bools  # there is something about it that arrays cannot hold
+
+
+def make_verdicts(
+    videos: pa.Table,
+    clips: pa.Table,
+    predictions: pa.Table,
+    members: Sequence[str],
+    judgement: Judgement,
+) -> pa.Table:
+    """Verdicts (``schemas.VERDICTS``) sorted by video id.
+
+    Args:
+        videos: ``schemas.VIDEOS``, or the columns of it that a verdict repeats.
+        clips: ``schemas.CLIPS``; its videos get verdicts, its clips are the expected answers.
+        predictions: ``schemas.PREDICTIONS`` and ``member``; rows of other clips are ignored. A
+            chance that is no number, as foreign tables have it for null, is unknown.
+        members: the names of those that vote.
+        judgement: the rules and policies.
+    """
+    if not len(clips):
+        return schemas.VERDICTS.empty_table()
+    names = sorted(set(members))
+    manifest = _Clips.of(clips)
+    rules = _rules_of_many(judgement, names)
+    made = [schemas.VERDICTS.empty_table()]
+    odd = np.ones(len(manifest.videos), bool)
+    if rules is not None and np.isfinite(manifest.start_s).all() and _are_unique(manifest.ids):
+        given = [_said(_of_member(predictions, name), manifest.ids, judgement) for name in names]
+        odd = np.logical_or.reduceat(np.any([one.odd for one in given], axis=0), manifest.starts)
+        if not odd.all():
+            made.append(_judged_at_once(manifest, given, names, judgement, rules, ~odd))
+    if odd.any():
+        ids = manifest.videos.filter(pa.array(odd))
+        made.append(judged_one_by_one(ids, clips, predictions, names, judgement))
+    table = pa.concat_tables(made)
+    if odd.any() and not odd.all():
+        table = table.sort_by("video_id")
+    at = pc.index_in(table["video_id"], _whole(videos["video_id"]))
+    if at.null_count:
+        raise KeyError(table["video_id"].filter(pc.is_null(at))[0].as_py())
+    facts = videos.select(_FACTS).take(at)
+    for name in _FACTS:
+        table = table.set_column(table.column_names.index(name), name, facts[name])
+    return table.combine_chunks()
+
+
+def _rules_of_many(judgement: Judgement, names: Sequence[str]) -> tuple[Rule, Any] | None:
+    """The rule over clips, and what makes that over members of how many videos there are."""
+    over_clips = find_rule_of_many(judgement.rules.clips, judgement.answer)
+    over_members = find_rule_of_many(judgement.rules.members, judgement.answer)
+    if over_clips is None or not names:
+        return None
+    if over_members is not None:
+        return over_clips, lambda videos: over_members
+    stated = weights_of(judgement.rules.members, names) if judgement.answer.options else None
+    if stated is None:
+        return None
+    weights, needed = stated
+    return over_clips, lambda videos: weighted(np.tile(weights, videos), needed)
+
+
+def _of_member(predictions: pa.Table, name: str) -> pa.Table:
+    columns = ["clip_id", "status", "labels", "chances"]
+    mine = pc.equal(predictions["member"], name)
+    return predictions.select(columns).filter(mine)
+
+
+def _said(answers: pa.Table, clip_ids: pa.Array, judgement: Judgement) -> _Said:
+    """The answers of one member to ``clip_ids``, as arrays in that order."""
+    options = list(judgement.answer.options)
+    at = pc.index_in(answers["clip_id"], clip_ids)
+    if at.null_count:
+        there = pc.is_valid(at)
+        answers, at = answers.filter(there), at.filter(there)
+    answers = answers.combine_chunks()
+    place = _numbers(_whole(at)).astype(np.int64)
+    status = _places(answers["status"], STATUSES)
+    said, odd = _labels(_whole(answers["labels"]), options)
+    known, chances, odd_chances = _chances(_whole(answers["chances"]), options)
+    odd |= odd_chances | (status == NONE)
+    size = len(clip_ids)
+    if len(place) == size and (place == np.arange(size)).all():
+        return _Said(status.astype(np.int8), said, known, chances, odd)
+    found = _Said(
+        np.full(size, _MISSING, np.int8),
+        np.full(size, NONE),
+        np.zeros(size, bool),
+        np.zeros((size, len(options))),
+        np.bincount(place, minlength=size) > 1,
+    )
+    found.status[place], found.said[place], found.known[place] = status, said, known
+    found.chances[place] = chances
+    found.odd[place[odd]] = True
+    return found
+
+
+def _labels(labels: pa.ListArray, options: Sequence[str]) -> tuple[Ints, Bools]:
+    """Of each list its only option, or ``NONE``; and whether it holds anything else."""
+    lengths = _numbers(pc.fill_null(pc.list_value_length(labels), 0))
+    places = _places(labels.flatten(), options)
+    said, odd = np.full(len(labels), NONE), lengths > 1
+    owners = np.repeat(np.arange(len(labels)), lengths)
+    said[owners] = places
+    odd[owners[places == NONE]] = True
+    return said, odd
+
+
+def _chances(chances: pa.MapArray, options: Sequence[str]) -> tuple[Bools, Floats, Bools]:
+    """Whether chances are known, they in order of the options, and whether they are of others."""
+    size, count = len(chances), len(options)
+    table, known, odd = np.zeros((size, count)), np.zeros(size, bool), np.zeros(size, bool)
+    pairs = chances.cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())])))
+    lengths = _numbers(pc.fill_null(pc.list_value_length(pairs), 0))
+    flat = pairs.flatten()
+    keys = _places(pc.struct_field(flat, "key"), options)
+    values = _numbers(pc.struct_field(flat, "value"))
+    whole = lengths == count
+    odd |= ~whole & (lengths > 0)
+    if odd.any():
+        inside = np.repeat(whole, lengths)
+        keys, values = keys[inside], values[inside]
+    keys, values = keys.reshape(-1, count), values.reshape(-1, count)
+    rows = np.flatnonzero(whole)
+    in_order = np.arange(count)
+    if not (keys == in_order).all():
+        order = np.argsort(keys, axis=1)
+        keys, values = np.take_along_axis(keys, order, 1), np.take_along_axis(values, order, 1)
+        odd[rows[(keys != in_order).any(axis=1)]] = True
+    finite = np.isfinite(values).all(axis=1)
+    known[rows] = finite
+    table[rows] = np.where(finite[:, None], values, 0.0)
+    return known, table, odd
+
+
+def _judged_at_once(
+    clips: _Clips, given: Sequence[_Said], names: Sequence[str], judgement: Judgement,
+    rules: tuple[Rule, Any], judged: Bools,
+) -> pa.Table:  # fmt: skip
+    """Verdicts of the videos of which ``judged`` is true; without what ``videos`` says."""
+    over_clips, over_members = rules
+    options, policies = judgement.answer.options, judgement.policies
+    of_members, counts = [], []
+    for one in given:
+        sources = Sources(clips.starts, clips.video, one.known, one.said, one.chances)
+        sources = counting(sources, one.status, one.known, options, policies)
+        of_members.append(over_clips(sources, policies, options))
+        counts.append(
+            [np.add.reduceat(one.status == place, clips.starts, dtype=np.int32)
+             for place in range(len(STATUSES))]
+        )  # fmt: skip
+    # The rows of members are those of a video together, in order of names.
+    videos, voters = len(clips.videos), len(names)
+    said = np.stack([one.said for one in of_members], axis=1)
+    chances = np.stack([one.chances for one in of_members], axis=1)
+    votes = Sources(
+        np.arange(0, videos * voters, voters),
+        np.repeat(np.arange(videos), voters),
+        (said != NONE).ravel(),
+        said.ravel(),
+        chances.reshape(videos * voters, len(options)),
+    )
+    found = over_members(videos)(votes, policies, options)
+    hashes = _hashed(clips, given, names, judgement)
+    numbers = np.array(counts)  # member, status, video
+    keep = pa.array(judged)
+    table = _assembled(clips, of_members, votes, found, numbers, hashes, names, options)
+    return table if judged.all() else table.filter(keep)
+
+
+def _hashed(
+    clips: _Clips, given: Sequence[_Said], names: Sequence[str], judgement: Judgement
+) -> pa.Array:
+    """``made_from`` of each video."""
+    options = list(judgement.answer.options)
+    in_order = sorted(range(len(options)), key=lambda place: options[place])
+    sorted_options = sorted(options)
+    of_clip = mixed(mixed(text_hashes(clips.ids)) ^ clips.start_s.view(np.uint64))
+    total = np.zeros(len(clips.videos), np.uint64)
+    for name, one in zip(names, given, strict=True):
+        words = np.array(
+            [[[words_hash(name, status, labels, of) for of in ([], sorted_options)]
+              for labels in [*([option] for option in options), []]]
+             for status in STATUSES],
+            np.uint64,
+        )  # fmt: skip
+        answer = mixed(of_clip ^ words[one.status, one.said, one.known.astype(np.int8)])
+        chances, unknown = answer, np.flatnonzero(~one.known)
+        for place in in_order:
+            chances = mixed(chances ^ one.chances[:, place].copy().view(np.uint64))
+        chances[unknown] = answer[unknown]
+        total += np.add.reduceat(chances, clips.starts)
+    return hexadecimal(mixed(total ^ np.uint64(how_judged(judgement, names))))
+
+
+def _assembled(
+    clips: _Clips, of_members: Sequence[Opinions], votes: Sources, found: Opinions,
+    counts: npt.NDArray[np.int32], hashes: pa.Array, names: Sequence[str], options: Sequence[str],
+) -> pa.Table:  # fmt: skip
+    """The arrays as ``schemas.VERDICTS``."""
+    videos, voters, number = len(clips.videos), len(names), len(options)
+    # By video and member, as ``votes`` is
+    considered = np.stack([one.considered for one in of_members], axis=1)
+    evidence = np.stack([one.evidence for one in of_members], axis=1)
+    of_member = _considered(
+        considered.ravel(), votes.chances, evidence.reshape(-1, number), clips.ids, options
+    )
+    by_status = [np.ascontiguousarray(counts[:, place].T).ravel() for place in range(len(STATUSES))]
+    member = pa.StructArray.from_arrays(
+        [
+            pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(voters), videos))),
+            _decided(votes.said, options),
+            of_member,
+            *(pa.array(column, pa.int32()) for column in by_status),
+        ],
+        fields=list(schemas.MEMBER_VERDICT),
+    )
+    members = pa.ListArray.from_arrays(_offsets(np.full(videos, voters)), member)
+    clip = evidence.reshape(-1, number)[found.evidence, np.arange(number)]
+    spoken = considered.ravel()[found.evidence]
+    givers = _givers(votes, found, names, number)
+    verdict_considered = _considered(
+        found.considered, found.chances, np.where(spoken, clip, NONE), clips.ids, options, givers
+    )
+    usable, expected = counts[:, 0].sum(axis=0), counts.sum(axis=(0, 1))
+    status = np.where(found.said == NONE, 2, (usable != expected).astype(np.int64))
+    columns = {
+        "video_id": clips.videos,
+        "members": members,
+        "labels": _decided(found.said, options),
+        "considered": verdict_considered,
+        "status": pa.array(["ok", "partial", "undecided"]).take(pa.array(status)),
+        "coverage": pa.array(usable / expected),
+        "made_from": hashes,
+    }
+    nothing = pa.nulls(videos, pa.string())
+    return pa.table([columns.get(n, nothing) for n in schemas.VERDICTS.names], schemas.VERDICTS)
+
+
+def _considered(
+    any_used: Bools, chances: Floats, clip: Ints, ids: pa.Array, options: Sequence[str],
+    givers: pa.Array | None = None,
+) -> pa.ListArray:  # fmt: skip
+    """Lists of what is said of every option; empty where nobody was heard."""
+    lengths = np.where(any_used, len(options), 0)
+    there = np.repeat(any_used, len(options))
+    number = int(any_used.sum())
+    place = clip.ravel()[there]
+    of = (
+        schemas.CONSIDERED
+        if givers is not None
+        else schemas.MEMBER_VERDICT.field(2).type.value_type
+    )
+    parts = [
+        pa.array(options, pa.string()).take(pa.array(np.tile(np.arange(len(options)), number))),
+        pa.array(chances.ravel()[there]),
+        ids.take(pa.array(place, mask=place == NONE)),
+    ]
+    if givers is not None:
+        parts.append(givers.filter(pa.array(there)))
+    values = pa.StructArray.from_arrays(parts, fields=list(of))
+    return pa.ListArray.from_arrays(_offsets(lengths), values)
+
+
+def _givers(votes: Sources, found: Opinions, names: Sequence[str], number: int) -> pa.ListArray:
+    """The members that give each option of each video."""
+    voters = len(names)
+    said = np.where(votes.used, votes.said, NONE).reshape(-1, 1, voters)
+    gives = said == np.arange(number)[None, :, None]
+    member = np.broadcast_to(np.arange(voters), gives.shape)[gives]
+    values = pa.array(names, pa.string()).take(pa.array(member))
+    return pa.ListArray.from_arrays(_offsets(gives.sum(axis=2).ravel()), values)
+
+
+def _decided(said: Ints, options: Sequence[str]) -> pa.ListArray:
+    """Lists of one label each; null for ``NONE``."""
+    there = said != NONE
+    values = pa.array(options, pa.string()).take(pa.array(said[there]))
+    return pa.ListArray.from_arrays(_offsets(there.astype(np.int64)), values, mask=pa.array(~there))
+
+
+def _offsets(lengths: npt.NDArray[Any]) -> pa.Array:
+    return pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int32())
+
+
+def _places(words: pa.Array | pa.ChunkedArray, known: Sequence[str]) -> Ints:
+    """The place of each word in ``known``; ``NONE`` of others, and of null."""
+    places = pc.fill_null(pc.index_in(words, pa.array(known, pa.string())), NONE)
+    return _numbers(_whole(places)).astype(np.int64)
+
+
+def _numbers(array: pa.Array) -> npt.NDArray[Any]:
+    """As numpy has them; of null not a number."""
+    numbers: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _are_unique(ids: pa.Array) -> bool:
+    distinct: int = pc.count_distinct(ids).as_py()
+    return distinct == len(ids)
+
+
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
