@@ -1,4 +1,5 @@
 # setup: the environment in .venv   demo: the main job   demo-labels: the second system, made small
+# demo-hybrid: the third, and what it has not forgotten
 # test: the tests   lint: style and types
 # test-slow: tests of minutes each, such as ZeRO 3 on two CPUs, resumed
 # setup-gpu: the environment of a machine with GPUs, in .venv-gpu
@@ -9,7 +10,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: setup setup-gpu demo demo-labels test test-slow lint pins
+.PHONY: setup setup-gpu demo demo-labels demo-hybrid test test-slow lint pins
 
 setup: .venv/.complete
 setup-gpu: .venv-gpu/.complete
@@ -31,6 +32,10 @@ demo: setup
 
 demo-labels: setup
 	$(BIN)/ah-ray demo --config jobs/labels_demo.yaml --run runs/labels
+
+demo-hybrid: setup
+	$(BIN)/ah-ray demo --config jobs/hybrid_demo.yaml --run runs/hybrid
+	$(BIN)/ah-ray run --config jobs/hybrid_things.yaml --run runs/hybrid/things
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -21,7 +21,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.evaluation.config import EvaluateConfig
 from ah_ray.evaluation.metrics import NOTES, measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
-from ah_ray.models.architecture import require_media
+from ah_ray.models.architecture import find_architecture, require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.report.config import ReportConfig
 from ah_ray.shipped import find_file
@@ -29,7 +29,8 @@ from ah_ray.tasks import SUBTITLE, Question, load_task
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.training.config import TrainConfig
-from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.parts import require_parts
+from ah_ray.training.recipe import MEMBER_DATA, RecipeConfig
 from ah_ray.yaml_objects import Count, Frozen, Name, build, read_yaml, with_overrides
 
 # What stands beside the members in reports: all of them together, and base rates.
@@ -222,6 +223,7 @@ class RunConfig(ArchiveConfig):
         recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
         if settings.captions is not None:
             _require_of_captions(recipe, f"recipes.{settings.recipe} (member {member})")
+        _require_stages(recipe, self.model_of(member), f"recipes.{settings.recipe}", member)
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
         known = measured([], judged.metrics, judged.answer).keys() - NOTES
         if recipe.best_by not in {"loss", *known}:
@@ -231,6 +233,21 @@ class RunConfig(ArchiveConfig):
                 f"loss, or one of {sorted(known)}",
             )
         return recipe
+
+
+def _require_stages(recipe: RecipeConfig, model: ModelConfig, where: str, member: str) -> None:
+    """Fail when stages train what the model does not have, or are rewarded.
+
+    Raises:
+        ConfigError: naming the stage.
+    """
+    for number, stage in enumerate(recipe.stages):
+        key = f"{where}.stages.{number}.trains (member {member}, stage {stage.name})"
+        architecture = find_architecture(model.architecture)
+        require_parts(architecture, model.architecture, stage.trains, key)
+    if recipe.stages and all(MEMBER_DATA not in stage.data for stage in recipe.stages):
+        problem = f"no stage learns what {member} is asked"
+        raise ConfigError(f"{where}.stages", problem, f"add {MEMBER_DATA} to the data of one")
 
 
 def _require_of_captions(recipe: RecipeConfig, where: str) -> None:

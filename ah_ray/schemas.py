@@ -81,6 +81,7 @@ PREDICTIONS = pa.schema(
         ("mass", pa.float64()),  # probability of all options together; the rest: other words
         ("text", pa.string()),  # of an answer that is text
         ("raw_text", pa.string()),  # what the model wrote; null where options were only weighed
+        ("gate", pa.map_(pa.string(), pa.float64())),  # weight of each expert; null: it has none
         ("damage", pa.int32()),  # decoder errors inside the clip; null when it was not decoded
         ("error_kind", pa.string()),
         ("error", pa.string()),

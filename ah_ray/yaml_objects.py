@@ -138,7 +138,8 @@ def _known_keys(model: type[BaseModel], location: Sequence[str]) -> list[str]:
         else:
             several = [kind for kind in get_args(current) if _is_model(kind)]
             of_kind = (k for k in several if part in get_args(_kind_of(k)))
-            current = next(of_kind, get_args(current)[-1])
+            inside = [kind for kind in get_args(current) if kind is not ...]  # of a tuple
+            current = next(of_kind, inside[-1])
         if type(None) in (choices := get_args(current)):  # an optional section
             current = next(choice for choice in choices if choice is not type(None))
     return sorted(current.model_fields) if _is_model(current) else []

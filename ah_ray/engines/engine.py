@@ -36,11 +36,14 @@ class Reply(NamedTuple):
             (``pipelines.scorer``).
         mass: the probability of all options together, of all that begin as they do; None as above,
             and where no model was asked.
+        gate: the weight of each expert for what is seen, by name; None where the model has no gate,
+            or the engine does not show it.
     """
 
     text: str | None
     chances: Mapping[str, float] | None = None
     mass: float | None = None
+    gate: Mapping[str, float] | None = None
 
 
 class Engine(Protocol):

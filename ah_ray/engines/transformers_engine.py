@@ -6,7 +6,7 @@ import functools
 import logging
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -76,7 +76,11 @@ class TransformersEngine:
         for (_, begun), alike in asking.items():
             asked = reword(self.processor, inputs, first, words[alike[0].name], begun)
             replies |= {member.name: self._answer(member, asked) for member in alike}
-        return [replies[member.name] for member in members]
+        gates = _per_item(self.architecture.gates(self.core), len(items))
+        return [
+            [one._replace(gate=gate) for one, gate in zip(replies[name], gates, strict=True)]
+            for name in (member.name for member in members)
+        ]
 
     def _words(self, member: Member, items: Sequence[Item]) -> list[Wording]:
         """The conversation about each item: the same one, unless there are texts in it."""
@@ -290,6 +294,19 @@ def _log_chances(words: Wording, logits: Any) -> list[dict[int, float]]:
     logits = logits.double()
     found = logits[:, tokens] - logits.logsumexp(dim=-1, keepdim=True)
     return [dict(zip(tokens, row, strict=True)) for row in found.tolist()]
+
+
+def _per_item(
+    gates: Sequence[Mapping[str, float]] | None, items: int
+) -> Sequence[Mapping[str, float] | None]:
+    """One gate for each item; of one that is several pictures, their mean."""
+    if gates is None:
+        return [None] * items
+    each = len(gates) // items
+    return [
+        {name: sum(one[name] for one in of_item) / each for name in of_item[0]}
+        for of_item in (gates[each * n : each * (n + 1)] for n in range(items))
+    ]
 
 
 def _finite(logits: Any) -> Any:

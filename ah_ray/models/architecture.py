@@ -6,6 +6,7 @@ import json
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ah_ray import storage
@@ -37,12 +38,14 @@ class Parts(NamedTuple):
         towers: what sees and hears.
         aligner: what projects from there into the language model; it may lie inside of a tower.
         unused: what no task here needs, such as speech output; it is never loaded.
+        named: further parts that recipes may train alone, by name; they lie in those above.
     """
 
     language: tuple[str, ...]
     towers: tuple[str, ...]
     aligner: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    named: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class Architecture:
         read_with: make MS-Swift read with ours: ``(name, reader of pictures, reader of sound)``.
         square: width and height of the only pictures that a checkpoint reads, in pixels, by its
             config; None where they may differ.
+        gates: the weight of each expert for every picture or video of a core's last pass, by name;
+            None where it has no gate, or was shown nothing since they were read last.
         register: make MS-Swift know an architecture that it does not come with.
     """
 
@@ -94,6 +99,7 @@ class Architecture:
     swift_environment: Callable[[MediaConfig, str], dict[str, str]]
     read_with: Callable[[str, Callable[..., Any], Callable[..., Any]], None]
     square: Callable[[Mapping[str, Any]], int] | None = None
+    gates: Callable[[Any], list[dict[str, float]] | None] = lambda core: None
     register: Callable[[], None] = lambda: None
 
 

@@ -38,6 +38,16 @@ def _load_model(path: str, dtype: str, attention: str) -> Any:
     return model
 
 
+def _gates(core: Any) -> list[dict[str, float]] | None:
+    from ah_ray.models.hybrid_modeling import EXPERTS
+
+    merger = core.model.visual.merger
+    if merger.weights is None:
+        return None
+    weights, merger.weights = merger.weights.tolist(), None
+    return [dict(zip(EXPERTS, of_item, strict=True)) for of_item in weights]
+
+
 def _register() -> None:
     from swift.model import MODEL_MAPPING, Model, ModelGroup, ModelMeta, register_model
     from swift.model.models.qwen import Qwen2_5VLLoader
@@ -49,6 +59,7 @@ def _register() -> None:
             self.auto_model_cls = HybridForConditionalGeneration
             return super().get_model(*args, **options)
 
+    QWEN2_5_VL.register()
     if MODEL_TYPE in MODEL_MAPPING:
         return
     stock = MODEL_MAPPING[QWEN2_5_VL.swift_model]
@@ -74,6 +85,7 @@ QWEN2_5_VL_HYBRID = replace(
         language=("model.language_model.", "lm_head."),
         towers=("model.visual.",),
         aligner=(_MERGER,),
+        named={part: (f"{_MERGER}{part}.",) for part in ("general", "emotion", "gate")},
     ),
     lora_targets={
         "attention": rf"{_LAYER}\.{_ATTENTION}",
@@ -82,5 +94,6 @@ QWEN2_5_VL_HYBRID = replace(
     name_in_memory=lambda name: name,
     load_processor=_load_processor,
     load_model=_load_model,
+    gates=_gates,
     register=_register,
 )

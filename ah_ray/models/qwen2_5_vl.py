@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from ah_ray.models import qwen
@@ -33,6 +34,15 @@ def _read_with(name: str, pictures: Callable[..., Any], sound: Callable[..., Any
     qwen.read_pictures_with(vision_process, name, pictures)
 
 
+def _register() -> None:
+    from swift.template.templates.qwen import Qwen2_5VLTemplate
+
+    # MS-Swift has the numbers of the published vocabulary; another one has others.
+    for kind in ("image", "video"):
+        name = f"{kind}_token_id"
+        setattr(Qwen2_5VLTemplate, name, property(attrgetter(f"processor.{name}")))
+
+
 QWEN2_5_VL = Architecture(
     model_type="qwen2_5_vl",
     kinds=("image", "video"),
@@ -54,4 +64,5 @@ QWEN2_5_VL = Architecture(
     vllm_media=qwen.vllm_media,
     swift_environment=qwen.swift_environment,
     read_with=_read_with,
+    register=_register,
 )

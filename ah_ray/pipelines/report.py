@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from ah_ray import storage
+from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.members import is_complete, read_member
 from ah_ray.pipelines.evaluate import METRICS_FILE, counts, judged_by, metrics_made_from
@@ -23,7 +23,7 @@ from ah_ray.report import curves, sums
 from ah_ray.report.config import ReportConfig
 from ah_ray.report.made_from import REPORT_FILE, report_made_from
 from ah_ray.report.page import render, stated_made_from
-from ah_ray.report.plots import histogram
+from ah_ray.report.plots import gate, histogram
 from ah_ray.report.videos import listed
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.yaml_objects import build
@@ -135,6 +135,11 @@ def _quality(
     labelled = videos.filter(pc.is_valid(videos["labels"]))
     if option is not None:
         plots[f"Chance of {option}"] = _chances(verdicts, labelled, option)
+    shown = run.path("predictions")
+    columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("video_id", "gate")])
+    answers = tables.read_table(shown, columns, "member", pc.field("gate").is_valid())
+    for expert, means in sums.gates(answers, labelled).items():
+        plots[f"Gate: {expert}"] = gate(means, expert)
     metrics, why = _metrics(run, splits)
     if metrics is not None:
         judged = judged_by(labelled, verdicts)

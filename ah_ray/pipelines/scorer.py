@@ -211,7 +211,9 @@ def checked(reply: Any, member: Member) -> Reply:
         raise ValueError("it has neither a text nor chances")
     if reply.text is not None:
         reply.text.encode()  # what has no UTF-8 cannot be written
-    return Reply(reply.text, chances, None if reply.mass is None else float(reply.mass))
+    mass = None if reply.mass is None else float(reply.mass)
+    gate = None if reply.gate is None else {str(k): float(v) for k, v in reply.gate.items()}
+    return Reply(reply.text, chances, mass, gate)
 
 
 def packed(rows: Sequence[Row]) -> pa.Table:
@@ -272,6 +274,7 @@ def prediction(row: Row, reply: Reply | ItemError | None, member: Member, attemp
         "labels": None if reading is None else sorted(reading.labels),
         "chances": None if reply.chances is None else list(reply.chances.items()),
         "mass": reply.mass,
+        "gate": None if reply.gate is None else list(reply.gate.items()),
         "text": reading.text or None if reading else None,
         "raw_text": reply.text,
     }

@@ -25,6 +25,7 @@ from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.train_member import print_summary, train_member, write_base
+from ah_ray.pipelines.train_stages import require_trainable
 from ah_ray.pipelines.training_plan import (
     Material,
     captions,
@@ -67,6 +68,8 @@ def train(run: RunDirectory, config: RunConfig) -> None:
         return
     for name in missing:
         require_model(config.model_of(name), config.media_of(name), "model")
+        if name in config.tuned:
+            require_trainable(config, name)
     tuned = [name for name in missing if name in config.tuned]
     for name in sorted(set(missing) - set(tuned)):
         write_base(run, card_of(config, name))
@@ -83,7 +86,7 @@ def train(run: RunDirectory, config: RunConfig) -> None:
     started = time.monotonic()
     side_by_side(
         lambda plan: train_member(
-            run, config, plan, validation if plan.job.name in on_labels else None
+            run, config, plan, validation if plan.card.name in on_labels else None
         ),
         plans,
         config.train.parallel_members,

@@ -11,6 +11,7 @@ from ah_ray.pipelines.seen import require_up_to_date
 from ah_ray.pipelines.splits import require_named_splits
 from ah_ray.pipelines.training_plan import (
     Material,
+    Plan,
     captions,
     missing_members,
     plan_member,
@@ -38,8 +39,6 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
     if not missing:
         console.print("every member is trained")
         return
-    from ah_ray.training.launch import node_of, node_paths, node_scratch
-
     material = {name: captions(run, config, name) for name in missing if name in config.tuned}
     if None in material.values():
         clips, _ = training_clips(run, config)
@@ -51,23 +50,31 @@ def dry_run(run: RunDirectory, config: RunConfig) -> None:
             console.print(f"  {name}: {config.model_of(name).path} as it is", markup=False)
             continue
         plan = plan_member(run, config, name, material[name] or labelled)
-        job = plan.job
-        print_outlook(plan, config)
-        console.print(f"  parameters that are trained: {parameters_text(job)}", markup=False)
-        done = complete_checkpoints(job.checkpoints)
-        model = storage.local_path(job.model.path)
-        if model is None or is_hub_id(job.model.path):
-            local = f"<local copy of {job.model.path}>"
-        else:
-            local = str(model)
-        _, note = attention_kernel(job.model.attention, config.train.use_gpu)
-        if note:
-            console.print(f"[yellow]warning[/] on a node like this machine: {note}")
-        for rank in range(config.train.nodes):
-            node = node_of(config.train, rank, "<address of node 0>", 0)
-            scratch = node_scratch(job, config.train, rank)
-            paths = node_paths(job, scratch, local, done[-1] if done else None)
-            console.print(f"# {name}, node {rank} of {config.train.nodes}", markup=False)
-            text = shell_text(job, node, paths)
-            text = text.replace("MASTER_PORT=0", "MASTER_PORT='<free port of node 0>'")
-            console.print(f"{text}\n", markup=False)
+        for one in (*plan.before, plan):
+            _print_training(one, config)
+
+
+def _print_training(plan: Plan, config: RunConfig) -> None:
+    from ah_ray.training.launch import node_of, node_paths, node_scratch
+
+    job = plan.job
+    print_outlook(plan, config)
+    text = parameters_text(job, plan.card.model.path)
+    console.print(f"  parameters that are trained: {text}", markup=False)
+    done = complete_checkpoints(job.checkpoints)
+    model = storage.local_path(job.model.path)
+    if model is None or is_hub_id(job.model.path):
+        local = f"<local copy of {job.model.path}>"
+    else:
+        local = str(model)
+    _, note = attention_kernel(job.model.attention, config.train.use_gpu)
+    if note:
+        console.print(f"[yellow]warning[/] on a node like this machine: {note}")
+    for rank in range(config.train.nodes):
+        node = node_of(config.train, rank, "<address of node 0>", 0)
+        scratch = node_scratch(job, config.train, rank)
+        paths = node_paths(job, scratch, local, done[-1] if done else None)
+        console.print(f"# {job.name}, node {rank} of {config.train.nodes}", markup=False)
+        text = shell_text(job, node, paths)
+        text = text.replace("MASTER_PORT=0", "MASTER_PORT='<free port of node 0>'")
+        console.print(f"{text}\n", markup=False)

@@ -22,7 +22,13 @@ from ah_ray.members import (
 )
 from ah_ray.model_card import README_FILE, model_card
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.training_plan import Plan, print_outlook
+from ah_ray.pipelines.train_stages import (
+    fit_plan,
+    stage_facts,
+    train_before,
+    whole_checkpoints,
+)
+from ah_ray.pipelines.training_plan import Plan
 from ah_ray.pipelines.validate import Candidate, choose
 from ah_ray.progress import console
 from ah_ray.training.checkpoints import best, complete_checkpoints, publish
@@ -49,22 +55,23 @@ def train_member(
         validation: the run of the participants whose videos choose; None to go by the loss, or
             where there is none, to take the last checkpoint.
     """
-    from ah_ray.training.launch import fit  # torch with it: seconds, when there is work
-
     job = plan.job
-    print_outlook(plan, config)
-    storage.write_bytes(job.rows, plan.rows)
-    if job.validation and plan.validation_rows is not None:
-        storage.write_bytes(job.validation, plan.validation_rows)
-    fit(job, config.train)
+    stages = train_before(plan, config)
+    fit_plan(plan, config)
     checkpoints = complete_checkpoints(job.checkpoints)
     last = checkpoints[-1] if plan.validation_rows is None else best(checkpoints)
+    if plan.stage is not None:
+        by_loss = validation is None or config.recipe(plan.card.name).best_by == "loss"
+        checkpoints = whole_checkpoints(plan, [last] if by_loss else checkpoints)
+        last = next(one for one in checkpoints if one.step == last.step)
     candidates = [Candidate(last, {})]
     if validation is not None:
         with _ONE_VALIDATION:
             candidates = choose(validation, plan.card, job.store, checkpoints, config)
     facts = json.loads(storage.read_bytes(job.finished))
     chosen = candidates[0]
+    if plan.stage is not None:
+        stages.append(stage_facts(plan, chosen.checkpoint))
     card = plan.card.model_copy(
         update={
             "model": plan.card.model.model_copy(update={"attention": facts["attention"]}),
@@ -73,10 +80,11 @@ def train_member(
                 "seconds": facts["seconds"],
                 "checkpoint": _described(chosen),
                 "checkpoints": [_described(candidate) for candidate in candidates],
-            },
+            }
+            | ({"stages": stages} if stages else {}),
         }
     )
-    uri = run.path("members", job.name)
+    uri = run.path("members", plan.card.name)
     files = {
         SEEN_FILE: tables.parquet_bytes(plan.seen),
         MEMBER_FILE: write_card(card, uri, run.root),
@@ -88,6 +96,7 @@ def train_member(
         files[ADAPTER] = json.dumps(settings, indent=2).encode()
     publish(chosen.checkpoint, uri, files, MEMBER_FILE)
     storage.remove(job.checkpoints)  # with the states of their optimizers: large, and of no use
+    storage.remove(storage.join(job.store, "merged"))
 
 
 def _described(candidate: Candidate) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -38,6 +38,8 @@ from ah_ray.schemas import Row, stable_id
 from ah_ray.tasks.lists import listed
 from ah_ray.training.arguments import require_known
 from ah_ray.training.outlook import FEW_STEPS
+from ah_ray.training.recipe import MEMBER_DATA, RecipeConfig, StageConfig
+from ah_ray.training.row_files import read_rows
 from ah_ray.training.rows import (
     RUN,
     balanced,
@@ -50,6 +52,8 @@ from ah_ray.training.rows import (
 )
 from ah_ray.training.swift import SwiftJob
 from ah_ray.training.versions import git_commit, package_versions
+
+STAGE_FILE = "stage.json"  # in what a stage has left: which training it is of
 
 
 class Material(NamedTuple):
@@ -76,6 +80,9 @@ class Plan:
         rows: the training data set.
         validation_rows: the validation data set; None without validation participants.
         seen: what the member will have seen (``schemas.SEEN``).
+        stage: that it is, of a member that is trained in stages; else None.
+        result: the folder that its weights go to, of a stage that is not the last.
+        before: the stages before this one, which is the last then.
     """
 
     job: SwiftJob
@@ -83,6 +90,9 @@ class Plan:
     rows: bytes
     validation_rows: bytes | None
     seen: pa.Table
+    stage: StageConfig | None = None
+    result: str = ""
+    before: tuple[Plan, ...] = ()
 
 
 def missing_members(run: RunDirectory, config: RunConfig) -> list[str]:
@@ -184,30 +194,73 @@ def plan_member(
         name: of the member.
         material: what it learns from.
     """
+    recipe = config.recipe(name)
+    if not recipe.stages:
+        return _plan(run, config, name, material, recipe)
+    files = {
+        data: read_rows(
+            data.replace(RUN, run.uri),
+            f"recipes.{config.members[name].recipe}.stages.{number}.data",
+        )
+        for number, stage in enumerate(recipe.stages)
+        for data in stage.data
+        if data != MEMBER_DATA
+    }
+    judged = in_splits(run.videos(), config.score.splits, unlabelled=False) if files else None
+    learned = {row["video_id"]: row for file in files.values() for row in file.seen}
+    if judged is not None:
+        rows = pa.Table.from_pylist(list(learned.values()), schema=schemas.SEEN)
+        require_held_out(", ".join(files), rows, judged)
+        material = material._replace(seen=pa.concat_tables([material.seen, rows]))
+    plans: list[Plan] = []
+    for stage in recipe.stages:
+        others = [row for data in stage.data if data != MEMBER_DATA for row in files[data].rows]
+        plans.append(_plan(run, config, name, material, recipe, stage, others, plans))
+    return replace(plans[-1], before=tuple(plans[:-1]))
+
+
+def _plan(
+    run: RunDirectory,
+    config: RunConfig,
+    name: str,
+    material: Material,
+    whole: RecipeConfig,
+    stage: StageConfig | None = None,
+    others: Sequence[Row] = (),
+    before: Sequence[Plan] = (),
+) -> Plan:
+    """One training: a member's, or a ``stage`` of it with the rows of ``others`` besides."""
     clips, validation, seen = material
-    recipe, card = config.recipe(name), card_of(config, name)
+    recipe = whole if stage is None else whole.of_stage(stage)
+    card = card_of(config, name)
+    if stage is not None and MEMBER_DATA not in stage.data:
+        clips, validation = [], None
     taught = evened(balanced(clips, recipe), config.train.processes)
     how = (card.question, recipe, card.media)
     rows = training_rows(in_run(taught, run.uri), *how)
+    rows += _lines(evened(others, config.train.processes), run.uri)
     # A reward has no loss on given replies: such members are chosen by what they answer.
     with_loss = validation is not None and recipe.grpo is None
     asked = evened(validation or [], config.train.processes)
     validation_rows = training_rows(in_run(asked, run.uri), *how) if with_loss else None
     base = model_fingerprint(card.model.path)
+    # A stage depends on all before it.
+    begins = before[-1].job.store.rsplit("/", 1)[-1] if before else base
+    parts = () if stage is None else stage.trains
     training = stable_id(
         rows.decode(),
         card.model.model_dump_json().replace(f"{run.uri}/", f"{RUN}/"),
         card.media.model_dump_json(),
         recipe.model_dump_json(),
-        json.dumps([with_loss, config.train.nodes, config.train.processes_per_node]),
-        base,
+        json.dumps([with_loss, config.train.nodes, config.train.processes_per_node, *parts]),
+        begins,
     )
     store = run.path("train", name, training)
     facts: dict[str, Any] = {
         "base": base,
         "clips": len(clips),
         **_counted(clips),
-        "rows": len(taught),
+        "rows": len(taught) + len(others),
         "videos": len({clip["video_id"] for clip in clips}),
         "participants": len({clip["participant_id"] for clip in clips} - {None}),
         "nodes": config.train.nodes,
@@ -218,21 +271,40 @@ def plan_member(
     if (source := config.captions_of(name)) is not None:
         facts["captions"] = {"uri": run.inside(source.uri), "held_back": list(source.held_back)}
     card = card.model_copy(update={"trained": card.trained | facts})
+    model = card.model
+    if before:
+        model = model.model_copy(update={"path": before[-1].result})
     job = SwiftJob(
-        name=name,
-        model=card.model,
+        name=name if stage is None else f"{name}, stage {stage.name}",
+        model=model,
         recipe=recipe,
         media=card.media,
         rows=storage.join(store, "rows.jsonl"),
         store=store,
         validation=storage.join(store, "validation.jsonl") if with_loss else None,
         run=run.uri,
-        card=card,
+        # Other rows ask something else than the member is asked.
+        card=card if clips else None,
         epoch_steps=None
         if recipe.packing
-        else epoch_steps(len(taught), recipe, config.train.processes),
+        else epoch_steps(rows.count(b"\n"), recipe, config.train.processes),
+        parts=parts,
     )
-    return Plan(job, card, rows, validation_rows, seen)
+    result = "" if stage is None else run.path("stages", name, stage.name)
+    return Plan(job, card, rows, validation_rows, seen, stage, result)
+
+
+def _lines(rows: Sequence[Row], run: str) -> bytes:
+    """Rows as a data set has them; media in the run directory are named relative to it."""
+
+    def stated(row: Row) -> Row:
+        media = {key: uris for key, uris in row.items() if key != "messages" and uris}
+        return {"messages": row["messages"]} | {
+            key: [f"{RUN}{u[len(run) :]}" if u.startswith(f"{run}/") else u for u in uris]
+            for key, uris in media.items()
+        }
+
+    return "".join(json.dumps(stated(row), ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def _counted(clips: Sequence[Row]) -> dict[str, dict[str, int]]:

@@ -94,6 +94,25 @@ def histogram(parts: Mapping[str, npt.NDArray[np.int64]], of: str) -> Markup:
     return svg[0]
 
 
+def gate(means: Mapping[str, Mapping[str, float]], of: str) -> Markup:
+    """The mean weight of an expert for what is shown, of every member that has it.
+
+    Args:
+        means: by member and by label.
+        of: the expert.
+    """
+    labels = list(dict.fromkeys(label for each in means.values() for label in each))
+    with _axes("label", f"mean weight of {of}") as (axes, svg):
+        axes.axhline(0.5, color=_INK, linestyle=":", linewidth=1, alpha=0.6)
+        for name, each, style in _styled(means):
+            known = [place for place, label in enumerate(labels) if label in each]
+            axes.plot(known, [each[labels[place]] for place in known],
+                      marker="o", label=name, **style)  # fmt: skip
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if len(labels) > 6 else 0)
+    return svg[0]
+
+
 def _styled(sources: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """Each source with how it is drawn: members in colours, all of them together on top."""
     for place, (name, of) in enumerate(sources.items()):

@@ -79,6 +79,31 @@ def chances(verdicts: pa.Table, option: str) -> npt.NDArray[np.int64]:
     return np.histogram(known.to_numpy(zero_copy_only=False), _BINS, (0, 1))[0]
 
 
+def gates(answers: pa.Table, videos: pa.Table) -> dict[str, dict[str, dict[str, float]]]:
+    """The mean weight of each expert by what is shown: by expert, member, and label of the video.
+
+    Args:
+        answers: rows of ``schemas.PREDICTIONS`` with columns ``member``, ``video_id``, ``gate``.
+        videos: with labels (``schemas.VIDEOS``); a clip of another one counts as ``not labelled``.
+    """
+    answers = answers.filter(pc.is_valid(answers["gate"]))
+    if not len(answers):
+        return {}
+    labels = pa.table(
+        {"video_id": videos["video_id"], "label": pc.binary_join(videos["labels"], ", ")}
+    )
+    names = sorted(key for key, _ in answers["gate"][0].as_py())
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in names:
+        weights = pc.map_lookup(answers["gate"], name, "first")
+        table = answers.select(["member", "video_id"]).append_column("weight", weights)
+        means = table.join(labels, "video_id").group_by(["member", "label"])
+        for row in means.aggregate([("weight", "mean")]).sort_by("label").to_pylist():
+            of = found.setdefault(name, {}).setdefault(row["member"], {})
+            of[row["label"] or "not labelled"] = row["weight_mean"]
+    return found
+
+
 def findings_by_kind(findings: pa.Table) -> list[dict[str, Any]]:
     """Of each kind how many there are, what was done, and one of them; the worst first.
 

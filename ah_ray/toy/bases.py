@@ -10,6 +10,7 @@ from ah_ray.media.config import MediaConfig
 from ah_ray.schemas import Row
 from ah_ray.toy.base import CUE_CLIPS, RECIPE, cue_rows, write_cue_clips
 from ah_ray.toy.lessons import CAPTIONS_TASK, Lesson, School
+from ah_ray.toy.moods import Looking, texts
 from ah_ray.toy.people import Person
 from ah_ray.toy.sentences import roughly, seen
 from ah_ray.training.recipe import RecipeConfig
@@ -30,6 +31,19 @@ class Base:
     begin: Callable[[Path], None] | str
     rows: Callable[[Path, MediaConfig], list[Row]]
     recipe: RecipeConfig
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A tiny model with two experts and a gate, of another one of ours.
+
+    Attributes:
+        what: it is, for people.
+        source: the base that it is made of; it learns nothing more.
+    """
+
+    what: str
+    source: str
 
 
 def _coarsely(person: Person) -> Person:
@@ -91,7 +105,13 @@ def _text(folder: Path) -> None:
     write_tiny_text(folder, _NAMER.texts(), architecture="qwen2_5_text")
 
 
-BASES = {
+def _vision(folder: Path) -> None:
+    from ah_ray.toy.vision import write_tiny_vision
+
+    write_tiny_vision(folder, texts())
+
+
+BASES: dict[str, Base | Converted] = {
     "base": Base(
         "a tiny Qwen3-Omni learns to name single cues",
         _omni,
@@ -122,4 +142,11 @@ BASES = {
         _NAMER.rows,
         _recipe(3e-3, 2, batch_size=32),
     ),
+    "looks": Base(
+        "a tiny Qwen2.5-VL learns what things are, what mouths are like, and words for moods",
+        _vision,
+        Looking(things=700, faces=300, told=100).rows,
+        _recipe(3e-3, 6),
+    ),
+    "hybrid": Converted("the same with two experts and a gate", "looks"),
 }

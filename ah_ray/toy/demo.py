@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ah_ray import storage
+from ah_ray.checkpoints import local_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig, load_config
 from ah_ray.media.config import MediaConfig
@@ -20,8 +21,9 @@ from ah_ray.preflight import require, train_wish
 from ah_ray.progress import StageProgress, console
 from ah_ray.shipped import find_file
 from ah_ray.toy.archive import METADATA_FILE, ArchiveSpec, write_archive
-from ah_ray.toy.bases import BASES, Base
+from ah_ray.toy.bases import BASES, Base, Converted
 from ah_ray.toy.emotions import GROUPS_FILE, EmotionsSpec, write_emotions
+from ah_ray.toy.moods import MoodsSpec, write_moods
 from ah_ray.toy.single_cues import CuesSpec, write_cues
 from ah_ray.training.checkpoints import complete_checkpoints, publish
 from ah_ray.training.swift import SwiftJob
@@ -88,10 +90,26 @@ def make_emotions(root: str, spec: EmotionsSpec | None = None) -> None:
         storage.upload_folder(Path(scratch), root, last=GROUPS_FILE)
 
 
+def make_moods(root: str, spec: MoodsSpec | None = None) -> None:
+    """Write the archive of faces and things to the table ``root``, unless it is there."""
+    spec = spec or MoodsSpec()
+    if storage.exists(root):
+        return
+    folder, _, table = root.rpartition("/")
+    with (
+        tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch,
+        StageProgress("synthetic archive", spec.videos, "videos") as progress,
+    ):
+        show = lambda done, total: progress.advance_to(done)  # noqa: E731
+        write_moods(Path(scratch), spec, table, progress=show)
+        storage.upload_folder(Path(scratch), folder, last=table)
+
+
 ARCHIVES = {
     "synthetic.yaml": make_conflicts,
     "synthetic_cues.yaml": make_cues,
     "synthetic_emotions.yaml": make_emotions,
+    "synthetic_moods.yaml": make_moods,
 }
 
 
@@ -120,9 +138,10 @@ def make_bases(run: RunDirectory, config: RunConfig) -> None:
     connect()
     require(train_wish(config.train))
     transformers.utils.logging.disable_progress_bar()
-    bases = {path: find(path.rpartition("/")[2], BASES, "model.path") for path in missing}
+    named = {path: find(path.rpartition("/")[2], BASES, "model.path") for path in missing}
+    bases = {path: base for path, base in named.items() if isinstance(base, Base)}
     for goes_on in (False, True):  # from another base, which is there by then
-        now = [path for path in missing if isinstance(bases[path].begin, str) == goes_on]
+        now = [path for path in bases if isinstance(bases[path].begin, str) == goes_on]
         # One after the other: threads share what draws the weights.
         jobs = [_base_job(run, config, path, bases[path], missing[path]) for path in now]
         side_by_side(
@@ -130,6 +149,20 @@ def make_bases(run: RunDirectory, config: RunConfig) -> None:
             list(zip(now, jobs, strict=True)),
             config.train.parallel_members,
         )
+    for path, base in named.items():
+        if isinstance(base, Converted):
+            _convert(path, base)
+
+
+def _convert(path: str, base: Converted) -> None:
+    from ah_ray.models.hybrid_conversion import convert
+
+    folder, _, name = path.rpartition("/")
+    console.print(f"[bold]base model[/] {name}: {base.what}")
+    with tempfile.TemporaryDirectory(prefix="ah_ray_base_") as scratch:
+        made = Path(scratch, name)
+        convert(local_checkpoint(storage.join(folder, base.source)), made)
+        storage.upload_folder(made, path, last=_MARKER)
 
 
 def _base_job(run: RunDirectory, config: RunConfig, path: str, base: Base, member: str) -> SwiftJob:

@@ -3,50 +3,65 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 
 from ah_ray.models.architecture import Architecture, find_architecture
 from ah_ray.training.adapters import Shapes, adapter_parameters, weights_of
+from ah_ray.training.parts import LANGUAGE, pattern
 from ah_ray.training.recipe import RecipeConfig
 from ah_ray.training.swift import SwiftJob
 
 FEW_STEPS = 20
 
 
-def parameters_text(job: SwiftJob) -> str:
+def parameters_text(job: SwiftJob, checkpoint: str | None = None) -> str:
     """How many parameters a training changes, of how many; nothing is loaded or downloaded.
+
+    Args:
+        job: the training.
+        checkpoint: with weights of the same shapes, where what it starts from is not there yet.
 
     Raises:
         ConfigError: the recipe does not go with the checkpoint.
     """
     try:
-        weights = weights_of(job.model.path)
+        weights = weights_of(checkpoint or job.model.path)
     except Exception as error:  # whatever keeps a hub or a store from answering: it may come back
-        return f"not known, for {job.model.path} cannot be read ({type(error).__name__}: {error})"
+        why = f"{type(error).__name__}: {error}"
+        return f"not known, for {checkpoint or job.model.path} cannot be read ({why})"
     architecture = find_architecture(job.model.architecture)
-    count = trained_parameters(weights, job.recipe, architecture)
+    count = trained_parameters(weights, job.recipe, architecture, job.parts)
     return f"{count:,} ({job.recipe.tuner}), of {job.model.path} with {_size(weights):,}"
 
 
-def trained_parameters(weights: Shapes, recipe: RecipeConfig, architecture: Architecture) -> int:
+def trained_parameters(
+    weights: Shapes, recipe: RecipeConfig, architecture: Architecture, parts: Sequence[str] = ()
+) -> int:
     """How many parameters a recipe trains.
 
     Args:
         weights: of the checkpoint; see ``weights_of``.
         recipe: an adapter's, or one of the weights themselves.
         architecture: says what its parts are.
+        parts: the named ones that are trained; see ``SwiftJob``.
 
     Raises:
         ConfigError: see ``lora_targets``.
     """
     if recipe.lora:
-        return adapter_parameters(weights, recipe.lora, architecture)
-    full, parts = recipe.full, architecture.parts
+        beside = [part for part in parts if part != LANGUAGE]
+        adapter = adapter_parameters(weights, recipe.lora, architecture)
+        return adapter + (_of_parts(weights, architecture, beside) if beside else 0)
+    if parts:
+        return _of_parts(weights, architecture, parts)
+    full, ours = recipe.full, architecture.parts
     assert full is not None  # a recipe has one of both
-    frozen = parts.unused
-    frozen += () if full.language else parts.language
-    frozen += () if full.vision else parts.towers
+    frozen = ours.unused
+    frozen += () if full.language else ours.language
+    frozen += () if full.vision else ours.towers
     # The projections may lie inside of a tower.
-    aligner, thaws = parts.aligner, full.aligner
+    aligner, thaws = ours.aligner, full.aligner
     return _size(
         {
             name: shape
@@ -54,6 +69,11 @@ def trained_parameters(weights: Shapes, recipe: RecipeConfig, architecture: Arch
             if (thaws if name.startswith(aligner) else not name.startswith(frozen))
         }
     )
+
+
+def _of_parts(weights: Shapes, architecture: Architecture, parts: Sequence[str]) -> int:
+    named = pattern(architecture, parts)
+    return _size({name: shape for name, shape in weights.items() if re.search(named, name)})
 
 
 def _size(weights: Shapes) -> int:

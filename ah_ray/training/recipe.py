@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ah_ray.errors import ConfigError
-from ah_ray.yaml_objects import Count, Frozen, Positive, build
+from ah_ray.yaml_objects import Count, Frozen, Name, Positive, build
 
 #: The named targets that reach the experts of a mixture of experts.
 WITH_EXPERTS = ("experts", "all-linear")
 
+MEMBER_DATA = "member"  # stands for what a member is tuned on
 _PARTS = ("lora", "full", "grpo")  # settings that stand together
 
 
@@ -81,12 +82,47 @@ class GrpoConfig(Frozen):
     max_reply_tokens: Count = 64
 
 
+class StageConfig(Frozen):
+    """One of several trainings of a member, each of which goes on from the one before.
+
+    Attributes:
+        name: of the stage.
+        trains: the parts of the architecture that are trained; all others stay as they are.
+        lora: train the language model, if it is among them, by an adapter, which is merged into it
+            when the stage ends.
+        data: what it learns from: ``member`` for what the member is tuned on, or files of rows
+            (``training.row_files``), in whose names ``{run}`` is the run directory.
+        learning_rate: peak of the schedule; by default the recipe's.
+        epochs: passes over the data; by default the recipe's.
+    """
+
+    name: Name
+    trains: tuple[str, ...]
+    lora: LoraConfig | None = None
+    data: tuple[str, ...] = (MEMBER_DATA,)
+    learning_rate: Positive | None = None
+    epochs: Positive | None = None
+
+    @model_validator(mode="after")
+    def _trains_something(self) -> StageConfig:
+        for key in ("trains", "data"):
+            named = getattr(self, key)
+            if not named:
+                raise ValueError(f"{key} names nothing: a stage has at least one")
+            if len(set(named)) < len(named):
+                raise ValueError(f"{key} names something twice")
+        if self.lora and "language" not in self.trains:
+            raise ValueError("lora is of the language model, and trains does not name language")
+        return self
+
+
 class RecipeConfig(Frozen):
     """How a member is tuned: the rows of the paper's Table I, and what it leaves open.
 
     Attributes:
-        lora: train an adapter; a recipe has this or ``full``.
+        lora: train an adapter; a recipe has this or ``full`` or ``stages``.
         full: train the weights.
+        stages: train some parts after the others; what comes out are weights.
         grpo: be rewarded for replies; null to learn the replies that the labels ask for.
         learning_rate: peak of the schedule.
         scheduler: how the learning rate falls after it, as transformers names it.
@@ -116,6 +152,7 @@ class RecipeConfig(Frozen):
     lora: LoraConfig | None = None
     full: FullConfig | None = None
     grpo: GrpoConfig | None = None
+    stages: tuple[StageConfig, ...] = ()
     learning_rate: Positive
     scheduler: str = "cosine"
     epochs: Positive = 1.0
@@ -138,10 +175,26 @@ class RecipeConfig(Frozen):
 
     @model_validator(mode="after")
     def _is_lora_or_full(self) -> RecipeConfig:
+        if self.stages:
+            if also := [key for key in _PARTS if getattr(self, key) is not None]:
+                raise ValueError(f"has stages and {also[0]}: its stages say what is trained")
+            names = [stage.name for stage in self.stages]
+            if len(set(names)) < len(names):
+                raise ValueError(f"stages have one name twice: {', '.join(names)}")
+            return self
         if (self.lora is None) == (self.full is None):
             has = "has neither lora nor full" if self.lora is None else "has both lora and full"
             raise ValueError(f"{has}: give one of them (`lora: {{}}` is an adapter by default)")
         return self
+
+    def of_stage(self, stage: StageConfig) -> RecipeConfig:
+        """The recipe of one of the stages; which parts it trains is not in it."""
+        frozen = FullConfig(language=False, vision=False, aligner=False)
+        changes = {"stages": (), "lora": stage.lora, "full": None if stage.lora else frozen}
+        stated = {"learning_rate": stage.learning_rate, "epochs": stage.epochs}
+        return self.model_copy(
+            update=changes | {key: value for key, value in stated.items() if value is not None}
+        )
 
     @property
     def tuner(self) -> Literal["lora", "full"]:
@@ -174,7 +227,7 @@ class RecipeConfig(Frozen):
             raise ConfigError(where, "has both lora and full", "keep one of them")
         values = self.model_dump()
         if named:
-            values |= {key: None for key in ("lora", "full") if key not in named}
+            values |= {key: None for key in ("lora", "full") if key not in named} | {"stages": ()}
         for key, value in overrides.items():
             known = (values.get(key) or {}) if key in _PARTS else {}
             values[key] = {**known, **value} if isinstance(value, Mapping) else value
@@ -238,6 +291,8 @@ def settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(values := recipe.get(part), Mapping):
             settings |= {f"{part}.{key}": value for key, value in values.items()}
             settings["algorithm" if part == "grpo" else "tuner"] = part
+    if settings.get("stages"):
+        settings["tuner"] = "stages"
     if "grpo" in recipe:
         settings.setdefault("algorithm", "sft")
     return settings

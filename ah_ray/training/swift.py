@@ -19,6 +19,7 @@ from ah_ray.members import MemberCard
 from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
 from ah_ray.training.adapters import lora_targets, weights_of
+from ah_ray.training.parts import LANGUAGE, modules, pattern
 from ah_ray.training.recipe import LoraConfig, RecipeConfig
 
 # These run inside MS-Swift and must not be imported here: they load it.
@@ -46,6 +47,8 @@ class SwiftJob:
         name: what people call it.
         model: the checkpoint to start from.
         recipe: how to tune it.
+        parts: the named parts that are trained, in place of what ``recipe.full`` says; with
+            ``recipe.lora`` those besides the language model are trained whole.
         media: what the model sees of a clip.
         rows: the data set, one JSON object per line (any fsspec URI); media paths are URIs, in
             which ``rows.RUN`` stands for ``run``.
@@ -68,6 +71,7 @@ class SwiftJob:
     run: str = ""
     card: MemberCard | None = None
     epoch_steps: int | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def checkpoints(self) -> str:
@@ -238,6 +242,11 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
             "lora_dropout": lora.dropout,
             "target_modules": _adapted(lora, job, paths.model),
         }
+    if job.parts and recipe.full:
+        # The pattern outranks what is frozen.
+        stated["trainable_parameters_regex"] = pattern(architecture, job.parts, in_memory=True)
+    elif beside := modules(architecture, [part for part in job.parts if part != LANGUAGE]):
+        stated["modules_to_save"] = beside
     if recipe.deepspeed:
         stated["deepspeed"] = recipe.deepspeed
     if not node.use_gpu:
