@@ -24,6 +24,7 @@ from ah_ray.pipelines.manifest import needed
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.places import place
 from ah_ray.progress import results
+from ah_ray.training.recipe import RecipeConfig
 
 
 def print_scoring(
@@ -191,7 +192,7 @@ def _training(run: RunDirectory, config: RunConfig, member: Member) -> str:
     recipe = config.recipe(member.name)
     device = "GPUs" if train.use_gpu else "processes"
     return (
-        f"{recipe.tuner} {recipe.algorithm}, {recipe.epochs:g} epochs, prompt "
+        f"{_learns(recipe)}, prompt "
         f"{settings.prompt}, on {train.nodes} x {train.processes_per_node} {device} and "
         f"{train.nodes} x {train.cpus_per_node:g} CPUs; `ah-ray train --dry-run` has the commands"
     )
@@ -199,3 +200,15 @@ def _training(run: RunDirectory, config: RunConfig, member: Member) -> str:
 
 def _print(line: str) -> None:
     results.print(line, markup=False)
+
+
+def _learns(recipe: RecipeConfig) -> str:
+    """How a member is trained, in a line."""
+    if not recipe.stages:
+        return f"{recipe.tuner} {recipe.algorithm}, {recipe.epochs:g} epochs"
+    told = (
+        f"{stage.name} ({', '.join(stage.trains)}{' by lora' if stage.lora else ''}; "
+        f"{recipe.of_stage(stage).epochs:g} epochs)"
+        for stage in recipe.stages
+    )
+    return f"in stages {', '.join(told)}"

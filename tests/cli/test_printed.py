@@ -240,6 +240,20 @@ def test_a_dry_run_of_the_labels_system_at_full_size(ah_ray, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_of_two_experts_at_full_size(ah_ray, tmp_path):
+    code, text = ah_ray("run", "--config", "jobs/hybrid.yaml", "--run", tmp_path / "r", "--dry-run")
+    assert code == 0, text
+    for told in (
+        "data_catalog/mer2024_semi.yaml at s3://your-bucket/MER2024: not read yet",
+        "train zero: not at all: Qwen/Qwen2.5-VL-7B-Instruct as it is",
+        "train hybrid: in stages general (general; 1 epochs), emotion (emotion; 3 epochs), "
+        "gate (gate, language by lora; 1 epochs), prompt speech, on 1 x 8 GPUs",
+        "reduce: zero, hybrid\n",
+    ):
+        assert told in text
+    assert not list(tmp_path.iterdir())
+
+
 # Where files are found
 
 

@@ -272,3 +272,31 @@ def test_a_model_of_no_audio_is_given_none(folder: Path, unit: int) -> None:
     a, b = (encode(folder, processor, words, [clip]) for clip in (loud, silent))
     assert not any("audio" in name or "feature" in name for name in a)
     assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_the_gate_of_each_clip_is_told_and_of_none_where_nothing_is_shown(
+    vision_only: Path, tmp_path: Path
+) -> None:
+    from ah_ray.models.hybrid_conversion import convert
+
+    convert(vision_only, tmp_path / "hybrid")
+    one = member(tmp_path / "hybrid", "hybrid")
+    engine = load_engine(EngineGroup(one.checkpoint, (one,)), ScoreConfig())
+    with torch.no_grad():  # a gate that tells clips apart
+        engine.model.model.visual.merger.gate.last.weight.normal_()
+    clips = random_clips(3, unit=28)
+    ((first, *others),) = engine.answer([one], clips)
+    assert set(first.gate) == {"general", "emotion"}
+    gates = [reply.gate["emotion"] for reply in (first, *others)]
+    assert len(set(gates)) == 3
+    ((alone,),) = engine.answer([one], clips[2:])
+    assert alone.gate["emotion"] == pytest.approx(gates[2], abs=1e-5)
+    still = changed(one, media=one.card.media.model_copy(update={"picture": "none"}))
+    engine = load_engine(EngineGroup(still.checkpoint, (still,)), ScoreConfig())
+    assert engine.answer([still], clips[:1])[0][0].gate is None
+    frames = changed(
+        one, media=one.card.media.model_copy(update={"picture": "images", "images": 2})
+    )
+    engine = load_engine(EngineGroup(frames.checkpoint, (frames,)), ScoreConfig())
+    ((seen, _),) = engine.answer([frames], random_clips(2, unit=28, frames=2))
+    assert seen.gate == {"general": 0.5, "emotion": 0.5}
