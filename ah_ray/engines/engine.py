@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ah_ray.engines.wording import Scores, Wording, weigh
 from ah_ray.media.decode import DecodedClip
@@ -46,12 +47,39 @@ class Reply(NamedTuple):
     gate: Mapping[str, float] | None = None
 
 
+#: For each member one reply to each item, in order.
+Replies = list[list[Reply]]
+
+
 class Engine(Protocol):
     """Runs one checkpoint, with the adapters of the members that share it."""
 
-    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> Replies:
         """Greedy replies: for each of ``members`` one to each of ``items``, in order."""
         ...
+
+
+@runtime_checkable
+class OverlappingEngine(Engine, Protocol):
+    """An engine that can get a batch ready while its model answers the one before.
+
+    ``begin`` is called in a thread of its own, what it gives in that in which the engine was
+    loaded, in the same order. So the model sees one batch at a time, whole, and its answers do not
+    depend on what else is under way.
+    """
+
+    def begin(self, members: Sequence[Member], items: Sequence[Item]) -> Callable[[], Replies]:
+        """Do what needs no model, as rendering a prompt; the result does the rest."""
+        ...
+
+
+def begun(
+    engine: Engine, members: Sequence[Member], items: Sequence[Item]
+) -> Callable[[], Replies]:
+    """What answers a batch that ``engine`` has got ready, as far as it can."""
+    if isinstance(engine, OverlappingEngine):
+        return engine.begin(members, items)
+    return partial(engine.answer, members, items)
 
 
 def weighed_reply(words: Wording, scores: Scores, text: str | None = None) -> Reply:

@@ -16,7 +16,7 @@ from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
+from ah_ray.engines.engine import Item, Replies, Reply, weighed_reply, written_reply
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.ensemble import EngineGroup
 from ah_ray.members import Member
@@ -58,29 +58,37 @@ class TransformersEngine:
         if not self._towers_are_tuned():
             _run_towers_once(self.core.base_model, self.architecture.kinds)
 
-    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> Replies:
         """Greedy replies; see ``Engine``."""
+        return self.begin(members, items)()
+
+    def begin(self, members: Sequence[Member], items: Sequence[Item]) -> Callable[[], Replies]:
+        """Make pixels, spectrograms and tokens; see ``OverlappingEngine``."""
         if not items or not members:
-            return [[] for _ in members]
+            return lambda: [[] for _ in members]
         # Pixels and spectrograms are made and moved once, tokens once for those who ask alike.
         first = self.wordings[members[0].name]
         encoded = self.architecture.encode(self.processor, first.text, first.kinds, items)
-        inputs = to_model(encoded, self.model, self.architecture.times)
         words = {member.name: self._words(member, items) for member in members}
         asking: defaultdict[Any, list[Member]] = defaultdict(list)
         for member in members:
             one, *_ = theirs = words[member.name]
             begun = (*one.prefix, *one.branches[0]) if member.card.weighs else ()
             asking[tuple(of_item.text for of_item in theirs), begun].append(member)
-        replies: dict[str, list[Reply]] = {}
-        for (_, begun), alike in asking.items():
-            asked = reword(self.processor, inputs, first, words[alike[0].name], begun)
-            replies |= {member.name: self._answer(member, asked) for member in alike}
-        gates = _per_item(self.architecture.gates(self.core), len(items))
-        return [
-            [one._replace(gate=gate) for one, gate in zip(replies[name], gates, strict=True)]
-            for name in (member.name for member in members)
-        ]
+
+        def replies() -> Replies:
+            inputs = to_model(encoded, self.model, self.architecture.times)
+            found: dict[str, list[Reply]] = {}
+            for (_, begun), alike in asking.items():
+                asked = reword(self.processor, inputs, first, words[alike[0].name], begun)
+                found |= {member.name: self._answer(member, asked) for member in alike}
+            gates = _per_item(self.architecture.gates(self.core), len(items))
+            return [
+                [one._replace(gate=gate) for one, gate in zip(found[name], gates, strict=True)]
+                for name in (member.name for member in members)
+            ]
+
+        return replies
 
     def _words(self, member: Member, items: Sequence[Item]) -> list[Wording]:
         """The conversation about each item: the same one, unless there are texts in it."""

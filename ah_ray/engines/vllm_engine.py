@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint, local_config
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Item, Reply, weighed_reply, written_reply
+from ah_ray.engines.engine import Item, Replies, Reply, weighed_reply, written_reply
 from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.ensemble import EngineGroup
@@ -137,29 +138,54 @@ class VllmEngine:
             **settings.engine_args,
         }
         self.llm = LLM(**arguments)
-        self.batch = 0
+        self.batches = itertools.count()
 
-    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> Replies:
         """Greedy replies; see ``Engine``."""
-        prompts, params, loras = [], [], []
-        self.batch += 1
+        return self.begin(members, items)()
+
+    def begin(self, members: Sequence[Member], items: Sequence[Item]) -> Callable[[], Replies]:
+        """Render the prompts; see ``OverlappingEngine``.
+
+        What vLLM computes together depends on when it is given what. So it gets a batch whole, and
+        no other beside it; else the same clip would have other chances in the next run.
+        """
+        requests, batch = [], next(self.batches)
         for member in members:
             for number, item in enumerate(items):
                 words = self._words(member, item)
                 for context in self._contexts(member, words):
-                    prompts.append(self._prompt(member, words, context, item, number))
-                    params.append(self._params(member, words, context))
-                    loras.append(self.loras.get(member.name))  # of a base model there is none
-        outputs = self.llm.generate(
-            prompts, params, lora_request=loras if self.loras else None, use_tqdm=False
-        )
-        replies = (output.outputs[0] for output in outputs)
+                    prompt = self._prompt(member, words, context, item, f"{batch}-{number}")
+                    (rendered,) = self.llm.renderer.render_cmpl([prompt])
+                    requests.append((rendered, self._params(member, words, context), member.name))
 
-        def read(member: Member) -> Reply:
-            words = self.wordings[member.name]
-            return self._read(member, words, [next(replies) for _ in self._contexts(member, words)])
+        def replies() -> Replies:
+            outputs = iter(self._run(requests))
 
-        return [[read(member) for _ in items] for member in members]
+            def read(member: Member) -> Reply:
+                words = self.wordings[member.name]
+                return self._read(
+                    member, words, [next(outputs) for _ in self._contexts(member, words)]
+                )
+
+            return [[read(member) for _ in items] for member in members]
+
+        return replies
+
+    def _run(self, requests: Sequence[tuple[Any, Any, str]]) -> list[Any]:
+        """What is written after rendered prompts, each with its settings and its member's name."""
+        added: list[str] = []
+        try:
+            for prompt, params, member in requests:
+                # Of a base model there is no adapter.
+                lora, name = self.loras.get(member), str(next(self.llm.request_counter))
+                added.append(
+                    self.llm.llm_engine.add_request(name, prompt, params, lora_request=lora)
+                )
+        except Exception:
+            self.llm.llm_engine.abort_request(added, internal=True)
+            raise
+        return [one.outputs[0] for one in self.llm.wait_for_completion(use_tqdm=False)]
 
     def _words(self, member: Member, item: Item) -> Wording:
         """The conversation about an item."""
@@ -190,13 +216,20 @@ class VllmEngine:
         }
 
     def _prompt(
-        self, member: Member, words: Wording, context: Tokens, clip: Item, number: int
+        self, member: Member, words: Wording, context: Tokens, clip: Item, name: str
     ) -> dict[str, Any]:
-        """What vLLM gets of a clip: token ids with one placeholder per medium, and the arrays."""
-        name = f"{self.batch}-{number}"
+        """What vLLM gets of a clip: token ids with one placeholder per medium, and the arrays.
+
+        Args:
+            member: who is asked.
+            words: what.
+            context: what its reply goes on from.
+            clip: about what.
+            name: of the clip, for no other clip of any batch; its number is behind a dash.
+        """
         reply = [*words.prefix, *context] if member.card.weighs else []
         # What was remembered of other batches would round what is computed of this one otherwise.
-        salt = {"cache_salt": str(self.batch)} if self.shares_prefixes else {}
+        salt = {"cache_salt": name.split("-")[0]} if self.shares_prefixes else {}
         prompt = salt | {"prompt_token_ids": [*words.ids, *reply]}
         if not words.kinds:
             return prompt
@@ -212,6 +245,7 @@ class VllmEngine:
 
     def _params(self, member: Member, words: Wording, context: Tokens) -> Any:
         from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
 
         if member.card.weighs:
             length, weighed = 1, words.contexts[context]
@@ -220,7 +254,8 @@ class VllmEngine:
             weighed = sorted({token for tokens in words.contexts.values() for token in tokens})
         # Without options the scores of what is written still tell whether they are numbers.
         asked = {"logprob_token_ids": weighed} if weighed else {"logprobs": 0}
-        return SamplingParams(temperature=0, max_tokens=length, **asked)
+        whole = RequestOutputKind.FINAL_ONLY
+        return SamplingParams(temperature=0, max_tokens=length, output_kind=whole, **asked)
 
     def _read(self, member: Member, words: Wording, outputs: Sequence[Any]) -> Reply:
         """The reply in what was written after each context."""

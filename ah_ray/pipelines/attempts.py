@@ -9,6 +9,8 @@ recognition.
 from __future__ import annotations
 
 import faulthandler
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,26 +73,30 @@ class Attempts:
         return began
 
     @contextmanager
-    def trying(self, keys: Sequence[str], timeout_s: float) -> Iterator[None]:
+    def trying(self, keys: Sequence[str], timeout_s: float, whole: bool = True) -> Iterator[None]:
         """A try at ``keys``; ends the process when it takes longer than ``timeout_s`` seconds.
 
         The try has come back when the block is left, whether or not by an exception; but not by one
         that ends the process (``sys.exit``).
+
+        Args:
+            keys: what is tried.
+            timeout_s: how long that may take.
+            whole: with the block the work is done, and earlier tries are forgotten; else there is
+                more to do, and they are not.
         """
         ray.get(self._counter.start.remote(keys))
-        # A thread of C: it works while the block holds the interpreter, and leaves a traceback.
-        faulthandler.dump_traceback_later(timeout_s, exit=True, file=2)
         came_back = False
         try:
-            yield
+            with _deadlines.within(timeout_s):
+                yield
             came_back = True
         except Exception:
             came_back = True
             raise
         finally:
-            faulthandler.cancel_dump_traceback_later()
             if came_back:
-                ray.get(self._counter.finish.remote(keys))
+                ray.get(self._counter.finish.remote(keys, whole))
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -121,6 +127,39 @@ class Attempts:
             raise told from None
 
 
+class _Deadlines:
+    """Ends the process when a block takes too long; blocks of several threads may be under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: list[float] = []
+
+    @contextmanager
+    def within(self, timeout_s: float) -> Iterator[None]:
+        """A block that may take ``timeout_s`` seconds."""
+        end = time.monotonic() + timeout_s
+        with self._lock:
+            self._ends.append(end)
+            self._watch()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ends.remove(end)
+                self._watch()
+
+    def _watch(self) -> None:
+        if not self._ends:
+            faulthandler.cancel_dump_traceback_later()
+            return
+        # A thread of C: it works while a block holds the interpreter, and leaves a traceback.
+        left = max(1e-3, min(self._ends) - time.monotonic())
+        faulthandler.dump_traceback_later(left, exit=True, file=2)
+
+
+_deadlines = _Deadlines()
+
+
 @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class _Counter:
     def __init__(self) -> None:
@@ -133,9 +172,11 @@ class _Counter:
         for key in keys:
             self._tries[key] += 1
 
-    def finish(self, keys: Sequence[str]) -> None:
+    def finish(self, keys: Sequence[str], whole: bool) -> None:
         for key in keys:
-            self._tries.pop(key, None)
+            self._tries[key] = 0 if whole else self._tries[key] - 1
+            if not self._tries[key]:
+                del self._tries[key]
 
     def unfinished(self, keys: Sequence[str]) -> dict[str, int]:
         return {key: self._tries.get(key, 0) for key in keys}

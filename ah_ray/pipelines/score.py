@@ -31,7 +31,7 @@ from ah_ray.pipelines.damage import note_damage
 from ah_ray.pipelines.decoder import make_decode
 from ah_ray.pipelines.mass import note_mass
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
-from ah_ray.pipelines.scorer import Scorer
+from ah_ray.pipelines.scorer import BATCHES_AT_ONCE, Scorer
 from ah_ray.preflight import alive_nodes, at_once, require, score_wish, telling_waits
 from ah_ray.progress import StageProgress, console
 from ah_ray.schemas import Row
@@ -158,5 +158,11 @@ def _pool(settings: ScoreConfig, batches: int) -> ray.data.ActorPoolStrategy:
         room = at_once(score_wish(settings), alive_nodes())
         first = max(first, min(room, batches, settings.max_actors))
     return ray.data.ActorPoolStrategy(
-        min_size=settings.min_actors, max_size=settings.max_actors, initial_size=first
+        min_size=settings.min_actors,
+        max_size=settings.max_actors,
+        initial_size=first,
+        # One more waits at the engine, so that no engine waits for Ray Data to look.
+        max_tasks_in_flight_per_actor=BATCHES_AT_ONCE + 1,
+        max_concurrent_calls_per_actor=BATCHES_AT_ONCE,
+        enable_true_multi_threading=True,
     )

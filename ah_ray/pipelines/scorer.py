@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ import ray
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Item, Reply
+from ah_ray.engines.engine import Item, Replies, Reply, begun
 from ah_ray.engines.registry import load_engine
 from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ItemError, StageError
@@ -41,6 +44,9 @@ DECODED = pa.schema(
         ("error", pa.string()),
     ]
 )
+#: Batches that an engine is busy with: one is answered, one got ready, read or written meanwhile.
+BATCHES_AT_ONCE = 2
+
 # What a decoder hands over: one row for each planned batch, with its clips. Ray joins and splits
 # blocks, but never a row.
 BATCH = pa.schema([("clips", pa.list_(pa.struct(list(DECODED))))])
@@ -53,6 +59,11 @@ class Scorer:
     with the same batch. The batch is tried as a whole while the reason may lie outside; the last
     of ``max_attempts`` tries goes clip by clip, and a clip that does not survive even that gets
     an error row.
+
+    It is called from ``BATCHES_AT_ONCE`` threads, so that a model does not wait while clips are
+    read and prompts rendered. The model itself has one batch at a time, in the order in which they
+    are ready. A batch that is tried again has the engine to itself, as what a process dies of might
+    else be blamed on what was beside it.
     """
 
     def __init__(
@@ -80,6 +91,7 @@ class Scorer:
         self.run = run
         self.attempts = attempts
         self.made_from = made_from
+        self._one_begins = threading.Lock()
         loading = [f"load {ray.get_runtime_context().get_actor_id()}"]
         with attempts.telling():
             if max(attempts.unfinished(loading).values()) >= settings.max_attempts:
@@ -87,8 +99,10 @@ class Scorer:
                     f"the process of engine {settings.engine} died {settings.max_attempts} times "
                     f"while loading {group.checkpoint}; its last words are in the logs of Ray"
                 )
+            # An engine is loaded and asked in one and the same thread: some keep threads for it.
+            self._beginning, self._answering = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
             with attempts.trying(loading, settings.load_timeout_s):
-                self.engine = load_engine(group, settings)
+                self.engine = self._answering.submit(load_engine, group, settings).result()
 
     def __call__(self, batch: pa.Table) -> dict[str, list[Any]]:
         """Answer a batch and write one part per member.
@@ -119,7 +133,8 @@ class Scorer:
                 error = ItemError("engine_died", message)
                 answers |= {(member.name, id_): error for member in self.members for id_ in ids}
             else:
-                answers |= self._try({clip_id: clips[clip_id] for clip_id in ids})
+                tried_before = any(tried[clip_id] for clip_id in ids)
+                answers |= self._try({clip_id: clips[clip_id] for clip_id in ids}, tried_before)
         kinds: list[str] = []
         for member in self.members:
             predictions = [
@@ -143,21 +158,48 @@ class Scorer:
     def _made_from(self, member: Member, row: Row) -> str:
         return lineage.answer_made_from(*self.made_from[member.name], row)
 
-    def _try(self, clips: dict[str, Item]) -> dict[tuple[str, str], Reply | ItemError]:
-        """Answers by member and clip; the engine may take the process down."""
+    def _try(self, clips: dict[str, Item], alone: bool) -> dict[tuple[str, str], Reply | ItemError]:
+        """Answers by member and clip; the engine may take the process down.
+
+        Args:
+            clips: by their ids.
+            alone: nothing else is to be begun or answered meanwhile.
+        """
+        asks = list(self._asks(clips))
+
+        def begin() -> list[Callable[[], Replies] | None]:
+            with self._trying(clips, whole=False):
+                return [self._begin(who, list(of.values())) for who, of in asks]
+
+        def answer(ready: Sequence[Callable[[], Replies] | None]) -> list[Any]:
+            with self._trying(clips, whole=True):
+                return [
+                    self._answer(who, list(of.values()), one)
+                    for (who, of), one in zip(asks, ready, strict=True)
+                ]
+
+        def in_turn() -> Future[list[Any]]:
+            if alone:
+                given = self._answering.submit(lambda: answer(begin()))
+                given.exception()  # until it is over nothing else begins
+                return given
+            return self._answering.submit(answer, begin())
+
         found: dict[tuple[str, str], Reply | ItemError] = {}
-        with self.attempts.trying(list(clips), self.settings.batch_timeout_s):
-            for members, readable in self._asks(clips):
-                replies = self._answer(members, list(readable.values()))
-                for member, of_member in zip(members, replies, strict=True):
-                    for clip_id, reply in zip(readable, of_member, strict=True):
-                        found[member.name, clip_id] = reply
+        replies = self._beginning.submit(in_turn).result().result()
+        for (members, readable), of_members in zip(asks, replies, strict=True):
+            for member, of_member in zip(members, of_members, strict=True):
+                for clip_id, reply in zip(readable, of_member, strict=True):
+                    found[member.name, clip_id] = reply
         for member in self.members:
             for clip_id, item in clips.items():
                 if absent := sorted(set(member.card.reads) - item.texts.keys()):
                     message = f"{', '.join(absent)} has no usable answer to this clip"
                     found[member.name, clip_id] = ItemError("not_read", message)
         return found
+
+    def _trying(self, clips: Mapping[str, Item], whole: bool) -> AbstractContextManager[None]:
+        return self.attempts.trying(list(clips), self.settings.batch_timeout_s, whole)
 
     def _asks(self, clips: dict[str, Item]) -> Iterator[tuple[Sequence[Member], dict[str, Item]]]:
         """Who is asked about which clips: who reads others about those that these answered."""
@@ -169,16 +211,31 @@ class Scorer:
             if reads and readable:
                 yield [member], readable
 
-    def _answer(
+    def _begin(
         self, members: Sequence[Member], clips: Sequence[Item]
+    ) -> Callable[[], Replies] | None:
+        """What answers a batch that is ready; None where that fails, which ``_answer`` sees to."""
+        try:
+            return self._begun(members, clips)
+        except Exception:
+            return None
+
+    def _begun(self, members: Sequence[Member], clips: Sequence[Item]) -> Callable[[], Replies]:
+        with self._one_begins:  # tokenizers are not for several threads at once
+            return begun(self.engine, members, clips)
+
+    def _answer(
+        self,
+        members: Sequence[Member],
+        clips: Sequence[Item],
+        ready: Callable[[], Replies] | None = None,
     ) -> Sequence[Sequence[Reply | ItemError]]:
         """Answers of the engine; a clip on which it fails gets the error, the others do not."""
         try:
+            replies = (ready or self._begun(members, clips))()
             answers = [
                 [checked(reply, member) for reply in of_member]
-                for member, of_member in zip(
-                    members, self.engine.answer(members, clips), strict=True
-                )
+                for member, of_member in zip(members, replies, strict=True)
             ]
             shape = [len(of_member) for of_member in answers]
             if shape != [len(clips)] * len(members):

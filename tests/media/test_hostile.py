@@ -180,7 +180,7 @@ def endless(tmp_path_factory):
 
 
 def test_what_never_comes_to_an_end_is_given_up(tmp_path, endless):
-    limits = LimitsConfig(timeout_s=0.3)
+    limits = LimitsConfig(timeout_s=0.05)
     started = time.monotonic()
     ((_, error),) = decode(str(endless), [Span(0.0, 5.0)], MEDIA, limits)
     assert isinstance(error, ItemError)
