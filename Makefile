@@ -38,7 +38,8 @@ demo-hybrid: setup
 	$(BIN)/ah-ray run --config jobs/hybrid_things.yaml --run runs/hybrid/things
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# More than there are cores: many tests wait for processes to start, or to be missed.
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ah_ray import storage
@@ -125,7 +125,7 @@ class VllmEngine:
                 for number, (name, folder) in enumerate(folders.items(), start=1)
             }
         gpus = settings.gpus_per_actor
-        arguments: dict[str, Any] = {
+        self.arguments: dict[str, Any] = {
             "model": path,
             "dtype": card.model.dtype,
             "tensor_parallel_size": max(1, int(gpus)),
@@ -137,7 +137,7 @@ class VllmEngine:
             **lora_arguments,
             **settings.engine_args,
         }
-        self.llm = LLM(**arguments)
+        self.llm = LLM(**self.arguments)
         self.batches = itertools.count()
 
     def answer(self, members: Sequence[Member], items: Sequence[Item]) -> Replies:
@@ -150,14 +150,10 @@ class VllmEngine:
         What vLLM computes together depends on when it is given what. So it gets a batch whole, and
         no other beside it; else the same clip would have other chances in the next run.
         """
-        requests, batch = [], next(self.batches)
-        for member in members:
-            for number, item in enumerate(items):
-                words = self._words(member, item)
-                for context in self._contexts(member, words):
-                    prompt = self._prompt(member, words, context, item, f"{batch}-{number}")
-                    (rendered,) = self.llm.renderer.render_cmpl([prompt])
-                    requests.append((rendered, self._params(member, words, context), member.name))
+        requests = [
+            (self.llm.renderer.render_cmpl([prompt])[0], params, member)
+            for prompt, params, member in self.requests(members, items)
+        ]
 
         def replies() -> Replies:
             outputs = iter(self._run(requests))
@@ -171,6 +167,18 @@ class VllmEngine:
             return [[read(member) for _ in items] for member in members]
 
         return replies
+
+    def requests(
+        self, members: Sequence[Member], items: Sequence[Item]
+    ) -> Iterator[tuple[dict[str, Any], Any, str]]:
+        """What vLLM is asked: prompts, each with its sampling parameters and its member's name."""
+        batch = next(self.batches)
+        for member in members:
+            for number, item in enumerate(items):
+                words = self._words(member, item)
+                for context in self._contexts(member, words):
+                    prompt = self._prompt(member, words, context, item, f"{batch}-{number}")
+                    yield prompt, self._params(member, words, context), member.name
 
     def _run(self, requests: Sequence[tuple[Any, Any, str]]) -> list[Any]:
         """What is written after rendered prompts, each with its settings and its member's name."""

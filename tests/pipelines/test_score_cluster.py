@@ -69,3 +69,39 @@ def test_a_node_that_is_gone_costs_what_it_had_under_way(
     assert without(disturbed, *mine) == without(undisturbed, *mine)
     redone = len((tmp_path / "begun-disturbed").read_text().splitlines()) - len(disturbed)
     assert redone <= 3, "more than the batch that its one actor had"
+
+
+@pytest.fixture
+def small_store() -> Iterator[None]:
+    """A machine whose object store holds 200 MB."""
+    ray.init(
+        "local", num_cpus=2, object_store_memory=200_000_000, include_dashboard=False,
+        log_to_driver=False,
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+def test_decoders_that_are_faster_than_engines_do_not_fill_the_store(
+    small_store: None, member: Member, videos: list[Path], tmp_path: Path
+) -> None:
+    media = member.card.media.model_copy(
+        update={"min_frames": 4, "min_pixels": 2**18, "max_pixels": 2**19}
+    )
+    large = Member(member.uri, member.card.model_copy(update={"media": media}))
+    run = RunDirectory.at(str(tmp_path / "run"))
+    write_manifest(run, videos * 12, [])  # 3 MB of pixels for each clip
+    score(
+        run,
+        [large],
+        ScoreConfig(
+            engine="tests.pipelines.light_engines:SlowEngine", batch_size=8, cpus_per_actor=1,
+            cpus_per_decoder=0.5, engine_args={"begun": str(tmp_path / "begun")},
+        ),
+    )  # fmt: skip
+    rows = predictions(run)
+    assert len(rows) == 36 * len(videos)
+    assert {row["status"] for row in rows} == {"ok"}
+    here = ray.get_runtime_context().gcs_address
+    told = ray._private.internal_api.memory_summary(here, stats_only=True)
+    assert "Spilled" not in told, told
