@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint, local_config, require_checkpoint
@@ -76,6 +78,25 @@ def test_adapters_on_fused_experts_are_merged_for_vllm_on_any_device(
     (tmp_path / "adapter_config.json").write_text(settings)
     group = EngineGroup(base, (Member(str(tmp_path), card),))
     assert not serves_adapters(group, ScoreConfig(engine="vllm", gpus_per_actor=1))
+
+
+def test_who_is_alone_on_experts_is_merged_and_several_share_them(
+    base: str, tmp_path: Path
+) -> None:
+    card = MemberCard(
+        name="a", weights="adapter", task="cue_conflict", prompt="short",
+        model=ModelConfig(path=base), media=MediaConfig(), segmentation=SegmentationConfig(),
+    )  # fmt: skip
+    members = [Member(str(tmp_path / n), card.model_copy(update={"name": n})) for n in "ab"]
+    tuned = "base_model.model.thinker.model.layers.0.self_attn.q_proj.lora_A.weight"
+    for member in members:
+        folder = tmp_path / member.name
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text('{"r": 8}')
+        save_file({tuned: np.zeros((8, 8), np.float32)}, folder / "adapter_model.safetensors")
+    settings = ScoreConfig(engine="vllm", gpus_per_actor=1)
+    assert not serves_adapters(EngineGroup(base, (members[0],)), settings)
+    assert serves_adapters(EngineGroup(base, tuple(members)), settings)
 
 
 def test_what_is_no_checkpoint_is_refused(base: str) -> None:

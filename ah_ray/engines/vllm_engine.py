@@ -30,7 +30,8 @@ def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
 
     Its class of the architecture says so; but it reads no adapter on fused experts (PEFT's
     ``target_parameters``), takes none on what sees and hears, or without a word, and on a CPU its
-    kernels for adapters on models with experts do not run.
+    kernels for adapters on models with experts do not run. On a GPU they do, but in the place of
+    its fast ones: who is alone on such a model is merged into it.
     """
     if any(_adapter_config(member).get("target_parameters") for member in group.members):
         return False
@@ -40,7 +41,7 @@ def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
 
     config = AutoConfig.from_pretrained(str(local_config(group.checkpoint)))
     has_experts = getattr(config.get_text_config(), "num_experts", None)
-    if has_experts and not settings.gpus_per_actor:
+    if has_experts and (not settings.gpus_per_actor or len(group.members) == 1):
         return False
     from vllm import ModelRegistry
     from vllm.model_executor.models.interfaces import supports_lora
