@@ -15,8 +15,10 @@ writes it drops the others and makes them anew. Pure functions; the same ones wr
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from json.encoder import encode_basestring_ascii as _quote
 from typing import Any
 
 import pyarrow as pa
@@ -45,6 +47,39 @@ def fingerprint(*facts: Any) -> str:
     True
     """
     return stable_id(json.dumps(facts, sort_keys=True, default=str))
+
+
+def fingerprints(facts: Sequence[Any], columns: Sequence[Sequence[str | None]]) -> list[str]:
+    """``fingerprint(*facts, *row)`` of many rows of texts, in a fraction of the time.
+
+    >>> fingerprints(["v1"], [["a", "b"], ["x", None]]) == [
+    ...     fingerprint("v1", "a", "x"), fingerprint("v1", "b", None)]
+    True
+    """
+    head = json.dumps(list(facts), sort_keys=True, default=str)[:-1] + (", " if facts else "")
+    return _hashed(head, columns, "]")
+
+
+def _hashed(head: str, columns: Sequence[Sequence[str | None]], tail: str) -> list[str]:
+    """``stable_id`` of each row as JSON, between two texts."""
+    start, end = hashlib.blake2b(head.encode(), digest_size=8), tail.encode()
+    quoted = [["null" if text is None else _quote(text) for text in one] for one in columns]
+    found = []
+    for row in zip(*quoted, strict=True):
+        one = start.copy()
+        one.update(", ".join(row).encode() + end)
+        found.append(one.hexdigest())
+    return found
+
+
+def scoring_clips_made_from(videos: pa.Table, rule: Mapping[str, Any]) -> list[str]:
+    """``clips_made_from`` without labels, of each row of a table of videos."""
+    said = pc.fill_null(pc.list_value_length(videos["subtitles"]), 0)
+    if pc.any(pc.greater(said, 0), min_count=0).as_py():
+        made = clips_made_from(videos.select([*_SCORED, "subtitles"]).to_pylist(), False, rule)
+        return [made[video] for video in videos["video_id"].to_pylist()]
+    columns = [videos[name].to_pylist() for name in _SCORED]
+    return _hashed("[[", columns, f"], {_quote(fingerprint(rule))}]")
 
 
 def clips_made_from(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ah_ray import tables
+from ah_ray import schemas, tables
 from ah_ray.ensemble import require_voters
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, member_fingerprint
+from ah_ray.pipelines.parts import Parts, in_order
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
-from ah_ray.pipelines.verdict_table import make_verdicts
+from ah_ray.pipelines.verdict_table import make_verdicts, verdicts_of
 from ah_ray.progress import StageProgress
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.yaml_objects import build
@@ -34,16 +36,17 @@ def reduce(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -
         members: the ensemble; those vote that ``members.voting`` names.
         judgement: the rules, and what absent answers and ties count as.
     """
-    verdicts = current_verdicts(run, members, judgement)
+    now = CurrentVerdicts(run, members, judgement)
     run.remember({"judgement": judgement.model_dump(mode="json")})
     told = run.path("verdicts")
-    with StageProgress(
-        "reduce", len(verdicts), "videos", table=told, note=run.note_cost
-    ) as progress:
-        table = run.stored(verdicts)
-        tables.write_table(table, run.path("verdicts", "part-0.parquet"))
-        undecided = sum(status == "undecided" for status in verdicts["status"].to_pylist())
-        progress.advance(len(verdicts), undecided, ["undecided"] * undecided)
+    with (
+        StageProgress("reduce", now.videos, "videos", table=told, note=run.note_cost) as progress,
+        tables.writing(run.path("verdicts", "part-0.parquet"), schemas.VERDICTS) as write,
+    ):
+        for verdicts in now:
+            write(verdicts)
+            undecided = pc.sum(pc.equal(verdicts["status"], "undecided"), min_count=0).as_py()
+            progress.advance(len(verdicts), undecided, ["undecided"] * undecided)
 
 
 def noted_judgement(run: RunDirectory) -> Judgement | None:
@@ -57,26 +60,64 @@ def noted_judgement(run: RunDirectory) -> Judgement | None:
     return None if noted is None else build(Judgement, noted, where).check(where)
 
 
-def current_verdicts(
-    run: RunDirectory, members: Sequence[Member], judgement: Judgement
-) -> pa.Table:
-    """What the verdicts of a run are now: ``make_verdicts`` of the answers that hold.
+class CurrentVerdicts:
+    """What the verdicts of a run are now, made of the answers that hold, some videos at a time.
+
+    URIs in them are as they are stored.
+
+    Attributes:
+        videos: how many are in the manifest.
 
     Raises:
         ConfigError: the members answer another question than is judged.
     """
-    run.require("clips", "ah-ray prepare")
-    clips = run.clips(SCORING)
-    voters = require_voters(members)
-    for member in voters:
-        if member.card.question.answer != judgement.answer:
-            raise ConfigError(
-                f"{member.uri}: question.answer",
-                f"is {member.card.question.answer!r}, but what is judged is {judgement.answer!r}",
-                "judge it by its own task",
-            )
-    answers = current_answers(run, voters, clips)
-    return make_verdicts(run.videos(), clips, answers, [m.name for m in voters], judgement)
+
+    def __init__(self, run: RunDirectory, members: Sequence[Member], judgement: Judgement) -> None:
+        voters = require_voters(members)
+        for member in voters:
+            if member.card.question.answer != judgement.answer:
+                raise ConfigError(
+                    f"{member.uri}: question.answer",
+                    f"is {member.card.question.answer!r}, but what is judged is "
+                    f"{judgement.answer!r}",
+                    "judge it by its own task",
+                )
+        fingerprints = {member.name: member_fingerprint(member) for member in voters}
+        self._parts, self._judgement = Parts(run, fingerprints), judgement
+        self.videos = self._parts.video_count
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Verdicts in order of video ids."""
+        return in_order(self._made, len(self._parts))
+
+    def beside(self, run: RunDirectory) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """The same, each time with what the run has written of the same range of videos.
+
+        Raises:
+            ConfigError: it has written none.
+        """
+        run.require("verdicts", "ah-ray reduce")
+        stored = tables.Stored(run.path("verdicts"), schemas.VERDICTS)
+        for number, now in enumerate(self):
+            yield now, stored.between("video_id", *self._parts.bounds(number))
+        if not len(self._parts):
+            yield schemas.VERDICTS.empty_table(), stored.between("video_id", None, None)
+
+    def _made(self, part: int) -> pa.Table:
+        videos, clips, answers = self._parts.read(part)
+        return verdicts_of(videos, clips, answers, self._judgement)
+
+
+def current_verdicts(
+    run: RunDirectory, members: Sequence[Member], judgement: Judgement
+) -> pa.Table:
+    """What the verdicts of a run are now, all of them.
+
+    Raises:
+        ConfigError: the members answer another question than is judged.
+    """
+    now = CurrentVerdicts(run, members, judgement)
+    return run.resolved(pa.concat_tables([schemas.VERDICTS.empty_table(), *now]))
 
 
 def current_answers(run: RunDirectory, members: Sequence[Member], clips: pa.Table) -> pa.Table:
@@ -90,19 +131,23 @@ def require_current(run: RunDirectory, members: Sequence[Member], judgement: Jud
     Raises:
         ConfigError: naming some videos whose verdicts are stale, or have none.
     """
-    stored, now = (
-        {row["video_id"]: row for row in table.to_pylist()}
-        for table in (run.verdicts(), current_verdicts(run, members, judgement))
-    )
-    if not now:
+    stale: list[str] = []
+    count = 0
+    for now, stored in CurrentVerdicts(run, members, judgement).beside(run):
+        count += len(now)
+        # Whole rows: a verdict that somebody has edited is not what its answers say.
+        if not now.equals(stored):
+            ours, theirs = (
+                {row["video_id"]: row for row in table.to_pylist()} for table in (now, stored)
+            )
+            stale += (one for one in ours.keys() | theirs if ours.get(one) != theirs.get(one))
+    if not count:
         problem = "no scoring clip is made from the catalog as it is now"
         raise ConfigError(run.clips_path(SCORING), problem, "run `ah-ray catalog` and `prepare`")
-    # Whole rows: a verdict that somebody has edited is not what its answers say.
-    stale = sorted(video for video in stored.keys() | now if stored.get(video) != now.get(video))
     if stale:
         raise ConfigError(
             run.path("verdicts"),
-            f"{len(stale)} of {len(now)} verdicts are not made from the answers, members, rules "
-            f"and policies that there are now (videos {', '.join(stale[:5])}…)",
+            f"{len(stale)} of {count} verdicts are not made from the answers, members, rules "
+            f"and policies that there are now (videos {', '.join(sorted(stale)[:5])}…)",
             "run `ah-ray score` and `ah-ray reduce` first",
         )

@@ -283,8 +283,9 @@ def answers_made_from(member: str, how: Any, clips: pa.Table) -> set[str]:
         how: see ``lineage.asked_how``.
         clips: ``schemas.CLIPS``.
     """
-    asked = clips.group_by(list(lineage.counting(member))).aggregate([]).to_pylist()
-    return {lineage.answer_made_from(member, how, clip) for clip in asked}
+    names = list(lineage.counting(member))
+    asked = clips.group_by(names).aggregate([])
+    return set(lineage.fingerprints((member, how), [asked[name].to_pylist() for name in names]))
 
 
 def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:

@@ -20,7 +20,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
 from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from
 from ah_ray.pipelines.ledger import in_scope
-from ah_ray.pipelines.reduce import current_verdicts, noted_judgement
+from ah_ray.pipelines.reduce import CurrentVerdicts, noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.seen import changed_since
@@ -221,10 +221,13 @@ def _reduced(run: RunDirectory, voters: Sequence[Member | None]) -> Line:
         return Line("reduce", "videos", 0, len(run.verdicts()), 0, 0, error.problem)
     if judgement is None:
         return Line("reduce", "videos", 0, 0, len(run.clips(SCORING)["video_id"].unique()), 0)
-    now, written = (
-        dict(zip(table["video_id"].to_pylist(), table["made_from"].to_pylist(), strict=True))
-        for table in (current_verdicts(run, members, judgement), run.verdicts())
-    )
-    done = sum(written.get(video) == made_from for video, made_from in now.items())
-    stale = sum(now.get(video) != made_from for video, made_from in written.items())
-    return Line("reduce", "videos", done, stale, len(now.keys() - written), 0)
+    done = stale = to_do = 0
+    for both in CurrentVerdicts(run, members, judgement).beside(run):
+        now, written = (
+            dict(zip(table["video_id"].to_pylist(), table["made_from"].to_pylist(), strict=True))
+            for table in both
+        )
+        done += sum(written.get(video) == made_from for video, made_from in now.items())
+        stale += sum(now.get(video) != made_from for video, made_from in written.items())
+        to_do += len(now.keys() - written)
+    return Line("reduce", "videos", done, stale, to_do, 0)

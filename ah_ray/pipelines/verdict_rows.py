@@ -20,16 +20,23 @@ _VERSION = 2
 
 
 def judged_one_by_one(
-    ids: pa.Array, clips: pa.Table, predictions: pa.Table, names: Sequence[str],
-    judgement: Judgement,
-) -> pa.Table:  # fmt: skip
-    """Verdicts of some videos, by the functions on one video; without what ``videos`` says."""
-    clips = clips.filter(pc.is_in(clips["video_id"], ids))
-    predictions = predictions.filter(pc.is_in(predictions["clip_id"], clips["clip_id"]))
+    ids: pa.Array, clips: pa.Table, predictions: Mapping[str, pa.Table], judgement: Judgement
+) -> pa.Table:
+    """Verdicts of some videos, by the functions on one video; without what ``videos`` says.
+
+    Args:
+        ids: of the videos.
+        clips: ``schemas.CLIPS``.
+        predictions: of each member that votes, ``schemas.PREDICTIONS``.
+        judgement: the rules and policies.
+    """
+    clips, names = clips.filter(pc.is_in(clips["video_id"], ids)), sorted(predictions)
+    wanted = clips["clip_id"].combine_chunks()
     answers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    columns = ["member", "clip_id", "status", "labels", "chances"]
-    for row in predictions.select(columns).to_pylist():
-        answers[row["member"], row["clip_id"]].append(row)
+    for name, table in predictions.items():
+        table = table.select(["clip_id", "status", "labels", "chances"])
+        for row in table.filter(pc.is_in(table["clip_id"], wanted)).to_pylist():
+            answers[name, row["clip_id"]].append(row)
     clips_of: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for clip in clips.select(["video_id", "clip_id", "start_s"]).to_pylist():
         clips_of[clip["video_id"]].append((clip["clip_id"], clip["start_s"]))

@@ -7,7 +7,7 @@ word that is no option), by the functions on one video, which say what is right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,21 +90,31 @@ def make_verdicts(
         members: the names of those that vote.
         judgement: the rules and policies.
     """
+    by_member = {
+        name: predictions.filter(pc.equal(predictions["member"], name)) for name in members
+    }
+    return verdicts_of(videos, clips, by_member, judgement)
+
+
+def verdicts_of(
+    videos: pa.Table, clips: pa.Table, answers: Mapping[str, pa.Table], judgement: Judgement
+) -> pa.Table:
+    """``make_verdicts`` of the answers of each member that votes, by its name."""
     if not len(clips):
         return schemas.VERDICTS.empty_table()
-    names = sorted(set(members))
+    names = sorted(answers)
     manifest = _Clips.of(clips)
     rules = _rules_of_many(judgement, names)
     made = [schemas.VERDICTS.empty_table()]
     odd = np.ones(len(manifest.videos), bool)
     if rules is not None and np.isfinite(manifest.start_s).all() and _are_unique(manifest.ids):
-        given = [_said(_of_member(predictions, name), manifest.ids, judgement) for name in names]
+        given = [_said(answers[name], manifest.ids, judgement) for name in names]
         odd = np.logical_or.reduceat(np.any([one.odd for one in given], axis=0), manifest.starts)
         if not odd.all():
             made.append(_judged_at_once(manifest, given, names, judgement, rules, ~odd))
     if odd.any():
         ids = manifest.videos.filter(pa.array(odd))
-        made.append(judged_one_by_one(ids, clips, predictions, names, judgement))
+        made.append(judged_one_by_one(ids, clips, answers, judgement))
     table = pa.concat_tables(made)
     if odd.any() and not odd.all():
         table = table.sort_by("video_id")
@@ -132,19 +142,12 @@ def _rules_of_many(judgement: Judgement, names: Sequence[str]) -> tuple[Rule, An
     return over_clips, lambda videos: weighted(np.tile(weights, videos), needed)
 
 
-def _of_member(predictions: pa.Table, name: str) -> pa.Table:
-    columns = ["clip_id", "status", "labels", "chances"]
-    mine = pc.equal(predictions["member"], name)
-    return predictions.select(columns).filter(mine)
-
-
 def _said(answers: pa.Table, clip_ids: pa.Array, judgement: Judgement) -> _Said:
     """The answers of one member to ``clip_ids``, as arrays in that order."""
     options = list(judgement.answer.options)
-    at = pc.index_in(answers["clip_id"], clip_ids)
+    at = _whole(pc.index_in(answers["clip_id"], clip_ids))
     if at.null_count:
-        there = pc.is_valid(at)
-        answers, at = answers.filter(there), at.filter(there)
+        answers, at = _only(answers, at)
     answers = answers.combine_chunks()
     place = _numbers(_whole(at)).astype(np.int64)
     status = _places(answers["status"], STATUSES)
@@ -165,6 +168,15 @@ def _said(answers: pa.Table, clip_ids: pa.Array, judgement: Judgement) -> _Said:
     found.chances[place] = chances
     found.odd[place[odd]] = True
     return found
+
+
+def _only(answers: pa.Table, at: pa.Array) -> tuple[pa.Table, pa.Array]:
+    """The rows where ``at`` is not null, without a copy where they lie together."""
+    there = np.flatnonzero(_numbers(at.is_valid()))
+    if len(there) and there[-1] - there[0] + 1 == len(there):
+        rows = (int(there[0]), len(there))
+        return answers.slice(*rows), at.slice(*rows)
+    return answers.filter(at.is_valid()), at.drop_null()
 
 
 def _labels(labels: pa.ListArray, options: Sequence[str]) -> tuple[Ints, Bools]:

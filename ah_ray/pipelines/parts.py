@@ -1,0 +1,173 @@
+"""The scoring clips of a run and the answers to them, of some videos at a time.
+
+    manifest's video ids -> ranges of them -> for each its clips, videos and answers that hold
+
+What is held at a time is bounded by the size of a range, for an archive of any size. The stages
+write their tables in order of video ids, or nearly so, so that statistics in the files tell what a
+range can do without. Beside it all videos are held, with what their clips are made from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ah_ray import lineage, schemas, tables
+from ah_ray.errors import ConfigError
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
+
+T = TypeVar("T")
+
+# So many clips at a time: of three members about a quarter of a GB, and work for tenths of seconds.
+CLIPS_AT_A_TIME = 400_000
+
+_CODED = pa.dictionary(pa.int32(), pa.string())
+_VIDEO_FACTS = ["video_id", "uri", "content", "participant_id", "split", "subtitles"]
+_CLIP_FACTS = ["clip_id", "video_id", "start_s", "made_from"]
+
+
+class Part(NamedTuple):
+    """What there is of some videos; URIs as they are stored.
+
+    Attributes:
+        videos: columns of ``schemas.VIDEOS``.
+        clips: columns of ``schemas.CLIPS``; those that hold.
+        answers: by member, columns of ``schemas.PREDICTIONS``; those that hold, and perhaps some of
+            clips that are not in ``clips``.
+    """
+
+    videos: pa.Table
+    clips: pa.Table
+    answers: dict[str, pa.Table]
+
+
+class Parts:
+    """The scoring clips of a run in parts.
+
+    Args:
+        run: the run directory.
+        members: whose answers are read: their fingerprints by name.
+        at_a_time: how many clips a part has, about.
+
+    Raises:
+        ConfigError: there is no manifest.
+    """
+
+    def __init__(
+        self, run: RunDirectory, members: Mapping[str, str], at_a_time: int = CLIPS_AT_A_TIME
+    ) -> None:
+        run.require("clips", "ah-ray prepare")
+        run.require("videos", "ah-ray catalog")
+        self._run, self._members = run, members
+        facts = pa.schema([schemas.VIDEOS.field(name) for name in _VIDEO_FACTS])
+        settings = run.settings()
+        self._asked = settings.get("asked")
+        self._rule = settings.get("manifests", {}).get(SCORING)
+        read = {name for member in members.values() for name in lineage.counting(member)}
+        names = [*_CLIP_FACTS, *sorted(read - {*_CLIP_FACTS})]
+        of_clips = pa.schema([schemas.CLIPS.field(name) for name in names])
+        self._clips = tables.Stored(run.clips_path(SCORING), of_clips)
+        of_answers = pa.schema(
+            [
+                *(schemas.PREDICTIONS.field(name) for name in ("clip_id", "labels", "chances")),
+                *((name, _CODED) for name in ("status", "made_from")),
+            ]
+        )
+        self._answers = {
+            name: tables.Stored(run.predictions_path(name), of_answers) for name in members
+        }
+        ids, part = _in_parts(run, at_a_time)
+        lasts = np.flatnonzero(np.diff(part, append=len(part)))
+        self._lasts: list[str] = ids.take(pa.array(lasts)).to_pylist()
+        videos = tables.read_table(run.path("videos"), facts)
+        # In parts, too; those that have no clips are in none.
+        at = pc.index_in(videos["video_id"], ids).combine_chunks()
+        of_part = np.where(at.is_valid(), part[at.fill_null(0).to_numpy()] if len(part) else 0, -1)
+        order = np.argsort(of_part, kind="stable")
+        self._videos = videos.take(pa.array(order))
+        self._bounds = np.searchsorted(of_part[order], np.arange(len(lasts) + 1))
+        self.video_count = len(part)
+
+    def __len__(self) -> int:
+        return len(self._lasts)
+
+    def bounds(self, part: int) -> tuple[str | None, str | None]:
+        """Between which video ids a part is, the second one among it; see ``tables.Stored``."""
+        above = self._lasts[part - 1] if part else None
+        return above, None if part == len(self) - 1 else self._lasts[part]
+
+    def read(self, part: int) -> Part:
+        """The part with this number; the videos of a part come before those of the next."""
+        bounds = self.bounds(part)
+        clips = self._clips.between("video_id", *bounds)
+        start, stop = self._bounds[part : part + 2]
+        videos = self._videos.slice(start, stop - start)
+        clips = clips.filter(self._hold(clips, videos))
+        answers = {}
+        for name, member in self._members.items():
+            found = self._answers[name].around("video_id", *bounds)
+            made = answers_made_from(member, self._asked, clips)
+            answers[name] = _holding(found, pa.array(sorted(made), pa.string()))
+        return Part(videos, clips, answers)
+
+    def _hold(self, clips: pa.Table, videos: pa.Table) -> pa.ChunkedArray:
+        """Of each clip, whether it is made from what there is now; see ``RunDirectory.clips``."""
+        if self._rule is not None:
+            return lineage.holds(clips, lineage.scoring_clips_made_from(videos, self._rule["rule"]))
+        if len(clips) > clips["made_from"].null_count:
+            raise ConfigError(
+                self._run.path("run.yaml"),
+                "does not say any more how the manifest was made",
+                "bring it back, or run `ah-ray prepare`",
+            )
+        return pc.is_in(clips["video_id"], videos["video_id"].combine_chunks())
+
+
+def _in_parts(run: RunDirectory, at_a_time: int) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """The ids of the videos in the manifest, sorted, and in which part each is."""
+    ids = tables.Stored(run.clips_path(SCORING), pa.schema([("video_id", _CODED)]))
+    counts = [pa.table({"video_id": pa.array([], pa.string()), "clips": pa.array([], pa.int64())})]
+    for batch in ids.batches():
+        coded = batch.column(0).drop_null()
+        number = np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
+        counts.append(pa.table({"video_id": coded.dictionary, "clips": number}))
+    videos = pa.concat_tables(counts).group_by("video_id").aggregate([("clips", "sum")])
+    videos = videos.filter(pc.greater(videos["clips_sum"], 0)).sort_by("video_id")
+    part = (np.cumsum(videos["clips_sum"].to_numpy()) - 1) // at_a_time
+    return videos["video_id"].combine_chunks(), np.unique(part, return_inverse=True)[1]
+
+
+def _holding(answers: pa.Table, made_from: pa.Array) -> pa.Table:
+    """The answers that are made from one of ``made_from``."""
+    chunks = answers.unify_dictionaries()["made_from"].combine_chunks()
+    known = pc.is_in(chunks.dictionary, made_from)
+    holds = known.take(chunks.indices)
+    whole: bool = pc.all(holds, skip_nulls=False, min_count=0).as_py()
+    return answers if whole else answers.filter(holds)
+
+
+def in_order(make: Callable[[int], T], count: int) -> Iterator[T]:
+    """``make`` of 0, 1, ... ``count`` - 1 in this order, as many at once as there are CPUs."""
+    at_once = len(os.sched_getaffinity(0))
+    if count < 2 or at_once < 2:
+        yield from map(make, range(count))
+        return
+    with ThreadPoolExecutor(at_once) as pool:
+        coming: deque[Future[T]] = deque()
+        try:
+            for number in range(count):
+                coming.append(pool.submit(make, number))
+                if len(coming) > at_once:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
