@@ -30,6 +30,9 @@ from ah_ray.schemas import stable_id
 _SCORED = ("video_id", "uri", "content", "participant_id", "split")
 _TRAINED = (*_SCORED, "labels", "intervals")
 
+# Texts that are the same in JSON, between quotes.
+_PLAIN = r"^[ !#-\[\]-~]*$"
+
 _WITH_SUBTITLE = "+subtitle"
 
 # Arguments of an engine that change its speed and its memory and nothing that it says.
@@ -49,27 +52,28 @@ def fingerprint(*facts: Any) -> str:
     return stable_id(json.dumps(facts, sort_keys=True, default=str))
 
 
-def fingerprints(facts: Sequence[Any], columns: Sequence[Sequence[str | None]]) -> list[str]:
-    """``fingerprint(*facts, *row)`` of many rows of texts, in a fraction of the time.
-
-    >>> fingerprints(["v1"], [["a", "b"], ["x", None]]) == [
-    ...     fingerprint("v1", "a", "x"), fingerprint("v1", "b", None)]
-    True
-    """
+def fingerprints(facts: Sequence[Any], columns: Sequence[pa.Array]) -> list[str]:
+    """``fingerprint(*facts, *row)`` of many rows of texts or null, in a fraction of the time."""
     head = json.dumps(list(facts), sort_keys=True, default=str)[:-1] + (", " if facts else "")
     return _hashed(head, columns, "]")
 
 
-def _hashed(head: str, columns: Sequence[Sequence[str | None]], tail: str) -> list[str]:
+def _hashed(head: str, columns: Sequence[pa.Array], tail: str) -> list[str]:
     """``stable_id`` of each row as JSON, between two texts."""
-    start, end = hashlib.blake2b(head.encode(), digest_size=8), tail.encode()
-    quoted = [["null" if text is None else _quote(text) for text in one] for one in columns]
-    found = []
-    for row in zip(*quoted, strict=True):
-        one = start.copy()
-        one.update(", ".join(row).encode() + end)
-        found.append(one.hexdigest())
-    return found
+    inside = pc.binary_join_element_wise(*map(_quoted, columns), ", ")
+    rows = pc.binary_join_element_wise(head, inside, tail, "").cast(pa.binary()).to_pylist()
+    blake2b = hashlib.blake2b
+    return [blake2b(row, digest_size=8).hexdigest() for row in rows]
+
+
+def _quoted(column: pa.Array) -> pa.Array:
+    """Texts as they are in JSON."""
+    if pc.all(pc.match_substring_regex(column, _PLAIN), min_count=0).as_py():
+        quoted = pc.binary_join_element_wise('"', column, '"', "")
+    else:
+        texts = column.to_pylist()
+        quoted = pa.array([None if text is None else _quote(text) for text in texts], pa.string())
+    return pc.fill_null(quoted, "null")
 
 
 def scoring_clips_made_from(videos: pa.Table, rule: Mapping[str, Any]) -> list[str]:
@@ -78,7 +82,7 @@ def scoring_clips_made_from(videos: pa.Table, rule: Mapping[str, Any]) -> list[s
     if pc.any(pc.greater(said, 0), min_count=0).as_py():
         made = clips_made_from(videos.select([*_SCORED, "subtitles"]).to_pylist(), False, rule)
         return [made[video] for video in videos["video_id"].to_pylist()]
-    columns = [videos[name].to_pylist() for name in _SCORED]
+    columns = [videos[name].combine_chunks() for name in _SCORED]
     return _hashed("[[", columns, f"], {_quote(fingerprint(rule))}]")
 
 
@@ -154,4 +158,8 @@ def counting(member: str) -> tuple[str, ...]:
 
 def holds(table: pa.Table, made_from: Collection[str]) -> pa.ChunkedArray:
     """For each row of a table, whether it is made from one of ``made_from``."""
-    return pc.is_in(table["made_from"], pa.array(made_from, pa.string()))
+    column, known = table["made_from"], pa.array(made_from, pa.string())
+    if not pa.types.is_dictionary(column.type):
+        return pc.is_in(column, known)
+    of_chunks = [pc.is_in(one.dictionary, known).take(one.indices) for one in column.chunks]
+    return pc.fill_null(pa.chunked_array(of_chunks, pa.bool_()), False)

@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -21,6 +22,7 @@ from ah_ray import storage
 from ah_ray.storage_errors import StorageError, asks, calling
 
 _PART = ".parquet"  # the end of the names of its files
+_LAST = "\U0010ffff"  # comes after any text
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -102,8 +104,32 @@ def _reading(uri: str) -> Iterator[None]:
         raise damaged from error
 
 
+class _Part(NamedTuple):
+    """A file, and for each of its groups of rows between what values a column lies there."""
+
+    file: ds.ParquetFileFragment
+    least: list[str]
+    most: list[str]
+
+    @classmethod
+    def of(cls, file: ds.ParquetFileFragment, column: str) -> _Part:
+        file.ensure_complete_metadata()
+        # Where nothing is known there may be anything.
+        known = [(group.statistics or {}).get(column) for group in file.row_groups]
+        least = ["" if one is None else str(one["min"]) for one in known]
+        return cls(file, least, [_LAST if one is None else str(one["max"]) for one in known])
+
+    def groups(self, above: str | None, upto: str | None) -> list[int]:
+        """Those that may have something between two values."""
+        return [
+            group
+            for group, (least, most) in enumerate(zip(self.least, self.most, strict=True))
+            if (above is None or most > above) and (upto is None or least <= upto)
+        ]
+
+
 class Stored:
-    """A table that is read a part at a time.
+    """A table that is read a part at a time, by ranges of a string column.
 
     What the statistics in its files exclude is not read, so that it pays when rows that belong
     together lie together; they may lie anywhere.
@@ -111,47 +137,62 @@ class Stored:
     Args:
         uri: the table's folder; there need be nothing yet.
         schema: of the columns that are read; a dictionary in the place of a string is read so.
+        by: the column, one of them. Files come in order of what is in it.
     """
 
-    def __init__(self, uri: str, schema: pa.Schema) -> None:
-        self._uri, self._schema = uri, schema
-        self._there: ds.FileSystemDataset | None = None
+    def __init__(self, uri: str, schema: pa.Schema, by: str = "video_id") -> None:
+        self._uri, self._schema, self._by = uri, schema, by
+        self._parts: list[_Part] = []
         with calling(uri), _reading(uri):
             if storage.exists(uri):
-                self._there = _dataset(uri, schema)
-                for part in self._there.get_fragments():
-                    part.ensure_complete_metadata()
+                there = _dataset(uri, schema)
+                self._format, self._filesystem = there.format, there.filesystem
+                self._parts = [_Part.of(file, by) for file in there.get_fragments()]
+                self._parts.sort(key=lambda part: min(part.least, default=""))
 
-    def between(self, column: str, above: str | None, upto: str | None) -> pa.Table:
-        """The rows with ``above`` < ``column`` <= ``upto``; None for no limit."""
-        table = self.around(column, above, upto)
-        for limit, compare in ((above, pc.greater), (upto, pc.less_equal)):
-            if limit is not None:
-                table = table.filter(compare(table[column], limit))
-        return table
-
-    def around(self, column: str, above: str | None, upto: str | None) -> pa.Table:
-        """The same rows, and those that are stored together with them."""
-        if self._there is None:
+    def between(self, above: str | None, upto: str | None) -> pa.Table:
+        """The rows with ``above`` < the column <= ``upto``; None for no limit."""
+        files = []
+        for part in self._parts:
+            if groups := part.groups(above, upto):
+                files.append(part.file.subset(row_group_ids=groups))
+        if not files:
             return self._schema.empty_table()
-        wanted = pc.is_valid(pc.field(column))
-        if above is not None:
-            wanted &= pc.field(column) > above
-        if upto is not None:
-            wanted &= pc.field(column) <= upto
         with calling(self._uri), _reading(self._uri):
-            parts = [part.subset(wanted) for part in self._there.get_fragments()]
-            some = ds.FileSystemDataset(
-                [part for part in parts if part.num_row_groups],
-                self._schema, self._there.format, self._there.filesystem,
-            )  # fmt: skip
-            return some.to_table()
+            table = self._of(files).to_table()
+        if not len(table):
+            return table
+        column = table[self._by]
+        if not pa.types.is_dictionary(column.type):
+            return only(table, _inside(column, above, upto))
+        table = table.unify_dictionaries()
+        chunks = table[self._by].chunks
+        words = _inside(chunks[0].dictionary, above, upto)
+        return only(table, pa.chunked_array([words.take(chunk.indices) for chunk in chunks]))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows, some at a time."""
-        if self._there is not None:
+        if self._parts:
             with calling(self._uri), _reading(self._uri):
-                yield from self._there.to_batches()
+                yield from self._of([part.file for part in self._parts]).to_batches()
+
+    def _of(self, files: list[ds.ParquetFileFragment]) -> ds.FileSystemDataset:
+        return ds.FileSystemDataset(files, self._schema, self._format, self._filesystem)
+
+
+def _inside(words: pa.Array, above: str | None, upto: str | None) -> pa.Array:
+    inside = pc.is_valid(words)
+    inside = inside if above is None else pc.and_(inside, pc.greater(words, above))
+    return inside if upto is None else pc.and_(inside, pc.less_equal(words, upto))
+
+
+def only(table: pa.Table, wanted: pa.ChunkedArray) -> pa.Table:
+    """``table.filter``, without a copy where the rows lie together."""
+    places = np.flatnonzero(pc.fill_null(wanted, False).to_numpy())
+    if not len(places):
+        return table.slice(0, 0)
+    first, size = int(places[0]), int(places[-1] - places[0]) + 1
+    return table.slice(first, size) if size == len(places) else table.filter(wanted)
 
 
 def drop_rows(uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array]) -> pa.Table:

@@ -26,11 +26,12 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_f
 
 T = TypeVar("T")
 
-# So many clips at a time: of three members about a quarter of a GB, and work for tenths of seconds.
-CLIPS_AT_A_TIME = 400_000
+# So many clips at a time: with the answers of three members about half a GB.
+CLIPS_AT_A_TIME = 800_000
 
 _CODED = pa.dictionary(pa.int32(), pa.string())
 _VIDEO_FACTS = ["video_id", "uri", "content", "participant_id", "split", "subtitles"]
+_REPEATED = {"video_id", "content", "made_from"}  # of clips: the same for all of a video
 _CLIP_FACTS = ["clip_id", "video_id", "start_s", "made_from"]
 
 
@@ -55,14 +56,14 @@ class Parts:
     Args:
         run: the run directory.
         members: whose answers are read: their fingerprints by name.
-        at_a_time: how many clips a part has, about.
+        at_a_time: how many clips a part has, about; by default ``CLIPS_AT_A_TIME``.
 
     Raises:
         ConfigError: there is no manifest.
     """
 
     def __init__(
-        self, run: RunDirectory, members: Mapping[str, str], at_a_time: int = CLIPS_AT_A_TIME
+        self, run: RunDirectory, members: Mapping[str, str], at_a_time: int | None = None
     ) -> None:
         run.require("clips", "ah-ray prepare")
         run.require("videos", "ah-ray catalog")
@@ -73,18 +74,20 @@ class Parts:
         self._rule = settings.get("manifests", {}).get(SCORING)
         read = {name for member in members.values() for name in lineage.counting(member)}
         names = [*_CLIP_FACTS, *sorted(read - {*_CLIP_FACTS})]
-        of_clips = pa.schema([schemas.CLIPS.field(name) for name in names])
+        of_clips = pa.schema(
+            [(n, _CODED) if n in _REPEATED else schemas.CLIPS.field(n) for n in names]
+        )
         self._clips = tables.Stored(run.clips_path(SCORING), of_clips)
         of_answers = pa.schema(
             [
                 *(schemas.PREDICTIONS.field(name) for name in ("clip_id", "labels", "chances")),
-                *((name, _CODED) for name in ("status", "made_from")),
+                *((name, _CODED) for name in ("video_id", "status", "made_from")),
             ]
         )
         self._answers = {
             name: tables.Stored(run.predictions_path(name), of_answers) for name in members
         }
-        ids, part = _in_parts(run, at_a_time)
+        ids, part = _in_parts(run, at_a_time or CLIPS_AT_A_TIME)
         lasts = np.flatnonzero(np.diff(part, append=len(part)))
         self._lasts: list[str] = ids.take(pa.array(lasts)).to_pylist()
         videos = tables.read_table(run.path("videos"), facts)
@@ -107,15 +110,15 @@ class Parts:
     def read(self, part: int) -> Part:
         """The part with this number; the videos of a part come before those of the next."""
         bounds = self.bounds(part)
-        clips = self._clips.between("video_id", *bounds)
+        clips = self._clips.between(*bounds)
         start, stop = self._bounds[part : part + 2]
         videos = self._videos.slice(start, stop - start)
-        clips = clips.filter(self._hold(clips, videos))
+        clips = tables.only(clips, self._hold(clips, videos))
         answers = {}
         for name, member in self._members.items():
-            found = self._answers[name].around("video_id", *bounds)
+            found = self._answers[name].between(*bounds)
             made = answers_made_from(member, self._asked, clips)
-            answers[name] = _holding(found, pa.array(sorted(made), pa.string()))
+            answers[name] = tables.only(found, lineage.holds(found, made))
         return Part(videos, clips, answers)
 
     def _hold(self, clips: pa.Table, videos: pa.Table) -> pa.ChunkedArray:
@@ -128,7 +131,7 @@ class Parts:
                 "does not say any more how the manifest was made",
                 "bring it back, or run `ah-ray prepare`",
             )
-        return pc.is_in(clips["video_id"], videos["video_id"].combine_chunks())
+        return pc.is_in(clips["video_id"].cast(pa.string()), videos["video_id"].combine_chunks())
 
 
 def _in_parts(run: RunDirectory, at_a_time: int) -> tuple[pa.Array, npt.NDArray[np.int64]]:
@@ -143,15 +146,6 @@ def _in_parts(run: RunDirectory, at_a_time: int) -> tuple[pa.Array, npt.NDArray[
     videos = videos.filter(pc.greater(videos["clips_sum"], 0)).sort_by("video_id")
     part = (np.cumsum(videos["clips_sum"].to_numpy()) - 1) // at_a_time
     return videos["video_id"].combine_chunks(), np.unique(part, return_inverse=True)[1]
-
-
-def _holding(answers: pa.Table, made_from: pa.Array) -> pa.Table:
-    """The answers that are made from one of ``made_from``."""
-    chunks = answers.unify_dictionaries()["made_from"].combine_chunks()
-    known = pc.is_in(chunks.dictionary, made_from)
-    holds = known.take(chunks.indices)
-    whole: bool = pc.all(holds, skip_nulls=False, min_count=0).as_py()
-    return answers if whole else answers.filter(holds)
 
 
 def in_order(make: Callable[[int], T], count: int) -> Iterator[T]:

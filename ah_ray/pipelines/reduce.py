@@ -99,9 +99,9 @@ class CurrentVerdicts:
         run.require("verdicts", "ah-ray reduce")
         stored = tables.Stored(run.path("verdicts"), schemas.VERDICTS)
         for number, now in enumerate(self):
-            yield now, stored.between("video_id", *self._parts.bounds(number))
+            yield now, stored.between(*self._parts.bounds(number))
         if not len(self._parts):
-            yield schemas.VERDICTS.empty_table(), stored.between("video_id", None, None)
+            yield schemas.VERDICTS.empty_table(), stored.between(None, None)
 
     def _made(self, part: int) -> pa.Table:
         videos, clips, answers = self._parts.read(part)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
@@ -284,8 +286,20 @@ def answers_made_from(member: str, how: Any, clips: pa.Table) -> set[str]:
         clips: ``schemas.CLIPS``.
     """
     names = list(lineage.counting(member))
-    asked = clips.group_by(names).aggregate([])
-    return set(lineage.fingerprints((member, how), [asked[name].to_pylist() for name in names]))
+    asked = clips.select(names).unify_dictionaries().combine_chunks()
+    if len(asked) > 1:  # clips of a video lie together: what is asked twice in a row is one
+        ids = (_codes(asked[name]) for name in names)
+        changes = np.any([one[1:] != one[:-1] for one in ids], axis=0)
+        asked = asked.filter(pa.array(np.append(True, changes)))
+    columns = [asked[name].combine_chunks().cast(pa.string()) for name in names]
+    return set(lineage.fingerprints((member, how), columns))
+
+
+def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    coded = column.combine_chunks()
+    coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
+    codes: npt.NDArray[np.int64] = pc.fill_null(coded.indices, -1).to_numpy()
+    return codes
 
 
 def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:

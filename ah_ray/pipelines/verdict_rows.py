@@ -30,6 +30,9 @@ def judged_one_by_one(
         predictions: of each member that votes, ``schemas.PREDICTIONS``.
         judgement: the rules and policies.
     """
+    clips = clips.set_column(
+        clips.column_names.index("video_id"), "video_id", clips["video_id"].cast(pa.string())
+    )
     clips, names = clips.filter(pc.is_in(clips["video_id"], ids)), sorted(predictions)
     wanted = clips["clip_id"].combine_chunks()
     answers: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ah_ray import schemas
-from ah_ray.hashing import hexadecimal, mixed, text_hashes
+from ah_ray import schemas, tables
+from ah_ray.hashing import Hashes, hexadecimal, mixed, text_hashes
 from ah_ray.pipelines.verdict_rows import how_judged, judged_one_by_one, words_hash
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.many import (
@@ -35,6 +35,7 @@ from ah_ray.tasks.many import (
 from ah_ray.tasks.opinions import STATUSES
 
 _MISSING = STATUSES.index("missing")
+_FEW = 5  # words that are faster looked for one by one than all at once
 _FACTS = ["uri", "participant_id", "split"]
 
 
@@ -43,6 +44,7 @@ class _Clips(NamedTuple):
 
     videos: pa.Array  # their ids, sorted
     ids: pa.Array
+    hashes: Hashes  # of these
     start_s: Floats
     starts: Ints  # where each video begins
     video: Ints  # of each clip
@@ -51,16 +53,43 @@ class _Clips(NamedTuple):
     def of(cls, clips: pa.Table) -> _Clips:
         """Each clip once, when it starts first."""
         clips = clips.select(["video_id", "clip_id", "start_s"])
-        if pc.count_distinct(clips["clip_id"]).as_py() < len(clips):
-            grouped = clips.group_by(["video_id", "clip_id"]).aggregate([("start_s", "min")])
-            clips = grouped.rename_columns(["video_id", "clip_id", "start_s"])
+        found = cls._in_order(clips)
+        if found is not None and found.are_unique:
+            return found
+        clips = clips.set_column(0, "video_id", clips["video_id"].cast(pa.string()))
+        grouped = clips.group_by(["video_id", "clip_id"]).aggregate([("start_s", "min")])
+        clips = grouped.rename_columns(["video_id", "clip_id", "start_s"])
         order = [(name, "ascending") for name in ("video_id", "start_s", "clip_id")]
-        clips = clips.sort_by(order)
-        coded = _whole(clips["video_id"]).dictionary_encode()
-        video = _numbers(coded.indices).astype(np.int64)
-        starts = np.flatnonzero(np.diff(video, prepend=-1))
-        start_s = _numbers(_whole(clips["start_s"]))
-        return cls(coded.dictionary, _whole(clips["clip_id"]), start_s, starts, video)
+        found = cls._in_order(clips.sort_by(order))
+        assert found is not None
+        return found
+
+    @classmethod
+    def _in_order(cls, clips: pa.Table) -> _Clips | None:
+        """The same of clips that are in this order; else None."""
+        coded = _whole(clips.unify_dictionaries()["video_id"])
+        coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
+        codes, start_s = _numbers(coded.indices), _numbers(_whole(clips["start_s"]))
+        ids = _whole(clips["clip_id"])
+        begins = np.diff(codes, prepend=-1) != 0
+        starts = np.flatnonzero(begins)
+        videos = coded.dictionary.take(pa.array(codes[starts]))
+        later = np.append(True, start_s[1:] > start_s[:-1])
+        for row in np.flatnonzero(~(begins | later)):  # the same moment: in order of names
+            if not (start_s[row] == start_s[row - 1] and ids[row].as_py() > ids[row - 1].as_py()):
+                return None
+        if len(videos) > 1 and not pc.all(pc.greater(videos[1:], videos[:-1])).as_py():
+            return None
+        return cls(videos, ids, text_hashes(ids), start_s, starts, np.cumsum(begins) - 1)
+
+    @property
+    def are_unique(self) -> bool:
+        """Whether no clip is there twice, in one video or in two."""
+        hashes = np.sort(self.hashes)
+        if (hashes[1:] != hashes[:-1]).all():
+            return True
+        distinct: int = pc.count_distinct(self.ids).as_py()
+        return distinct == len(self.ids)
 
 
 class _Said(NamedTuple):
@@ -107,7 +136,7 @@ def verdicts_of(
     rules = _rules_of_many(judgement, names)
     made = [schemas.VERDICTS.empty_table()]
     odd = np.ones(len(manifest.videos), bool)
-    if rules is not None and np.isfinite(manifest.start_s).all() and _are_unique(manifest.ids):
+    if rules is not None and np.isfinite(manifest.start_s).all() and manifest.are_unique:
         given = [_said(answers[name], manifest.ids, judgement) for name in names]
         odd = np.logical_or.reduceat(np.any([one.odd for one in given], axis=0), manifest.starts)
         if not odd.all():
@@ -145,17 +174,17 @@ def _rules_of_many(judgement: Judgement, names: Sequence[str]) -> tuple[Rule, An
 def _said(answers: pa.Table, clip_ids: pa.Array, judgement: Judgement) -> _Said:
     """The answers of one member to ``clip_ids``, as arrays in that order."""
     options = list(judgement.answer.options)
-    at = _whole(pc.index_in(answers["clip_id"], clip_ids))
-    if at.null_count:
-        answers, at = _only(answers, at)
-    answers = answers.combine_chunks()
-    place = _numbers(_whole(at)).astype(np.int64)
+    size, place = len(clip_ids), None
+    if not (len(answers) == size and answers["clip_id"].equals(pa.chunked_array([clip_ids]))):
+        at = pc.index_in(answers["clip_id"], clip_ids)
+        answers = tables.only(answers, pc.is_valid(at))
+        place = _numbers(_whole(at).drop_null()).astype(np.int64)
+    answers = answers.select(["status", "labels", "chances"]).combine_chunks()
     status = _places(answers["status"], STATUSES)
     said, odd = _labels(_whole(answers["labels"]), options)
     known, chances, odd_chances = _chances(_whole(answers["chances"]), options)
     odd |= odd_chances | (status == NONE)
-    size = len(clip_ids)
-    if len(place) == size and (place == np.arange(size)).all():
+    if place is None:
         return _Said(status.astype(np.int8), said, known, chances, odd)
     found = _Said(
         np.full(size, _MISSING, np.int8),
@@ -170,20 +199,15 @@ def _said(answers: pa.Table, clip_ids: pa.Array, judgement: Judgement) -> _Said:
     return found
 
 
-def _only(answers: pa.Table, at: pa.Array) -> tuple[pa.Table, pa.Array]:
-    """The rows where ``at`` is not null, without a copy where they lie together."""
-    there = np.flatnonzero(_numbers(at.is_valid()))
-    if len(there) and there[-1] - there[0] + 1 == len(there):
-        rows = (int(there[0]), len(there))
-        return answers.slice(*rows), at.slice(*rows)
-    return answers.filter(at.is_valid()), at.drop_null()
-
-
 def _labels(labels: pa.ListArray, options: Sequence[str]) -> tuple[Ints, Bools]:
     """Of each list its only option, or ``NONE``; and whether it holds anything else."""
     lengths = _numbers(pc.fill_null(pc.list_value_length(labels), 0))
     places = _places(labels.flatten(), options)
     said, odd = np.full(len(labels), NONE), lengths > 1
+    if not odd.any():
+        there = lengths == 1
+        said[there], odd[there] = places, places == NONE
+        return said, odd
     owners = np.repeat(np.arange(len(labels)), lengths)
     said[owners] = places
     odd[owners[places == NONE]] = True
@@ -193,12 +217,10 @@ def _labels(labels: pa.ListArray, options: Sequence[str]) -> tuple[Ints, Bools]:
 def _chances(chances: pa.MapArray, options: Sequence[str]) -> tuple[Bools, Floats, Bools]:
     """Whether chances are known, they in order of the options, and whether they are of others."""
     size, count = len(chances), len(options)
-    table, known, odd = np.zeros((size, count)), np.zeros(size, bool), np.zeros(size, bool)
-    pairs = chances.cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())])))
-    lengths = _numbers(pc.fill_null(pc.list_value_length(pairs), 0))
-    flat = pairs.flatten()
-    keys = _places(pc.struct_field(flat, "key"), options)
-    values = _numbers(pc.struct_field(flat, "value"))
+    known, odd = np.zeros(size, bool), np.zeros(size, bool)
+    lengths, flat_keys, flat_values = _pairs(chances)
+    keys = _places(flat_keys, options)
+    values = _numbers(flat_values)
     whole = lengths == count
     odd |= ~whole & (lengths > 0)
     if odd.any():
@@ -212,9 +234,28 @@ def _chances(chances: pa.MapArray, options: Sequence[str]) -> tuple[Bools, Float
         keys, values = np.take_along_axis(keys, order, 1), np.take_along_axis(values, order, 1)
         odd[rows[(keys != in_order).any(axis=1)]] = True
     finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        values = np.where(finite[:, None], values, 0.0)
+    if len(rows) == size:
+        return finite, values, odd
     known[rows] = finite
-    table[rows] = np.where(finite[:, None], values, 0.0)
+    table = np.zeros((size, count))
+    table[rows] = values
     return known, table, odd
+
+
+def _pairs(chances: pa.MapArray) -> tuple[npt.NDArray[np.int32], pa.Array, pa.Array]:
+    """How many pairs each map has, and the keys and the values of all of them."""
+    offsets = _numbers(chances.offsets)
+    lengths, first, size = np.diff(offsets), int(offsets[0]), int(offsets[-1] - offsets[0])
+    if chances.null_count and lengths[_numbers(chances.is_null())].any():
+        # Nulls may have pairs behind them that do not count.
+        pair = pa.struct([("key", pa.string()), ("value", pa.float64())])
+        pairs = chances.cast(pa.list_(pair))
+        lengths = _numbers(pc.fill_null(pc.list_value_length(pairs), 0))
+        flat = pairs.flatten()
+        return lengths, pc.struct_field(flat, "key"), pc.struct_field(flat, "value")
+    return lengths, chances.keys.slice(first, size), chances.items.slice(first, size)
 
 
 def _judged_at_once(
@@ -259,7 +300,7 @@ def _hashed(
     options = list(judgement.answer.options)
     in_order = sorted(range(len(options)), key=lambda place: options[place])
     sorted_options = sorted(options)
-    of_clip = mixed(mixed(text_hashes(clips.ids)) ^ clips.start_s.view(np.uint64))
+    of_clip = mixed(mixed(clips.hashes) ^ clips.start_s.view(np.uint64))
     total = np.zeros(len(clips.videos), np.uint64)
     for name, one in zip(names, given, strict=True):
         words = np.array(
@@ -369,19 +410,25 @@ def _offsets(lengths: npt.NDArray[Any]) -> pa.Array:
 
 def _places(words: pa.Array | pa.ChunkedArray, known: Sequence[str]) -> Ints:
     """The place of each word in ``known``; ``NONE`` of others, and of null."""
-    places = pc.fill_null(pc.index_in(words, pa.array(known, pa.string())), NONE)
-    return _numbers(_whole(places)).astype(np.int64)
+    words = _whole(words)
+    if pa.types.is_dictionary(words.type):
+        of_word: Ints = np.append(_places(words.dictionary, known), NONE)
+        found: Ints = of_word[_numbers(pc.fill_null(words.indices, NONE))]
+        return found
+    if len(known) > _FEW:
+        places = pc.fill_null(pc.index_in(words, pa.array(known, pa.string())), NONE)
+        return _numbers(places).astype(np.int64)
+    found = np.full(len(words), NONE)
+    for place, word in enumerate(known):
+        same = pc.equal(words, word)
+        found[_numbers(pc.fill_null(same, False) if same.null_count else same)] = place
+    return found
 
 
 def _numbers(array: pa.Array) -> npt.NDArray[Any]:
     """As numpy has them; of null not a number."""
     numbers: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
     return numbers
-
-
-def _are_unique(ids: pa.Array) -> bool:
-    distinct: int = pc.count_distinct(ids).as_py()
-    return distinct == len(ids)
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
