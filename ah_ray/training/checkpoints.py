@@ -23,8 +23,8 @@ MARKER = "complete.json"  # written last: what ``Checkpoint`` holds, but for the
 # belong into a folder people share.
 _OF_THE_TRAINER = re.compile(
     r"(optimizer\.(pt|bin)|scheduler\.pt|scaler\.pt|rng_state.*\.pth|training_args\.bin|latest"
-    r"|trainer_state\.json|zero_to_\w+\.py|args\.json|README\.md|global_step\d+/.*)|"
-    + re.escape(MARKER)
+    r"|trainer_state\.json|zero_to_\w+\.py|args\.json|README\.md|global_step\d+/.*"
+    r"|uploaded-\w+-\d+)|" + re.escape(MARKER)
 )
 
 
@@ -105,6 +105,17 @@ def upload(folder: Path, uri: str) -> None:
         target = f"{path}/{file.relative_to(folder).as_posix()}"
         filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
         filesystem.put_file(str(file), target)
+
+
+def uploaded_note(uri: str, attempt: str, node: int) -> str:
+    """The file that says that a node has copied its part of the checkpoint ``uri``.
+
+    Args:
+        uri: the checkpoint's folder.
+        attempt: which start of the training wrote it, in letters and figures.
+        node: its number.
+    """
+    return storage.join(uri, f"uploaded-{attempt}-{node}")
 
 
 def publish(checkpoint: Checkpoint, uri: str, files: Mapping[str, bytes], marker: str) -> None:

@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +30,12 @@ from ah_ray.training.checkpoints import (
     mark_complete,
     superseded,
     upload,
+    uploaded_note,
 )
 from ah_ray.training.same_tokens import require_same_tokens
 from ah_ray.training.swift import CALLBACK, CALLBACK_VARIABLE, MEMBER_VARIABLE
+
+_LOOKS_EVERY_S = 1.0  # for what other nodes have copied
 
 
 class Callback(TrainerCallback):  # type: ignore[misc]
@@ -39,6 +46,8 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         self._settings: dict[str, Any] = json.loads(os.environ[CALLBACK_VARIABLE])
         self._store: str = self._settings["store"]
         self._spoke: tuple[float, int] | None = None
+        self._uploading: Future[None] | None = None
+        self._attempt = ""
 
     def on_init_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Come before the callbacks that write what ``on_log`` adds."""
@@ -63,14 +72,20 @@ class Callback(TrainerCallback):  # type: ignore[misc]
             theirs = self.trainer.template.encode(row)["input_ids"]
             architecture = find_architecture(member.card.model.architecture)
             require_same_tokens(theirs, row, architecture.load_processor(member.uri), member)
+        self._attempt = _told_by_the_first(uuid.uuid4().hex)
         self._spoke = (time.monotonic(), state.num_input_tokens_seen)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Free the disk of a checkpoint that was brought here to go on from."""
+        """Make room on the disk: for the checkpoint to come, and of one that was brought here."""
+        if self._saves_after(args, state.global_step):
+            self._finish_upload()
         resumed = self._settings["resume"]
         if resumed and storage.local_path(self._store) is None and args.local_process_index == 0:
             shutil.rmtree(resumed, ignore_errors=True)
             self._settings["resume"] = None
+
+    def _saves_after(self, args: Any, step: int) -> bool:
+        return args.save_strategy != "steps" or step % int(args.save_steps) == 0
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """Add tokens per second, over all ranks and since the last report."""
@@ -83,30 +98,85 @@ class Callback(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Complete a checkpoint: all ranks' files in the store, then the marker.
 
-        The trainer waits, so that a node never holds two checkpoints of a large model.
+        To an object store it is copied while the training goes on. A node never holds more than
+        the one that is copied and the one that is written: see ``on_step_end``.
         """
         name = f"checkpoint-{state.global_step}"
         local = Path(args.output_dir, name)
+        checkpoint = Checkpoint(
+            uri=storage.join(self._store, name),
+            step=state.global_step,
+            epoch=round(state.epoch, 4),
+            loss=_newest(state.log_history, "loss"),
+            eval_loss=_newest(state.log_history, "eval_loss"),
+            steps=state.max_steps,
+        )
         _wait_for_all()
-        if storage.local_path(self._store) is None:
-            if args.local_process_index == 0:
-                upload(local, storage.join(self._store, name))
-                shutil.rmtree(local)
-            _wait_for_all()
-        if args.process_index == 0:
-            mark_complete(
-                Checkpoint(
-                    uri=storage.join(self._store, name),
-                    step=state.global_step,
-                    epoch=round(state.epoch, 4),
-                    loss=_newest(state.log_history, "loss"),
-                    eval_loss=_newest(state.log_history, "eval_loss"),
-                    steps=state.max_steps,
-                )
-            )
-            done = complete_checkpoints(self._store)
-            for checkpoint in superseded(done, self._settings["save_total_limit"]):
-                delete(checkpoint)
+        if storage.local_path(self._store) is not None:
+            if args.process_index == 0:
+                self._complete(checkpoint)
+        elif args.local_process_index == 0:
+            self._finish_upload()
+            self._uploading = _in_background(self._upload, local, checkpoint)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Wait for the last checkpoint."""
+        self._finish_upload()
+        _wait_for_all()
+
+    def _finish_upload(self) -> None:
+        """Wait for the checkpoint that is being copied, and fail as its copying failed."""
+        if self._uploading is not None:
+            self._uploading.result()
+            self._uploading = None
+
+    def _upload(self, local: Path, checkpoint: Checkpoint) -> None:
+        """Copy this node's files; the first node completes the checkpoint when all have theirs."""
+        node, nodes = _node_and_nodes()
+        # Named after the attempt: one that was cut off at the same step may have left some.
+        notes = [uploaded_note(checkpoint.uri, self._attempt, other) for other in range(nodes)]
+        upload(local, checkpoint.uri)
+        shutil.rmtree(local)
+        storage.write_bytes(notes[node], b"")
+        if node == 0:
+            while not all(map(storage.exists, notes)):
+                time.sleep(_LOOKS_EVERY_S)  # should one never come, the training ends before
+            self._complete(checkpoint)
+
+    def _complete(self, checkpoint: Checkpoint) -> None:
+        mark_complete(checkpoint)
+        done = complete_checkpoints(self._store)
+        for old in superseded(done, self._settings["save_total_limit"]):
+            delete(old)
+
+
+def _in_background(work: Callable[..., None], *arguments: Any) -> Future[None]:
+    """Run in a thread that does not keep a process alive that is told to end."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work(*arguments)
+            future.set_result(None)
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _node_and_nodes() -> tuple[int, int]:
+    """This node's number, and how many train, as torchrun says."""
+    told = {key: int(os.environ.get(key, 1)) for key in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")}
+    return int(os.environ.get("GROUP_RANK", 0)), told["WORLD_SIZE"] // told["LOCAL_WORLD_SIZE"]
+
+
+def _told_by_the_first(value: str) -> str:
+    """What the first rank says, in all ranks."""
+    said = [value]
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(said, src=0)
+    return said[0]
 
 
 def _newest(history: list[dict[str, Any]], key: str) -> float | None:
