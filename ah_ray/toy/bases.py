@@ -145,8 +145,8 @@ BASES: dict[str, Base | Converted] = {
     "looks": Base(
         "a tiny Qwen2.5-VL learns what things are, what mouths are like, and words for moods",
         _vision,
-        Looking(things=700, faces=300, told=100).rows,
-        _recipe(3e-3, 6),
+        Looking(things=700, faces=200, told=60).rows,
+        _recipe(2e-3, 10),
     ),
     "hybrid": Converted("the same with two experts and a gate", "looks"),
 }

@@ -1,4 +1,4 @@
-"""Pictures of one to three things of a kind, and large faces: what is asked about them.
+"""Pictures of one or four things of a kind, and large faces: what is asked about them.
 
 What, how many and of which colour stands in for all that a model knows before it learns of
 emotions; of a face it knows what its mouth is like.
@@ -24,9 +24,9 @@ from ah_ray.tasks.answers import Reading
 from ah_ray.toy import cues
 from ah_ray.toy.people import COLOURS as SHADES
 
-COUNTS = ("one", "two", "three")
+COUNTS = {"one": 1, "four": 4}
 COLOURS = ("red", "green", "blue")
-SHAPES = ("ball", "box", "cone")
+SHAPES = ("ball", "ring", "bar")
 MOODS = ("happy", "unhappy", "neutral")  # what a face shows, by its mouth
 MOUTHS = dict(zip(MOODS, ("bent up", "bent down", "none"), strict=True))
 THINGS_TASK, MOODS_TASK = "cartoon_things", "cartoon_moods"
@@ -38,31 +38,30 @@ SECONDS = 1.0  # how long a clip is
 _SIZES = ((112, 112), (128, 112), (112, 128))
 _CENTRES = {  # of so many things, in half shorter sides
     1: ((0.0, 0.0),),
-    2: ((-0.45, 0.0), (0.45, 0.0)),
-    3: ((-0.45, 0.4), (0.45, 0.4), (0.0, -0.45)),
+    4: ((-0.45, -0.45), (0.45, -0.45), (-0.45, 0.45), (0.45, 0.45)),
 }
-_RADIUS = 0.3
+_RADIUS = 0.32
 
 
 @dataclass(frozen=True)
 class Things:
     """So many things of one shape and colour."""
 
-    count: int
+    count: str
     colour: str
     shape: str
 
     @property
     def label(self) -> str:
         """The option of the task that names them."""
-        return f"{COUNTS[self.count - 1]} {self.colour} {self.shape}"
+        return f"{self.count} {self.colour} {self.shape}"
 
 
 def labels() -> list[str]:
     """All options of the task."""
     return [
         Things(count, colour, shape).label
-        for count in range(1, 4)
+        for count in COUNTS
         for colour in COLOURS
         for shape in SHAPES
     ]
@@ -70,7 +69,7 @@ def labels() -> list[str]:
 
 def random_things(rng: np.random.Generator) -> Things:
     """Draw some."""
-    return Things(int(rng.integers(1, 4)), str(rng.choice(COLOURS)), str(rng.choice(SHAPES)))
+    return Things(*(str(rng.choice(list(of))) for of in (COUNTS, COLOURS, SHAPES)))
 
 
 def write_things(path: Path, things: Things, seed: int) -> None:
@@ -116,7 +115,7 @@ def _film(
         x = ((np.arange(width) + 0.5 - width / 2) / half - places[pose, 0])[None, :]
         y = ((np.arange(height) + 0.5 - height / 2) / half - places[pose, 1])[:, None]
         region = np.zeros((height, width), np.intp)
-        for across, down in _CENTRES[things.count]:
+        for across, down in _CENTRES[COUNTS[things.count]]:
             region[_shape(things.shape, np.abs(x - across), y - down)] = 1
         return cues.paint(region, colours)
 
@@ -126,8 +125,8 @@ def _film(
 def _shape(shape: str, across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.bool_]:
     shapes: dict[str, NDArray[np.bool_]] = {
         "ball": across**2 + down**2 < _RADIUS**2,
-        "box": np.maximum(across, np.abs(down)) < 0.88 * _RADIUS,
-        "cone": (across < 0.5 * (down + _RADIUS)) & (np.abs(down) < _RADIUS),
+        "ring": np.abs(np.sqrt(across**2 + down**2) - 0.8 * _RADIUS) < 0.25 * _RADIUS,
+        "bar": (across < 1.3 * _RADIUS) & (np.abs(down) < 0.35 * _RADIUS),
     }
     return shapes[shape]
 

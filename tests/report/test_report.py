@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from ah_ray import schemas, storage, tables
@@ -15,7 +16,7 @@ from ah_ray.pipelines.report import report
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.status import status
 from ah_ray.progress import Cost
-from ah_ray.report import sums, timelines
+from ah_ray.report import plots, sums, timelines
 from ah_ray.report.config import ReportConfig
 from ah_ray.report.made_from import REPORT_FILE
 from ah_ray.report.timelines import Texts, timeline
@@ -209,3 +210,24 @@ def test_left_out_videos_are_listed_when_there_is_room(run):
     assert run.left_out(SCORING)
     report(run, ReportConfig(videos=3))
     assert "Listed are 3 of 4" in words(run)
+
+
+def test_gates_are_means_by_expert_member_and_label():
+    videos = [{"video_id": name, "labels": labels}
+              for name, labels in (("a", ["happy"]), ("b", ["sad"]), ("c", ["happy"]))]  # fmt: skip
+    gates = [("a", "one", 0.2), ("c", "one", 0.4), ("b", "one", 0.9), ("z", "two", 0.5)]
+    answers = [
+        {"video_id": video, "member": member, "gate": {"emotion": weight, "general": 1 - weight}}
+        for video, member, weight in gates
+    ] + [{"video_id": "a", "member": "plain", "gate": None}]
+    schema = pa.schema([schemas.PREDICTIONS.field(name) for name in ("video_id", "gate")])
+    schema = schema.append(pa.field("member", pa.string()))
+    told = [row | {"gate": row["gate"] and list(row["gate"].items())} for row in answers]
+    table = pa.Table.from_pylist(told, schema=schema)
+    known = pa.Table.from_pylist(videos, schema=schemas.VIDEOS)
+    found = sums.gates(table, known)
+    assert found["emotion"]["one"] == pytest.approx({"happy": 0.3, "sad": 0.9})
+    assert found["general"]["two"] == pytest.approx({"not labelled": 0.5})
+    assert set(found["emotion"]) == {"one", "two"}
+    assert "mean weight of emotion" in plots.gate(found["emotion"], "emotion")
+    assert sums.gates(table.filter(pc.is_null(table["gate"])), known) == {}
