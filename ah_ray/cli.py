@@ -240,6 +240,36 @@ def reduce(
 
 
 @app.command()
+def tune(
+    config: Config,
+    run: Run,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Of this one; by default train.validation_splits."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="macro_f1, accuracy, or of words overlap.")
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop what was found; judge as is stated.")
+    ] = False,
+    members: Members = None,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
+    """Fit thresholds and weights of the rules on validation videos; `reduce` goes by them then."""
+    opened = _open(config, run, set_, members)
+    from ah_ray.pipelines.stages import tune_stage
+    from ah_ray.pipelines.tune import forget as forget_tuned
+
+    with holding(opened[0], "ah-ray tune"):
+        if forget:
+            forget_tuned(opened[0])
+        else:
+            tune_stage(*opened, splits=[split] if split else [], metric=metric)
+
+
+@app.command()
 def evaluate(
     config: Config,
     run: Run,

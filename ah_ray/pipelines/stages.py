@@ -51,6 +51,7 @@ from ah_ray.pipelines.score import score
 from ah_ray.pipelines.seen import print_doubts, require_unseen
 from ah_ray.pipelines.splits import require_named_splits, require_splits
 from ah_ray.pipelines.train import train
+from ah_ray.pipelines.tune import require_not_tuned_on, tune, tuned_judgement
 from ah_ray.places import place
 from ah_ray.preflight import require, wishes
 from ah_ray.progress import console
@@ -69,6 +70,7 @@ __all__ = [
     "run_stages",
     "score_archive",
     "score_stage",
+    "tune_stage",
 ]
 
 Stage = Callable[[RunDirectory, RunConfig], None]
@@ -155,7 +157,16 @@ def reduce_stage(run: RunDirectory, config: RunConfig) -> None:
     """Reduce the answers to verdicts."""
     members = read_ensemble(run.path("members"), list(config.members))
     run.remember({"ensemble": "members", "voters": list(config.members)})
-    reduce(run, members, config.judgement())
+    reduce(run, members, tuned_judgement(run, config, members))
+
+
+def tune_stage(
+    run: RunDirectory, config: RunConfig, splits: Sequence[str] = (), metric: str | None = None
+) -> None:
+    """Fit the rules on the videos of ``splits``, by default of ``train.validation_splits``."""
+    members = read_ensemble(run.path("members"), list(config.members))
+    held_back = [one for one in config.train.validation_splits if one not in config.train.splits]
+    tune(run, config, members, list(splits) or held_back, metric)
 
 
 def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
@@ -164,7 +175,8 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     for file in (METRICS_FILE, TRADE_OFF_FILE):
         storage.remove(run.path(file))  # an evaluation that fails leaves no older one
     members = read_ensemble(run.path("members"), list(config.members))
-    judgement = config.judgement()
+    require_not_tuned_on(run, config)
+    judgement = tuned_judgement(run, config, members)
     require_unseen(run, config, members)
     verdicts = run.verdicts()
     judged, wanted = voters(verdicts), [member.name for member in voting(members)]

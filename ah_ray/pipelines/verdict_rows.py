@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ah_ray import lineage, schemas
 from ah_ray.hashing import combined, float_bits, mix, text_hash
-from ah_ray.tasks.answers import LabelSet
+from ah_ray.tasks.answers import Answer, LabelSet
 from ah_ray.tasks.judgement import Judgement, MemberVerdict, verdict, video_answer
 from ah_ray.tasks.opinions import Considered, Given, unique
 
@@ -19,16 +19,16 @@ from ah_ray.tasks.opinions import Considered, Given, unique
 _VERSION = 2
 
 
-def judged_one_by_one(
-    ids: pa.Array, clips: pa.Table, predictions: Mapping[str, pa.Table], judgement: Judgement
-) -> pa.Table:
-    """Verdicts of some videos, by the functions on one video; without what ``videos`` says.
+def answers_by_video(
+    ids: pa.Array, clips: pa.Table, predictions: Mapping[str, pa.Table], answer: Answer
+) -> Iterator[tuple[str, dict[str, list[Given]]]]:
+    """Of each video in order of ids: what each member says of each clip, once.
 
     Args:
         ids: of the videos.
         clips: ``schemas.CLIPS``.
         predictions: of each member that votes, ``schemas.PREDICTIONS``.
-        judgement: the rules and policies.
+        answer: what can be answered.
     """
     clips = clips.set_column(
         clips.column_names.index("video_id"), "video_id", clips["video_id"].cast(pa.string())
@@ -54,10 +54,24 @@ def judged_one_by_one(
                 labels, chances = row["labels"] or (), dict(row["chances"] or ())
                 yield Given(clip_id, start_s, row["status"], frozenset(labels), chances)
 
-    how = how_judged(judgement, names)
-    rows = []
     for video_id in sorted(clips_of):
-        used = {name: unique(given(name, video_id), judgement.answer) for name in names}
+        yield video_id, {name: unique(given(name, video_id), answer) for name in names}
+
+
+def judged_one_by_one(
+    ids: pa.Array, clips: pa.Table, predictions: Mapping[str, pa.Table], judgement: Judgement
+) -> pa.Table:
+    """Verdicts of some videos, by the functions on one video; without what ``videos`` says.
+
+    Args:
+        ids: of the videos.
+        clips: ``schemas.CLIPS``.
+        predictions: of each member that votes, ``schemas.PREDICTIONS``.
+        judgement: the rules and policies.
+    """
+    how = how_judged(judgement, sorted(predictions))
+    rows = []
+    for video_id, used in answers_by_video(ids, clips, predictions, judgement.answer):
         on_video = {name: video_answer(name, some, judgement) for name, some in used.items()}
         found = verdict(list(on_video.values()), judgement)
         rows.append(

@@ -13,12 +13,33 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ah_ray.tasks.answers import Answer
+from ah_ray.tasks.answers import Answer, LabelSet
 from ah_ray.tasks.opinions import Considered, Given, Opinion, considered_of, usable
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.yaml_objects import Count, Frozen
 
 Chance = Annotated[float, Field(ge=0, le=1)]
+
+
+def decided(considered: Sequence[Considered], answer: Answer, threshold: float | None) -> LabelSet:
+    """What pooled chances say: see ``Pooled.threshold``.
+
+    Args:
+        considered: the labels with their chances, the options of a choice in their order.
+        answer: what can be answered.
+        threshold: of the chance of the first option, or of each word; None for none.
+    """
+
+    def likeliest(some: Sequence[Considered]) -> str:
+        return max(some, key=lambda one: one.chance).label  # of equal ones the earlier
+
+    if not answer.options:
+        least = 0.5 if threshold is None else threshold
+        return frozenset(one.label for one in considered if one.chance >= least)
+    if threshold is None:
+        return frozenset({likeliest(considered)})
+    first, *others = considered
+    return frozenset({first.label if first.chance >= threshold else likeliest(others)})
 
 
 class Pooled(Frozen):
@@ -47,8 +68,7 @@ class Pooled(Frozen):
             considered_of(label, used, self._pooled(label, used))
             for label in sorted(said, key=answer.rank)
         )
-        least = 0.5 if self.threshold is None else self.threshold
-        return Opinion(frozenset(c.label for c in considered if c.chance >= least), considered)
+        return Opinion(decided(considered, answer, self.threshold), considered)
 
     def _of_options(self, used: Sequence[Given], answer: Answer) -> Opinion:
         looked_for, *others = answer.options
@@ -60,15 +80,7 @@ class Pooled(Frozen):
             considered_of(looked_for, used, chance),
             *(considered_of(o, used, (1 - chance) * shares[o]) for o in others),
         )
-
-        def likeliest(some: Sequence[Considered]) -> str:
-            return max(some, key=lambda one: one.chance).label  # of equal ones the earlier
-
-        if self.threshold is None:
-            said = likeliest(considered)
-        else:
-            said = looked_for if chance >= self.threshold else likeliest(considered[1:])
-        return Opinion(frozenset({said}), considered)
+        return Opinion(decided(considered, answer, self.threshold), considered)
 
     def _pooled(self, label: str, used: Sequence[Given]) -> float:
         # Not a hair above 1 or below 0.
