@@ -21,6 +21,7 @@ from ah_ray.evaluation.metrics import measured
 from ah_ray.evaluation.statistics import Shown, Sources, majority, statistics
 from ah_ray.evaluation.trade_off import trade_off
 from ah_ray.participants import person
+from ah_ray.pipelines.clip_level import clip_level
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.located import located
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
@@ -55,7 +56,8 @@ def evaluate(
         What was written: ``video_level.<member or ensemble>.<metric>``, the same below
         ``baseline`` if there is one, ``combinations.<members>.<metric>``, ``by`` (the groups and
         wheels that decide which words count as one), ``statistics`` (``evaluation.statistics``),
-        ``localisation.<member>.<label>``, ``majority``, ``leaks`` and ``counts.<what>``.
+        ``localisation.<member>.<label>``, ``clip_level.<member or ensemble>.<metric>``,
+        ``majority``, ``leaks`` and ``counts.<what>``.
 
     Raises:
         ConfigError: no video of the splits has a label.
@@ -84,9 +86,11 @@ def evaluate(
     asked = (judgement.metrics, judgement.answer)
     report["statistics"] = statistics(sources, shown_in(labelled), ENSEMBLE, *asked, settings)
     report["majority"] = majority(_known_elsewhere(videos, splits), sources[ENSEMBLE], *asked)
-    report["localisation"] = (
-        {} if answers is None else located(labelled, run.clips(SCORING), answers)
-    )
+    report |= {"localisation": {}, "clip_level": {}}
+    if answers is not None:
+        clips = run.clips(SCORING)
+        report["localisation"] = located(labelled, clips, answers)
+        report["clip_level"] = clip_level(labelled, clips, answers, judgement)
     report["leaks"] = _checked(videos)
     report["combinations"] = combinations_level(labelled, verdicts, judgement)
     report["counts"] = counts(run, splits)

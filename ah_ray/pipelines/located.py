@@ -32,7 +32,7 @@ def located(
         ``localisation`` by member and label; empty where no interval is annotated.
     """
     rows = videos.select(["video_id", "labels", "intervals"]).to_pylist()
-    truth = {row["video_id"]: (frozenset(row["labels"]), _intervals(row)) for row in rows}
+    truth = {row["video_id"]: (frozenset(row["labels"]), intervals_of(row)) for row in rows}
     shown = sorted({label for _, spans in truth.values() for label in spans})
     if not shown:
         return {}
@@ -70,7 +70,7 @@ def _videos(
     ]
 
 
-def _intervals(video: Row) -> dict[str, list[Span]]:
+def intervals_of(video: Row) -> dict[str, list[Span]]:
     """By label; an interval without one is for those of its video."""
     found: dict[str, list[Span]] = defaultdict(list)
     for interval in video["intervals"] or ():

@@ -17,6 +17,7 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import printable
 from ah_ray.progress import results as console
 
+_LEVELS = ("accuracy", "f1", "macro_f1", "average_precision", "n")  # by clip and by video
 _MOST_COMBINATIONS = 31  # that are printed: all of five members
 # What is told of combinations; many are ranked by the third of what there is.
 _UNTOLD = {"weighted_f1", "average_precision", "bah_average_precision", "accuracy"}
@@ -49,6 +50,23 @@ def print_metrics(report: dict[str, Any]) -> None:
         console.print(_confusion_table(confusion))
 
 
+def print_levels(report: Mapping[str, Any]) -> None:
+    """Every source by clip and by video side by side, as the paper's Table II has them."""
+    clips, videos = report.get("clip_level"), report["video_level"]
+    if not clips:
+        return
+    known = [key for key in _LEVELS if key in clips[ENSEMBLE]]
+    table = Table(title="by clip and by video", box=None, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    for level in ("clip", "video"):
+        for key in known:
+            table.add_column(f"{level}\n{HEADINGS[key]}", no_wrap=True, justify="right")
+    for name in [*(name for name in clips if name != ENSEMBLE), ENSEMBLE]:
+        values = [of[name][key] for of in (clips, videos) for key in known]
+        table.add_row(name, *map(_cell, values))
+    console.print(table)
+
+
 def print_combinations(report: dict[str, Any]) -> None:
     """A table of all combinations of members; of many the best."""
     combinations = report["combinations"]
@@ -78,11 +96,13 @@ def _metrics_table(
         table.add_column(heading.replace(" ", "\n"), no_wrap=True)
     for section in sections:
         for name, values in section.items():
-            cells = ["-" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
-                     for v in (values[key] for key in headings)]  # fmt: skip
-            table.add_row(name, *cells)
+            table.add_row(name, *(_cell(values[key]) for key in headings))
         table.add_section()
     return table
+
+
+def _cell(value: float | int | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> Table:

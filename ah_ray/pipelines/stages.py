@@ -34,6 +34,7 @@ from ah_ray.pipelines.prepare import prepare
 from ah_ray.pipelines.print_metrics import (
     print_combinations,
     print_counts,
+    print_levels,
     print_metrics,
     print_statistics,
 )
@@ -202,6 +203,7 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
     answers = current_answers(run, voting(members), run.clips(SCORING))
     report = evaluate(run, config.score.splits, judgement, baseline, answers, config.evaluate)
     print_metrics(report)
+    print_levels(report)
     print_statistics(report)
     print_combinations(report)
     print_doubts(run, config, members)

@@ -76,6 +76,10 @@ def test_metrics_and_plots_are_those_of_the_run(runs):
     figures = [f"{found[key]:.3f}" for key in ("f1", "average_precision", "mean_iou")]
     told = " ".join(["v1, Yes", str(found["intervals"]), *figures])
     assert told in words(runs["choice"])
+    by_clip, by_video = (metrics[level]["v1"] for level in ("clip_level", "video_level"))
+    keys = ("accuracy", "macro_f1", "average_precision")
+    figures = [f"{of[key]:.3f}" for of in (by_clip, by_video) for key in keys]
+    assert " ".join(["v1", *figures, str(by_clip["n"])]) in words(runs["choice"])
     assert "macro F1 by gender" in words(runs["choice"])
     assert "always Yes 0.3" in words(runs["choice"])
     assert "Confusion" not in words(runs["unlabelled"])
