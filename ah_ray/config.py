@@ -6,6 +6,7 @@ Each section stands beside what it configures. A wrong key, a missing file or a 
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -235,6 +236,15 @@ class RunConfig(ArchiveConfig):
         return recipe
 
 
+def _in_run(stated: str, run: str) -> str:
+    """A place with the run directory in it; what lies beside or above that is named as it is."""
+    whole = stated.replace("{run}", run)
+    if "{run}/.." not in stated:
+        return whole
+    protocol, mark, path = whole.rpartition("://")
+    return f"{protocol}{mark}{posixpath.normpath(path)}"
+
+
 def _require_stages(recipe: RecipeConfig, model: ModelConfig, where: str, member: str) -> None:
     """Fail when stages train what the model does not have, or are rewarded.
 
@@ -295,7 +305,7 @@ def load_config(
     for section in sections:
         for key in ("root", "path", "captions"):
             if isinstance(section, dict) and isinstance(section.get(key), str):
-                section[key] = section[key].replace("{run}", run.rstrip("/"))
+                section[key] = _in_run(section[key], run.rstrip("/"))
     config = build(RunConfig, values, str(path))
     entry = find_file(config.catalog.entry, beside=Path(path).parent)
     if entry is None:

@@ -104,12 +104,16 @@ def of_things(
 
 
 def accuracies(run: RunDirectory, config: RunConfig) -> dict[str, float]:
-    """Run all stages; the share of the videos that each member is right about."""
+    """Run all stages; the share of the videos that each member is right about.
+
+    A reply that is no option is wrong.
+    """
     for stage in ("catalog", "prepare", "train", "score", "reduce"):
         STAGES[stage](run, config)
     scored = in_splits(run.videos(), config.score.splits, unlabelled=False)
     levels = video_level(scored, run.verdicts(), config.judgement())
-    return {name: float(levels[name]["war"]) for name in config.members}
+    right = {name: (levels[name]["war"] or 0) * levels[name]["n"] for name in config.members}
+    return {name: count / len(scored) for name, count in right.items()}
 
 
 def gates(run: RunDirectory) -> dict[str, float]:

@@ -582,3 +582,12 @@ def test_a_wording_with_another_answer_is_for_members_that_do_not_vote():
     with pytest.raises(ConfigError, match="describe has another answer") as caught:
         load_config(DEMO, "run", [*words, trained])
     assert caught.value.where == "members.d.prompt"
+
+
+@pytest.mark.parametrize(
+    ("run", "beside"), [("runs/a", "runs"), ("s3://b/runs/a", "s3://b/runs"), ("/a/b", "/a")]
+)
+def test_what_lies_beside_a_run_is_named_as_it_is(run, beside):
+    config = load_config("jobs/demo.yaml", run, ['model.path="{run}/../models/x"'])
+    assert config.model.path == f"{beside}/models/x"
+    assert load_config("jobs/demo.yaml", run).model.path == f"{run}/base"
