@@ -94,6 +94,7 @@ QWEN2_5_VL_HYBRID = replace(
     name_in_memory=lambda name: name,
     load_processor=_load_processor,
     load_model=_load_model,
+    engines=("transformers",),
     gates=_gates,
     register=_register,
 )
