@@ -83,6 +83,9 @@ def text_hashes(texts: pa.Array) -> Hashes:
     words = words[: len(fixed) * whole // 8].reshape(len(fixed), whole // 8)
     for place in range(whole // 8):
         there = lengths > np.uint64(8 * place)
+        if there.all():
+            hashes = mixed(hashes ^ words[:, place])
+            continue
         hashes[there] = mixed(hashes[there] ^ words[there, place])
     return hashes
 

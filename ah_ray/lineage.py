@@ -52,18 +52,26 @@ def fingerprint(*facts: Any) -> str:
     return stable_id(json.dumps(facts, sort_keys=True, default=str))
 
 
-def fingerprints(facts: Sequence[Any], columns: Sequence[pa.Array]) -> list[str]:
-    """``fingerprint(*facts, *row)`` of many rows of texts or null, in a fraction of the time."""
-    head = json.dumps(list(facts), sort_keys=True, default=str)[:-1] + (", " if facts else "")
-    return _hashed(head, columns, "]")
+def fingerprints(facts: Sequence[Any], rows: pa.Array) -> list[str]:
+    """``fingerprint(*facts, *row)`` of many rows of texts or null, in a fraction of the time.
+
+    Args:
+        facts: the same for all rows; some.
+        rows: as ``rows_of`` makes them.
+    """
+    return _hashed(json.dumps(list(facts), sort_keys=True, default=str)[:-1] + ", ", rows, "]")
 
 
-def _hashed(head: str, columns: Sequence[pa.Array], tail: str) -> list[str]:
-    """``stable_id`` of each row as JSON, between two texts."""
-    inside = pc.binary_join_element_wise(*map(_quoted, columns), ", ")
-    rows = pc.binary_join_element_wise(head, inside, tail, "").cast(pa.binary()).to_pylist()
+def rows_of(columns: Sequence[pa.Array]) -> pa.Array:
+    """Rows of texts or null, for ``fingerprints``."""
+    return pc.binary_join_element_wise(*map(_quoted, columns), ", ")
+
+
+def _hashed(head: str, rows: pa.Array, tail: str) -> list[str]:
+    """``stable_id`` of each row between two texts."""
+    texts = pc.binary_join_element_wise(head, rows, tail, "").cast(pa.binary()).to_pylist()
     blake2b = hashlib.blake2b
-    return [blake2b(row, digest_size=8).hexdigest() for row in rows]
+    return [blake2b(text, digest_size=8).hexdigest() for text in texts]
 
 
 def _quoted(column: pa.Array) -> pa.Array:
@@ -82,8 +90,8 @@ def scoring_clips_made_from(videos: pa.Table, rule: Mapping[str, Any]) -> list[s
     if pc.any(pc.greater(said, 0), min_count=0).as_py():
         made = clips_made_from(videos.select([*_SCORED, "subtitles"]).to_pylist(), False, rule)
         return [made[video] for video in videos["video_id"].to_pylist()]
-    columns = [videos[name].combine_chunks() for name in _SCORED]
-    return _hashed("[[", columns, f"], {_quote(fingerprint(rule))}]")
+    rows = rows_of([videos[name].combine_chunks() for name in _SCORED])
+    return _hashed("[[", rows, f"], {_quote(fingerprint(rule))}]")
 
 
 def clips_made_from(
@@ -161,5 +169,9 @@ def holds(table: pa.Table, made_from: Collection[str]) -> pa.ChunkedArray:
     column, known = table["made_from"], pa.array(made_from, pa.string())
     if not pa.types.is_dictionary(column.type):
         return pc.is_in(column, known)
-    of_chunks = [pc.is_in(one.dictionary, known).take(one.indices) for one in column.chunks]
-    return pc.fill_null(pa.chunked_array(of_chunks, pa.bool_()), False)
+    coded = column.unify_dictionaries().chunks
+    if not coded:
+        return pa.chunked_array([], pa.bool_())
+    of_word = pc.is_in(coded[0].dictionary, known)
+    held = pa.chunked_array([of_word.take(one.indices) for one in coded])
+    return pc.fill_null(held, False) if held.null_count else held

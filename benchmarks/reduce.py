@@ -9,7 +9,8 @@ as the stages write it; then judges it, each time in a process of its own:
     python benchmarks/reduce.py --rows 1000000 10000000
 
 Prints a table, then one JSON object: ``vs_duckdb`` is our time divided by DuckDB's, by size, the
-median of pairs with the least and the largest; ``peak_gb`` is the largest resident set of ours.
+median of pairs with the least and the largest (``spread``), ``cpu_vs_duckdb`` the same of the time of
+CPUs, which other work on the machine changes less; ``peak_gb`` is the largest resident set of ours.
 Both have the same two threads, files that were just written, and a clock that starts after
 imports; the labels and the scores of both must be the same.
 
@@ -31,6 +32,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -110,11 +113,11 @@ def write_run(folder: Path, rows: int) -> None:
         _append(writers, run.path("videos", "part-0.parquet"), videos)
         clips = _clips(videos, number, rule, draw)
         _append(writers, storage.join(run.clips_path(SCORING), file), clips)
+        rows_of_videos = lineage.rows_of(
+            [videos[name].combine_chunks() for name in ("video_id", "content")]
+        )
         for member in members:
-            made = lineage.fingerprints(
-                (member_fingerprint(member), ASKED),
-                [videos[name].combine_chunks() for name in ("video_id", "content")],
-            )
+            made = lineage.fingerprints((member_fingerprint(member), ASKED), rows_of_videos)
             answers = _answers(clips, pa.array(np.repeat(made, number)), draw)
             _append(writers, storage.join(run.predictions_path(member.name), file), answers)
     for writer in writers.values():
@@ -193,33 +196,43 @@ def _table(rows: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
     return pa.table([rows.get(f.name, pa.nulls(size, f.type)) for f in schema], schema)
 
 
-def ours(folder: Path) -> float:
-    """Reduce; the seconds that it takes."""
+@contextmanager
+def measuring() -> Iterator[dict[str, float]]:
+    """What something takes: seconds, those of CPUs, and the peak of this process's memory in GB."""
+    found: dict[str, float] = {}
+    start, cpu = time.perf_counter(), time.process_time()
+    yield found
+    found["seconds"] = time.perf_counter() - start
+    found["cpu_seconds"] = time.process_time() - cpu
+    found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def ours(folder: Path) -> dict[str, float]:
+    """Reduce; what it takes."""
     import ray.util.metrics  # noqa: F401  (what progress imports)
 
     members = [read_member(str(folder / "members" / name)) for name in MEMBERS]
     judgement = load_task(TASK).judged(ReduceConfig())
-    start = time.perf_counter()
-    reduce(RunDirectory.at(str(folder)), members, judgement)
-    return time.perf_counter() - start
+    with measuring() as found:
+        reduce(RunDirectory.at(str(folder)), members, judgement)
+    return found
 
 
-def duckdb(folder: Path) -> float:
+def duckdb(folder: Path) -> dict[str, float]:
     """The same by SQL."""
     import duckdb as engine
 
-    start = time.perf_counter()
     settings = {"threads": len(os.sched_getaffinity(0)), "memory_limit": "4GB"}
-    with engine.connect(config=settings) as connection:
+    with measuring() as found, engine.connect(config=settings) as connection:
         connection.execute(SQL.format(run=folder, out=folder / "duckdb.parquet"))
-    return time.perf_counter() - start
+    return found
 
 
 WAYS = {"ours": ours, "duckdb": duckdb}
 
 
 def measured(way: str, folder: Path) -> dict[str, float]:
-    """One way in a process of its own: seconds, and the peak of its memory in GB."""
+    """One way in a process of its own; see ``measuring``."""
     command = [sys.executable, __file__, "--measure", way, str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -257,6 +270,7 @@ def compared(rows: int, repeats: int, folder: Path) -> dict[str, float]:
     result = {"vs_duckdb": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
     for way, some in found.items():
         result[f"{way}_seconds"] = statistics.median(one["seconds"] for one in some)
+        result[f"{way}_cpu"] = statistics.median(one["cpu_seconds"] for one in some)
         result[f"{way}_peak_gb"] = max(one["peak_gb"] for one in some)
     return result
 
@@ -270,9 +284,7 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "RUN"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        seconds = WAYS[options.measure[0]](Path(options.measure[1]))
-        peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-        print(json.dumps({"seconds": seconds, "peak_gb": peak_gb}))
+        print(json.dumps(WAYS[options.measure[0]](Path(options.measure[1]))))
         return
     found = {}
     for rows in options.rows:
@@ -282,22 +294,23 @@ def main() -> None:
             found[rows] = compared(rows, repeats, folder)
         finally:
             shutil.rmtree(folder)
-    table = Table("clips x 3", "ours s", "GB", "DuckDB s", "GB", "ours / DuckDB", "least", "most")
+    names = {"ours_seconds": "ours s", "ours_cpu": "CPU s", "ours_peak_gb": "GB",
+             "duckdb_seconds": "DuckDB s", "duckdb_cpu": "CPU s", "duckdb_peak_gb": "GB",
+             "vs_duckdb": "ours / DuckDB", "least": "least", "most": "most"}  # fmt: skip
+    table = Table("clips x 3", *names.values())
     for rows, of in found.items():
-        names = ("ours_seconds", "ours_peak_gb", "duckdb_seconds", "duckdb_peak_gb", "vs_duckdb",
-                 "least", "most")  # fmt: skip
         table.add_row(str(rows), *(f"{of[name]:.2f}" for name in names))
     console.print(table)
-    result = {
-        "vs_duckdb": {str(rows): round(of["vs_duckdb"], 2) for rows, of in found.items()},
-        "spread": {
-            str(r): [round(of["least"], 2), round(of["most"], 2)] for r, of in found.items()
-        },
-        "peak_gb": {str(rows): round(of["ours_peak_gb"], 2) for rows, of in found.items()},
-        "seconds": {str(rows): round(of["ours_seconds"], 2) for rows, of in found.items()},
-        "duckdb_seconds": {str(rows): round(of["duckdb_seconds"], 2) for rows, of in found.items()},
-        "duckdb_peak_gb": {str(rows): round(of["duckdb_peak_gb"], 2) for rows, of in found.items()},
+    result: dict[str, dict[str, float | list[float]]] = {
+        name: {str(rows): round(of[key], 2) for rows, of in found.items()}
+        for name, key in {"vs_duckdb": "vs_duckdb", "peak_gb": "ours_peak_gb"}.items()
     }
+    for rows, of in found.items():
+        result.setdefault("spread", {})[str(rows)] = [round(of[k], 2) for k in ("least", "most")]
+        ratio = of["ours_cpu"] / of["duckdb_cpu"]
+        result.setdefault("cpu_vs_duckdb", {})[str(rows)] = round(ratio, 2)
+        for key in ("ours_seconds", "duckdb_seconds", "duckdb_peak_gb"):
+            result.setdefault(key, {})[str(rows)] = round(of[key], 2)
     print(json.dumps(result))
 
 

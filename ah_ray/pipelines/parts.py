@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from ah_ray import lineage, schemas, tables
 from ah_ray.errors import ConfigError
-from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
+from ah_ray.pipelines.run_directory import SCORING, RunDirectory, asked_rows
 
 T = TypeVar("T")
 
@@ -114,10 +114,12 @@ class Parts:
         start, stop = self._bounds[part : part + 2]
         videos = self._videos.slice(start, stop - start)
         clips = tables.only(clips, self._hold(clips, videos))
-        answers = {}
+        answers, rows = {}, {}
         for name, member in self._members.items():
-            found = self._answers[name].between(*bounds)
-            made = answers_made_from(member, self._asked, clips)
+            found, asked = self._answers[name].between(*bounds), lineage.counting(member)
+            if asked not in rows:
+                rows[asked] = asked_rows(asked, clips)
+            made = lineage.fingerprints((member, self._asked), rows[asked])
             answers[name] = tables.only(found, lineage.holds(found, made))
         return Part(videos, clips, answers)
 

@@ -7,7 +7,7 @@ what these methods return are whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -285,14 +285,18 @@ def answers_made_from(member: str, how: Any, clips: pa.Table) -> set[str]:
         how: see ``lineage.asked_how``.
         clips: ``schemas.CLIPS``.
     """
-    names = list(lineage.counting(member))
-    asked = clips.select(names).unify_dictionaries().combine_chunks()
+    rows = asked_rows(lineage.counting(member), clips)
+    return set(lineage.fingerprints((member, how), rows))
+
+
+def asked_rows(names: Sequence[str], clips: pa.Table) -> pa.Array:
+    """Each combination of some columns of clips, for ``lineage.fingerprints``; some twice."""
+    asked = clips.select(list(names)).unify_dictionaries().combine_chunks()
     if len(asked) > 1:  # clips of a video lie together: what is asked twice in a row is one
         ids = (_codes(asked[name]) for name in names)
         changes = np.any([one[1:] != one[:-1] for one in ids], axis=0)
         asked = asked.filter(pa.array(np.append(True, changes)))
-    columns = [asked[name].combine_chunks().cast(pa.string()) for name in names]
-    return set(lineage.fingerprints((member, how), columns))
+    return lineage.rows_of([asked[name].combine_chunks().cast(pa.string()) for name in names])
 
 
 def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -7,7 +7,8 @@ word that is no option), by the functions on one video, which say what is right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ from ah_ray.tasks.many import (
 from ah_ray.tasks.opinions import STATUSES
 
 _MISSING = STATUSES.index("missing")
+_PIECE = 1 << 16  # clips
 _FEW = 5  # words that are faster looked for one by one than all at once
 _FACTS = ["uri", "participant_id", "split"]
 
@@ -82,6 +84,19 @@ class _Clips(NamedTuple):
             return None
         return cls(videos, ids, text_hashes(ids), start_s, starts, np.cumsum(begins) - 1)
 
+    def in_pieces(self) -> Iterator[tuple[slice, _Clips]]:
+        """Some videos after the other, few enough for a processor's cache, and their rows."""
+        first = 0
+        while first < len(self.starts):
+            upto = int(np.searchsorted(self.starts, self.starts[first] + _PIECE))
+            stop = int(self.starts[upto]) if upto < len(self.starts) else len(self.ids)
+            rows = slice(int(self.starts[first]), stop)
+            yield rows, _Clips(
+                self.videos[first:upto], self.ids[rows], self.hashes[rows], self.start_s[rows],
+                self.starts[first:upto] - rows.start, self.video[rows] - first,
+            )  # fmt: skip
+            first = upto
+
     @property
     def are_unique(self) -> bool:
         """Whether no clip is there twice, in one video or in two."""
@@ -100,6 +115,12 @@ class _Said(NamedTuple):
     known: Bools
     chances: Floats
     odd: Bools  # there is something about it that arrays cannot hold
+
+    def some(self, rows: slice) -> _Said:
+        """Some of them."""
+        return _Said(
+            self.status[rows], self.said[rows], self.known[rows], self.chances[rows], self.odd[rows]
+        )
 
 
 def make_verdicts(
@@ -134,18 +155,22 @@ def verdicts_of(
     names = sorted(answers)
     manifest = _Clips.of(clips)
     rules = _rules_of_many(judgement, names)
-    made = [schemas.VERDICTS.empty_table()]
-    odd = np.ones(len(manifest.videos), bool)
+    made, odd = [schemas.VERDICTS.empty_table()], [manifest.videos]
     if rules is not None and np.isfinite(manifest.start_s).all() and manifest.are_unique:
-        given = [_said(answers[name], manifest.ids, judgement) for name in names]
-        odd = np.logical_or.reduceat(np.any([one.odd for one in given], axis=0), manifest.starts)
-        if not odd.all():
-            made.append(_judged_at_once(manifest, given, names, judgement, rules, ~odd))
-    if odd.any():
-        ids = manifest.videos.filter(pa.array(odd))
+        odd = []
+        given = [_in_rows(answers[name], manifest.ids, judgement) for name in names]
+        for rows, some in manifest.in_pieces():
+            said = [of(rows) for of in given]
+            is_odd = np.logical_or.reduceat(np.any([one.odd for one in said], axis=0), some.starts)
+            if is_odd.any():
+                odd.append(some.videos.filter(pa.array(is_odd)))
+            if not is_odd.all():
+                made.append(_judged_at_once(some, said, names, judgement, rules, ~is_odd))
+    if odd:
+        ids = pa.concat_arrays(odd)
         made.append(judged_one_by_one(ids, clips, answers, judgement))
     table = pa.concat_tables(made)
-    if odd.any() and not odd.all():
+    if odd and len(odd[0]) < len(manifest.videos):
         table = table.sort_by("video_id")
     at = pc.index_in(table["video_id"], _whole(videos["video_id"]))
     if at.null_count:
@@ -171,32 +196,38 @@ def _rules_of_many(judgement: Judgement, names: Sequence[str]) -> tuple[Rule, An
     return over_clips, lambda videos: weighted(np.tile(weights, videos), needed)
 
 
-def _said(answers: pa.Table, clip_ids: pa.Array, judgement: Judgement) -> _Said:
-    """The answers of one member to ``clip_ids``, as arrays in that order."""
+def _in_rows(
+    answers: pa.Table, clip_ids: pa.Array, judgement: Judgement
+) -> Callable[[slice], _Said]:
+    """What gives the answers of one member to some of ``clip_ids``, in that order."""
+    if len(answers) == len(clip_ids) and answers["clip_id"].equals(pa.chunked_array([clip_ids])):
+        return lambda rows: _said(answers.slice(rows.start, rows.stop - rows.start), judgement)
+    at = pc.index_in(answers["clip_id"], clip_ids)
+    answers = tables.only(answers, pc.is_valid(at))
+    place = _numbers(_whole(at).drop_null()).astype(np.int64)
+    given, size = _said(answers, judgement), len(clip_ids)
+    found = _Said(
+        np.full(size, _MISSING, np.int8),
+        np.full(size, NONE),
+        np.zeros(size, bool),
+        np.zeros((size, len(judgement.answer.options))),
+        np.bincount(place, minlength=size) > 1,
+    )
+    for whole, part in zip(found[:-1], given[:-1], strict=True):
+        whole[place] = part
+    found.odd[place[given.odd]] = True
+    return found.some
+
+
+def _said(answers: pa.Table, judgement: Judgement) -> _Said:
+    """The answers of one member, as arrays."""
     options = list(judgement.answer.options)
-    size, place = len(clip_ids), None
-    if not (len(answers) == size and answers["clip_id"].equals(pa.chunked_array([clip_ids]))):
-        at = pc.index_in(answers["clip_id"], clip_ids)
-        answers = tables.only(answers, pc.is_valid(at))
-        place = _numbers(_whole(at).drop_null()).astype(np.int64)
     answers = answers.select(["status", "labels", "chances"]).combine_chunks()
     status = _places(answers["status"], STATUSES)
     said, odd = _labels(_whole(answers["labels"]), options)
     known, chances, odd_chances = _chances(_whole(answers["chances"]), options)
     odd |= odd_chances | (status == NONE)
-    if place is None:
-        return _Said(status.astype(np.int8), said, known, chances, odd)
-    found = _Said(
-        np.full(size, _MISSING, np.int8),
-        np.full(size, NONE),
-        np.zeros(size, bool),
-        np.zeros((size, len(options))),
-        np.bincount(place, minlength=size) > 1,
-    )
-    found.status[place], found.said[place], found.known[place] = status, said, known
-    found.chances[place] = chances
-    found.odd[place[odd]] = True
-    return found
+    return _Said(status.astype(np.int8), said, known, chances, odd)
 
 
 def _labels(labels: pa.ListArray, options: Sequence[str]) -> tuple[Ints, Bools]:
@@ -217,31 +248,56 @@ def _labels(labels: pa.ListArray, options: Sequence[str]) -> tuple[Ints, Bools]:
 def _chances(chances: pa.MapArray, options: Sequence[str]) -> tuple[Bools, Floats, Bools]:
     """Whether chances are known, they in order of the options, and whether they are of others."""
     size, count = len(chances), len(options)
-    known, odd = np.zeros(size, bool), np.zeros(size, bool)
+    odd = np.zeros(size, bool)
     lengths, flat_keys, flat_values = _pairs(chances)
+    values, whole = _numbers(flat_values), lengths == count
+    if len(flat_keys) == count * np.count_nonzero(whole) and flat_keys.equals(
+        _over_and_over(tuple(options), len(flat_keys))
+    ):  # as scoring writes them
+        return *_finite(values.reshape(-1, count), whole), odd
     keys = _places(flat_keys, options)
-    values = _numbers(flat_values)
-    whole = lengths == count
     odd |= ~whole & (lengths > 0)
     if odd.any():
         inside = np.repeat(whole, lengths)
         keys, values = keys[inside], values[inside]
     keys, values = keys.reshape(-1, count), values.reshape(-1, count)
-    rows = np.flatnonzero(whole)
-    in_order = np.arange(count)
+    rows, in_order = np.flatnonzero(whole), np.arange(count)
     if not (keys == in_order).all():
         order = np.argsort(keys, axis=1)
         keys, values = np.take_along_axis(keys, order, 1), np.take_along_axis(values, order, 1)
         odd[rows[(keys != in_order).any(axis=1)]] = True
-    finite = np.isfinite(values).all(axis=1)
+    return *_finite(values, whole), odd
+
+
+def _finite(values: Floats, whole: Bools) -> tuple[Bools, Floats]:
+    """Whether chances are known, and they; of those that are not, 0.
+
+    Args:
+        values: of the rows that have all of them.
+        whole: which these are.
+    """
+    finite: Bools = np.isfinite(values)
+    known = whole.copy()
     if not finite.all():
-        values = np.where(finite[:, None], values, 0.0)
-    if len(rows) == size:
-        return finite, values, odd
-    known[rows] = finite
-    table = np.zeros((size, count))
-    table[rows] = values
-    return known, table, odd
+        rows: Bools = np.all(finite, axis=1)
+        known[whole] = rows
+        values = np.where(rows[:, None], values, 0.0)
+    if len(values) == len(whole):
+        return known, values
+    table = np.zeros((len(whole), values.shape[1]))
+    table[whole] = values
+    return known, table
+
+
+@lru_cache(maxsize=8)
+def _repeated(options: tuple[str, ...], times: int) -> pa.Array:
+    return pa.array(options * times, pa.string())
+
+
+def _over_and_over(options: tuple[str, ...], number: int) -> pa.Array:
+    """So many of the options in their order, again and again."""
+    times = 1 << (-(-number // len(options))).bit_length()  # few sizes, each made once
+    return _repeated(options, times).slice(0, number)
 
 
 def _pairs(chances: pa.MapArray) -> tuple[npt.NDArray[np.int32], pa.Array, pa.Array]:

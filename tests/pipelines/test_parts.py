@@ -112,7 +112,8 @@ TEXTS = st.none() | st.text(max_size=6) | st.sampled_from(['a"b', "\\", "ä", "\
 def test_fingerprints_of_many_are_those_of_each(rows):
     columns = [pa.array([row[k] for row in rows], pa.string()) for k in (0, 1)]
     facts = ("v1", {"b": 1, "a": [None]})
-    assert lineage.fingerprints(facts, columns) == [lineage.fingerprint(*facts, *r) for r in rows]
+    made = lineage.fingerprints(facts, lineage.rows_of(columns))
+    assert made == [lineage.fingerprint(*facts, *r) for r in rows]
 
 
 @pytest.mark.parametrize("said", [None, [{"start_s": 0.0, "end_s": 1.0, "text": "hm"}]])
