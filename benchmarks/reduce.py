@@ -9,10 +9,10 @@ as the stages write it; then judges it, each time in a process of its own:
     python benchmarks/reduce.py --rows 1000000 10000000
 
 Prints a table, then one JSON object: ``vs_duckdb`` is our time divided by DuckDB's, by size, the
-median of pairs with the least and the largest (``spread``), ``cpu_vs_duckdb`` the same of the time of
-CPUs, which other work on the machine changes less; ``peak_gb`` is the largest resident set of ours.
-Both have the same two threads, files that were just written, and a clock that starts after
-imports; the labels and the scores of both must be the same.
+median of pairs with the least and the largest (``spread``), ``cpu_vs_duckdb`` the same of the time
+of CPUs, which other work on the machine changes less; ``peak_gb`` is the largest resident set of
+ours. Both have all CPUs, files that were just written, and a clock that starts after imports; the
+labels and the scores of both must be the same.
 
 What ours does in addition: it reads the manifest, so that a clip without an answer counts as
 missing; leaves out clips and answers that are not made from the catalog, members and settings that
