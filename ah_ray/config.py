@@ -22,7 +22,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.evaluation.config import EvaluateConfig
 from ah_ray.evaluation.metrics import NOTES, measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
-from ah_ray.models.architecture import find_architecture, require_engine, require_media
+from ah_ray.models.architecture import find_architecture, require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.report.config import ReportConfig
 from ah_ray.shipped import find_file
@@ -350,7 +350,6 @@ def load_config(
             raise ConfigError(where, f"{asked}, on which it would vote", fix)
         changed = f" (member {name})" if member.media or member.model else ""
         require_media(config.model_of(name), config.media_of(name), f"{path}{changed}")
-        require_engine(config.model_of(name), config.score.engine, f"{path} (member {name})")
     # Rules are those of all members: the weight of one that is left out does not count.
     voters = every.voters()
     every.judgement(voters)

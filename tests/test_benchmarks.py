@@ -8,6 +8,7 @@ import pytest
 from ah_ray import schemas, storage, tables
 from ah_ray.contents import content_hash, require_content
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from benchmarks.hybrid import with_one_merger
 from benchmarks.learning import NO_SOUND, altered_run, shuffled_run
 from tests.media.coded_video import steady, tone, write_video
 
@@ -50,3 +51,13 @@ def test_altered_videos_are_there_as_the_catalog_states_them(source, tmp_path):
         require_content(ours["uri"], ours["content"])
         assert Path(ours["uri"]).exists()
         assert content_hash(ours["uri"]) != theirs["content"]
+
+
+def test_one_merger_is_trained_where_one_of_two_experts_was():
+    stages = [
+        {"name": n, "trains": t}
+        for n, t in zip("abc", (["general"], ["emotion"], ["gate", "language"]), strict=True)
+    ]
+    one = with_one_merger(stages)
+    assert [stage["trains"] for stage in one] == [["aligner"], ["aligner"], ["language"]]
+    assert [stage["name"] for stage in one] == ["a", "b", "c"]

@@ -591,3 +591,21 @@ def test_what_lies_beside_a_run_is_named_as_it_is(run, beside):
     config = load_config("jobs/demo.yaml", run, ['model.path="{run}/../models/x"'])
     assert config.model.path == f"{beside}/models/x"
     assert load_config("jobs/demo.yaml", run).model.path == f"{run}/base"
+
+
+def test_a_model_with_two_experts_is_one_more_member_of_the_papers_ensemble():
+    last = "{name: gate, trains: [gate, language], lora: {}}"
+    config = load_config(
+        "jobs/paper.yaml",
+        "run",
+        [
+            "models={sees: {path: models/hybrid, architecture: qwen2_5_vl_hybrid}}",
+            f"recipes.staged={{stages: [{{name: emotion, trains: [emotion]}}, {last}], "
+            "learning_rate: 1.0e-5}",
+            "members.v4={recipe: staged, prompt: short, model: sees, "
+            "media: {audio: none, size_multiple: 28, min_pixels: 100352, max_pixels: 200704}}",
+        ],
+    )
+    assert config.voters()[-1] == "v4"
+    assert config.question("v4") == config.question("v1")
+    assert [stage.name for stage in config.recipe("v4").stages] == ["emotion", "gate"]

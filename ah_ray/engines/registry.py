@@ -12,7 +12,6 @@ from ah_ray.engines.vllm_engine import serves_adapters
 from ah_ray.ensemble import EngineGroup, engine_groups
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member
-from ah_ray.models.architecture import require_engine
 from ah_ray.names import find
 
 
@@ -69,14 +68,11 @@ def plan_passes(members: Sequence[Member], settings: ScoreConfig) -> list[Engine
     """The passes over the clips: the members that one engine serves together.
 
     Raises:
-        ConfigError: there is no such engine, or it cannot run a member.
+        ConfigError: there is no such engine.
     """
     passes = []
     for group in engine_groups(members):
         kind = engine_of(group, settings)
-        if kind.needs_model:
-            card = group.members[0].card
-            require_engine(card.model, settings.engine, f"member {card.name}")
         if len(group.members) == 1 or kind.serves_adapters(group, settings):
             passes.append(group)
         else:

@@ -39,6 +39,7 @@ def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
         return False
     from transformers import AutoConfig
 
+    find_architecture(group.members[0].card.model.architecture).register_vllm()
     config = AutoConfig.from_pretrained(str(local_config(group.checkpoint)))
     has_experts = getattr(config.get_text_config(), "num_experts", None)
     if has_experts and (not settings.gpus_per_actor or len(group.members) == 1):
@@ -101,6 +102,7 @@ class VllmEngine:
         require_type(path, settled_on)
         require_square(path, settled_on, card.media)
         self.architecture = find_architecture(settled_on)
+        self.architecture.register_vllm()
         self.processor = processor = self.architecture.load_processor(path)
         self.wordings = {member.name: wording(processor, member) for member in group.members}
         # Several questions about a clip share what the model remembers of it.

@@ -76,7 +76,7 @@ class Architecture:
         read_with: make MS-Swift read with ours: ``(name, reader of pictures, reader of sound)``.
         square: width and height of the only pictures that a checkpoint reads, in pixels, by its
             config; None where they may differ.
-        engines: of ours, those that have it; None for all.
+        register_vllm: make vLLM and transformers know one that they do not come with.
         gates: the weight of each expert for every picture or video of a core's last pass, by name;
             None where it has no gate, or was shown nothing since they were read last.
         register: make MS-Swift know an architecture that it does not come with.
@@ -100,7 +100,7 @@ class Architecture:
     swift_environment: Callable[[MediaConfig, str], dict[str, str]]
     read_with: Callable[[str, Callable[..., Any], Callable[..., Any]], None]
     square: Callable[[Mapping[str, Any]], int] | None = None
-    engines: tuple[str, ...] | None = None
+    register_vllm: Callable[[], None] = lambda: None
     gates: Callable[[Any], list[dict[str, float]] | None] = lambda core: None
     register: Callable[[], None] = lambda: None
 
@@ -155,23 +155,6 @@ def require_media(model: ModelConfig, media: MediaConfig, where: str) -> None:
             f"{architecture.unit} pixels",
             f"set it to {architecture.unit}, and min_pixels and max_pixels to what suits it",
         )
-
-
-def require_engine(model: ModelConfig, engine: str, where: str) -> None:
-    """Fail when an engine of ours has no class for an architecture; one of your own may have.
-
-    Args:
-        model: names the architecture.
-        engine: the one that is to run it (``score.engine``).
-        where: the file that says both, or who asks.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    engines = find_architecture(model.architecture).engines
-    if engines is not None and engine not in engines and ":" not in engine:
-        problem = f"is {engine}, which has no class for {model.architecture}"
-        raise ConfigError(f"{where}: score.engine", problem, f"set it to {' or '.join(engines)}")
 
 
 def require_model(model: ModelConfig, media: MediaConfig, where: str) -> None:

@@ -48,6 +48,12 @@ def _gates(core: Any) -> list[dict[str, float]] | None:
     return [dict(zip(EXPERTS, of_item, strict=True)) for of_item in weights]
 
 
+def _register_vllm() -> None:
+    from ah_ray.models.hybrid_vllm import register
+
+    register()
+
+
 def _register() -> None:
     from swift.model import MODEL_MAPPING, Model, ModelGroup, ModelMeta, register_model
     from swift.model.models.qwen import Qwen2_5VLLoader
@@ -94,7 +100,7 @@ QWEN2_5_VL_HYBRID = replace(
     name_in_memory=lambda name: name,
     load_processor=_load_processor,
     load_model=_load_model,
-    engines=("transformers",),
+    register_vllm=_register_vllm,
     gates=_gates,
     register=_register,
 )

@@ -6,6 +6,7 @@ Importing this makes its config and its class known to transformers.
 # mypy: disallow-subclassing-any=False
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -72,28 +73,32 @@ class HybridGate(nn.Module):
 class HybridCompressor(nn.Module):
     """In the place of Qwen2.5-VL's merger: ``g_general general(x) + g_emotion emotion(x)``.
 
+    Args:
+        config: of the tower.
+        expert: makes one, by its name.
+
     Attributes:
         lengths: how many patches each item has [items]; the tower says so before each pass.
         weights: the gate's of the last pass [items, 2], in the order of ``EXPERTS``; None before.
     """
 
-    def __init__(self, config: HybridVisionConfig) -> None:
+    def __init__(self, config: HybridVisionConfig, expert: Callable[[str], nn.Module]) -> None:
         super().__init__()
-        width, unit = config.hidden_size, config.spatial_merge_size
         for name in EXPERTS:
-            expert = base.Qwen2_5_VLPatchMerger(config.out_hidden_size, width, unit)
-            self.add_module(name, expert)
+            self.add_module(name, expert(name))
+        width = config.hidden_size
         self.gate = HybridGate(width, config.gate_heads, config.gate_hidden or width)
-        self.unit = unit**2
+        self.unit = config.spatial_merge_size**2
         self.lengths: torch.Tensor | None = None
         self.weights: torch.Tensor | None = None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Merged features [patches / 4, out], in the order of the patches [patches, width].
+        """Merged features [patches / 4, out], in the order of the patches [patches (, 1), width].
 
         Windows change the order within an item alone, so its patches are together.
         """
         assert self.lengths is not None, "the tower says how long items are"
+        features = features.flatten(0, -2)
         pooled = torch.segment_reduce(features.float(), "mean", lengths=self.lengths)
         weights: torch.Tensor = self.gate(pooled.to(features.dtype))
         self.weights = weights.detach()
@@ -113,7 +118,8 @@ class HybridVisionTower(base.Qwen2_5_VisionTransformerPretrainedModel):
 
     def __init__(self, config: HybridVisionConfig, *inputs: Any, **options: Any) -> None:
         super().__init__(config, *inputs, **options)
-        self.merger = HybridCompressor(config)
+        sizes = (config.out_hidden_size, config.hidden_size, config.spatial_merge_size)
+        self.merger = HybridCompressor(config, lambda _: base.Qwen2_5_VLPatchMerger(*sizes))
         self.post_init()
 
     def forward(self, hidden_states: torch.Tensor, grid_thw: torch.Tensor, **options: Any) -> Any:

@@ -15,6 +15,7 @@ from ah_ray.catalog.pattern import fill, folders
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import stable_id
+from ah_ray.tasks import load_task
 from ah_ray.tasks.answers import Choice, Labels, Text
 
 DATA_CATALOG = Path(__file__).parents[2] / "data_catalog"
@@ -91,6 +92,21 @@ def test_mer2024_semi(tmp_path):
     }
     assert kinds(catalog) == ["label_invalid", "no_participants", "label_words"]
     assert "line 4 of reference-semi.csv has the label 'bored'" in catalog.findings[0]["message"]
+
+
+@pytest.mark.parametrize("name", ["{}", "{:05d}"])
+def test_a_fold_of_dfew(tmp_path, name):
+    sets = {
+        "train": "video_name,label\n1,1\n2,7\n",
+        "test": "video_name,label\n3,5\n16372,8\n",
+    }
+    for split, text in sets.items():
+        write(tmp_path, {f"EmoLabel_DataSplit/{split}(single-labeled)/set_1.csv": text})
+    write(tmp_path, {f"Clip/clip_original/{name.format(n)}.mp4": "" for n in (1, 2, 3, 16372)})
+    answer = load_task("dfew_emotions").answer
+    found = [(row["split"], row["labels"]) for row in read("dfew", tmp_path, answer).videos]
+    expected = [("train", ["happy"]), ("train", ["fear"]), ("test", ["surprise"]), ("test", None)]
+    assert sorted(found, key=str) == sorted(expected, key=str)
 
 
 def test_who_asks_for_text_is_told_of_no_labels(tmp_path):

@@ -5,6 +5,7 @@ It has the vocabulary of the published models, with which one of two replies tak
 
 import math
 import multiprocessing
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import combinations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
@@ -19,6 +21,8 @@ from ah_ray.engines.registry import load_engine, plan_passes
 from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member
+from ah_ray.models.hybrid import QWEN2_5_VL_HYBRID
+from ah_ray.models.hybrid_conversion import convert
 from ah_ray.tasks import load_task
 from ah_ray.tasks.answers import Text
 from tests.engines.tiny_models import changed, member, random_adapter, random_clips, reading
@@ -39,6 +43,7 @@ class Told(NamedTuple):
         broken: answers of a model whose weights are no numbers.
         read: answers of a member that only reads.
         seen: answers of a member that sees images.
+        gated: answers of a member with two experts.
     """
 
     answers: dict[str, list[list[Reply]]]
@@ -47,6 +52,7 @@ class Told(NamedTuple):
     broken: list[Reply]
     read: list[Reply]
     seen: list[Reply]
+    gated: list[Reply]
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +120,18 @@ def see_images(viewer: Member, engine: str) -> list[Reply]:
     return replies
 
 
+def ask_gated(gated: Member, engine: str) -> list[Reply]:
+    settings = ScoreConfig(engine=engine, engine_args=ARGUMENTS if engine == "vllm" else {})
+    (replies,) = load_engine(EngineGroup(gated.uri, (gated,)), settings).answer([gated], clips())
+    return replies
+
+
 def break_weights(model: Any) -> None:
     for weight in model.parameters():
         weight.data.fill_(math.nan)
 
 
-def ask_vllm(group: EngineGroup, reader: Member, viewer: Member) -> Told:
+def ask_vllm(group: EngineGroup, reader: Member, viewer: Member, gated: Member) -> Told:
     engine: Any = load_engine(group, ScoreConfig(engine="vllm", engine_args=ARGUMENTS))
     generate, cached = engine.llm.generate, []
 
@@ -135,7 +147,7 @@ def ask_vllm(group: EngineGroup, reader: Member, viewer: Member) -> Told:
     broken = []
     for decoding in DECODINGS:
         broken += engine.answer([changed(group.members[0], decoding=decoding)], clips()[:2])[0]
-    alone = read_texts(reader, "vllm"), see_images(viewer, "vllm")
+    alone = read_texts(reader, "vllm"), see_images(viewer, "vllm"), ask_gated(gated, "vllm")
     return Told(found, cached, room, broken, *alone)
 
 
@@ -153,12 +165,30 @@ def viewer(real_vision: Path) -> Member:
 
 
 @pytest.fixture(scope="module")
-def told(members: list[Member], reader: Member, viewer: Member) -> Told:
+def gated(real_vision: Path, tmp_path_factory: pytest.TempPathFactory) -> Member:
+    """A member with two experts that differ, and a gate that tells clips apart."""
+    folder = tmp_path_factory.mktemp("gated")
+    convert(real_vision, folder / "even")
+    model = QWEN2_5_VL_HYBRID.load_model(str(folder / "even"), "float32", "sdpa")
+    merger = model.model.visual.merger
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        for weight in [*merger.emotion.parameters(), *merger.gate.last.parameters()]:
+            weight.add_(torch.randn_like(weight) * 0.3)
+    model.save_pretrained(folder / "gated")
+    for file in (folder / "even").iterdir():
+        if not (folder / "gated" / file.name).exists():
+            shutil.copy(file, folder / "gated")
+    return member(folder / "gated", "gated", "short", MEDIA)
+
+
+@pytest.fixture(scope="module")
+def told(members: list[Member], reader: Member, viewer: Member, gated: Member) -> Told:
     (group,) = plan_passes(members, ScoreConfig(engine="vllm"))
     assert [one.name for one in group.members] == ["base", "m0", "m1", "teller"]
     # In a process of its own, as in an actor: vLLM looks into every module that is loaded.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(ask_vllm, group, reader, viewer).result()
+        return process.submit(ask_vllm, group, reader, viewer, gated).result()
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +230,17 @@ def test_images_are_seen_as_with_transformers(told: Told, viewer: Member) -> Non
         assert b.mass == pytest.approx(a.mass, rel=1e-3, abs=0)
     masses = sorted(reply.mass for reply in ours)
     assert masses[-1] > 1.005 * masses[0], "what is seen matters"
+
+
+def test_two_experts_and_a_gate_answer_as_with_transformers(told: Told, gated: Member) -> None:
+    ours = ask_gated(gated, "transformers")
+    assert len({reply.gate["emotion"] for reply in ours}) == len(clips())
+    for a, b in zip(ours, told.gated, strict=True):
+        assert b.chances == pytest.approx(a.chances, abs=1e-2)
+        assert b.mass == pytest.approx(a.mass, rel=1e-2, abs=0)
+        assert b.gate is None
+    masses = sorted(reply.mass for reply in ours)
+    assert masses[-1] > 1.02 * masses[0], "what is seen matters"
 
 
 def test_what_is_written_is_what_transformers_writes(

@@ -12,7 +12,6 @@ from ah_ray.media.config import MediaConfig
 from ah_ray.models.architecture import (
     ARCHITECTURES,
     find_architecture,
-    require_engine,
     require_media,
     require_model,
     require_type,
@@ -106,15 +105,6 @@ def test_the_squares_are_those_of_the_checkpoint(tmp_path: Path, size: object) -
     require_model(model, MediaConfig(picture="none", audio="none"), "model")
     with pytest.raises(ConfigError, match=r"(?s)media\.square.*is 336.*448 pixels.*set it to 448"):
         require_model(model, SQUARES.model_copy(update={"square": 336}), "model")
-
-
-def test_an_engine_that_has_no_class_for_a_model_is_refused_and_ones_own_is_not() -> None:
-    model = ModelConfig(path="base", architecture="qwen2_5_vl_hybrid")
-    require_engine(model, "transformers", "run.yaml")
-    require_engine(model, "somebodys:Engine", "run.yaml")
-    require_engine(ModelConfig(path="base"), "vllm", "run.yaml")
-    with pytest.raises(ConfigError, match=r"(?s)run\.yaml: score\.engine.*no class.*transformers"):
-        require_engine(model, "vllm", "run.yaml")
 
 
 def test_a_model_that_only_reads_is_shown_nothing() -> None:
