@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ah_ray.cli_looking import looking
+from ah_ray.cli_options import Config, DryRun, Limit, Members, Quiet, Run, Set
 from ah_ray.config import ArchiveConfig, RunConfig, load_config
 from ah_ray.endings import told
 from ah_ray.errors import ConfigError, terminate
@@ -32,36 +33,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Config = Annotated[
-    str, typer.Option("--config", help="The run config, a YAML file like jobs/paper.yaml.")
-]
-Run = Annotated[
-    str, typer.Option("--run", help="The run directory: a local path or a URI such as s3://b/run.")
-]
-Set = Annotated[
-    list[str],
-    typer.Option("--set", help="Override one key of the config: score.batch_size=8. Repeatable."),
-]
-Members = Annotated[
-    str | None,
-    typer.Option("--members", help="Only these members, such as v1,v3. By default all there are."),
-]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first so many videos, for a trial.")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print what would be done; start and write nothing.")
-]
-
-
-def _be_quiet(quiet: bool) -> None:
-    console.quiet = quiet
-
-
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", callback=_be_quiet, help="Print results and errors alone."),
-]
 WHEELS_FILE = "wheels.json"
 DEMO_CONFIG, DEMO_RUN = "jobs/demo.yaml", "runs/demo"
 
@@ -337,107 +308,7 @@ def run_all(
         (plan_run if dry_run else run_stages)(*opened, limit=limit)
 
 
-@app.command("status")
-def show_status(run: Run) -> None:
-    """Print what of a run is done, stale, to do and lost, stage by stage, and who works on it."""
-    directory = open_run(run)
-    from ah_ray.pipelines.status import print_status
-
-    print_status(directory)
-
-
-@app.command("results")
-def show_results(
-    run: Run,
-    top: Annotated[int, typer.Option(min=1, help="How many videos to show.")] = 10,
-) -> None:
-    """Print what a run has found: the strongest videos with their evidence, and all findings."""
-    directory = open_run(run)
-    from ah_ray.pipelines.results import print_found
-    from ah_ray.pipelines.status import stale_verdicts
-
-    print_found(directory, top)
-    if stale := stale_verdicts(directory):
-        results.print(
-            f"[yellow]warning[/] {stale} verdicts are not made from the answers that there are "
-            "now: see `ah-ray status`, then `ah-ray score` and `ah-ray reduce`"
-        )
-
-
-@app.command("export")
-def export_run(
-    form: Annotated[
-        Literal["csv", "jsonl", "elan"],
-        typer.Argument(help="Flat tables, or annotations for ELAN, one file per video."),
-    ],
-    run: Run,
-    to: Annotated[
-        str | None, typer.Option("--to", help="The folder; by default export/ in the run.")
-    ] = None,
-) -> None:
-    """Write the verdicts and answers of a run for other tools: R, SPSS, spreadsheets, ELAN."""
-    directory = open_run(run)
-    from ah_ray.pipelines.export import export
-
-    export(directory, form, directory.path("export", form) if to is None else place(to, "--to"))
-
-
-@app.command("suggest")
-def suggest_videos(
-    run: Run,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 50,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write them to this CSV file, too.")
-    ] = None,
-) -> None:
-    """Say which videos without a label are worth annotating next, and why."""
-    directory = open_run(run)
-    from ah_ray.pipelines.suggest import suggest
-
-    suggest(directory, n, None if output is None else place(output, "--output"))
-
-
-@app.command("compare")
-def compare_runs(
-    runs: Annotated[list[str], typer.Argument(help="Evaluated runs on the same videos.")],
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write all of it to this JSON file.")
-    ] = None,
-) -> None:
-    """Put the ensembles of several runs side by side, and test the first against each other one."""
-    from ah_ray import storage
-    from ah_ray.pipelines.compare import compare
-    from ah_ray.pipelines.print_metrics import print_comparison
-
-    found = compare([open_run(run) for run in runs])
-    print_comparison(found)
-    if output is not None:
-        storage.write_bytes(place(output, "--output"), json.dumps(found, indent=2).encode())
-
-
-@app.command("report")
-def write_report(
-    run: Run,
-    thumbnails: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Of how many videos the page holds pictures, the strongest first. By default as "
-            "many as last time; at first none.",
-        ),
-    ] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Write report.html: a page for people, with all that a run has found, in one file."""
-    directory = open_run(run)
-    from ah_ray.pipelines.report import noted_settings, report
-    from ah_ray.pipelines.status import stale_verdicts
-
-    settings = noted_settings(directory)
-    if thumbnails is not None:
-        settings = settings.model_copy(update={"thumbnails": thumbnails})
-    with holding(directory, "ah-ray report"):
-        report(directory, settings, stale_verdicts(directory))
+app.add_typer(looking)
 
 
 @app.command()
@@ -499,7 +370,7 @@ def import_published(
     results.print(import_wheels(folder, output), markup=False)
 
 
-for _command in (*app.registered_commands, *wheels.registered_commands):
+for _command in (command for one in (app, looking, wheels) for command in one.registered_commands):
     # In full: the list of commands would cut it to the width of the terminal.
     _command.short_help = (_command.callback.__doc__ or "").partition("\n\n")[0]
 

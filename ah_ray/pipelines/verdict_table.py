@@ -213,7 +213,8 @@ def _in_rows(
         np.zeros((size, len(judgement.answer.options))),
         np.bincount(place, minlength=size) > 1,
     )
-    for whole, part in zip(found[:-1], given[:-1], strict=True):
+    pairs: Iterator[tuple[npt.NDArray[Any], Any]] = zip(found[:-1], given[:-1], strict=True)
+    for whole, part in pairs:
         whole[place] = part
     found.odd[place[given.odd]] = True
     return found.some
