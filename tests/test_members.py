@@ -230,7 +230,9 @@ def run_config(**changes) -> RunConfig:
 
 
 def trained_with(config: RunConfig, **changes) -> Member:
-    return member("v1", **{"trained": {"recipe": config.recipe("v1").model_dump()}} | changes)
+    return member(
+        "v1", **{"trained": {"recipe": config.recipe("v1").model_dump(mode="json")}} | changes
+    )
 
 
 def test_a_member_fits_the_config_it_was_trained_with():

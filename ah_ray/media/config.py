@@ -60,6 +60,8 @@ class MediaConfig(Frozen):
         images: how many images; ``fps``, ``min_frames`` and ``max_frames`` are of video alone.
         pick: they stand in the middles of equal parts of the clip (``uniform``), or at moments that
             the clip's id draws (``random``), so that they are the same whenever it is read.
+        faces: who finds faces, as ``module:function`` (``media.faces``): what is around them is
+            dimmed. Null for pictures as they are.
         audio: the model gets the sound as an item of its own after the picture (``separate``), or
             not at all (``none``).
     """
@@ -74,6 +76,7 @@ class MediaConfig(Frozen):
     picture: Literal["video", "images", "none"] = "video"
     images: Count = 6
     pick: Literal["uniform", "random"] = "uniform"
+    faces: str | None = None
     audio: Literal["separate", "none"] = "separate"
 
     @property
@@ -93,7 +96,7 @@ class MediaConfig(Frozen):
     def _in_use(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is not used, so that media from before there was that are the same."""
         values: dict[str, Any] = serialize(self)
-        unused = {"square"} if self.square is None else set()
+        unused = {name for name in ("square", "faces") if getattr(self, name) is None}
         unused |= {"images", "pick"} if self.picture != "images" else set()
         return {key: value for key, value in values.items() if key not in unused}
 

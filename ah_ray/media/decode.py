@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ah_ray.errors import ItemError
 from ah_ray.media.config import LimitsConfig, MediaConfig
+from ah_ray.media.faces import with_faces
 from ah_ray.media.frames import AUDIO_HZ, audio_samples, frame_times
 from ah_ray.media.packets import SEEK_FROM_S, Clock, Gap, packets, seek
 from ah_ray.media.probe import open_media, pick_streams, start_of, stated_end_s, time_left
@@ -174,6 +175,7 @@ class _Draft:
     ) -> None:
         self.span = span
         self.times = times
+        self.faces = media.faces
         self.frames: list[npt.NDArray[np.uint8]] = []
         self.latest = latest
         samples = audio_samples(span.duration_s) if "audio" in media.kinds else 0
@@ -216,4 +218,10 @@ class _Draft:
         fps = len(self.times) / self.span.duration_s
         damage = sum(marks.count(self.span, what) for what in ("broken picture", "broken sound"))
         audio = np.divide(self.audio, 32768, dtype=np.float32)
-        return DecodedClip(np.stack(self.frames), fps, audio, damage)
+        frames = np.stack(self.frames)
+        if self.faces is not None:
+            try:
+                frames = with_faces(frames, self.faces, uri)
+            except ItemError as error:
+                return error
+        return DecodedClip(frames, fps, audio, damage)

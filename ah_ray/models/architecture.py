@@ -13,6 +13,7 @@ from ah_ray import storage
 from ah_ray.checkpoints import CONFIG, is_hub_id, require_checkpoint
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
+from ah_ray.media.faces import find_detector
 from ah_ray.models.config import ModelConfig
 from ah_ray.names import find
 
@@ -142,6 +143,8 @@ def require_media(model: ModelConfig, media: MediaConfig, where: str) -> None:
         )
     if media.picture == "none":
         return
+    if media.faces is not None:
+        find_detector(media.faces, f"{where}: media.faces")
     if architecture.square is not None and media.square is None:
         raise ConfigError(
             f"{where}: media.square",

@@ -64,15 +64,21 @@ def _train_stage(plan: Plan, config: RunConfig) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(storage.read_bytes(file))
         if facts["training"] == training:
             console.print(f"  {plan.job.name}: was trained before", markup=False)
+            _clear(plan)  # who was killed may not have got to that
             return facts
     fit_plan(plan, config)
     done = complete_checkpoints(plan.job.checkpoints)
     (chosen,) = whole_checkpoints(plan, [done[-1] if plan.validation_rows is None else best(done)])
     facts = {"training": training} | stage_facts(plan, chosen)
     publish(chosen, plan.result, {STAGE_FILE: json.dumps(facts).encode()}, STAGE_FILE)
+    _clear(plan)
+    return facts
+
+
+def _clear(plan: Plan) -> None:
+    """Delete what nobody needs once the weights are where they stay."""
     storage.remove(plan.job.checkpoints)
     storage.remove(_merged(plan))
-    return facts
 
 
 def fit_plan(plan: Plan, config: RunConfig) -> None:

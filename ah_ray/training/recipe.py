@@ -293,6 +293,8 @@ def settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
             settings["algorithm" if part == "grpo" else "tuner"] = part
     if settings.get("stages"):
         settings["tuner"] = "stages"
+    else:
+        settings.pop("stages", None)
     if "grpo" in recipe:
         settings.setdefault("algorithm", "sft")
     return settings
