@@ -19,6 +19,7 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.tasks import load_task
 from ah_ray.tasks.policies import ReduceConfig
 from benchmarks.reduce import MEMBERS, TASK, write_run
+from tests.s3 import new_bucket, s3_server
 
 CLIPS = 400
 JUDGEMENT = load_task(TASK).judged(ReduceConfig())
@@ -103,6 +104,18 @@ def test_answers_that_hold_no_more_are_missing(run, small_parts):
         for one in row:
             missing[one["member"]] += one["clips_missing"]
     assert missing == {"v1": 0, "v2": 5, "v3": 0}
+
+
+def test_a_run_in_object_storage_is_reduced_as_on_a_disk(run, monkeypatch):
+    monkeypatch.setattr(parts, "CLIPS_AT_A_TIME", CLIPS // 2)
+    with s3_server():
+        there = RunDirectory.at(f"{new_bucket()}/run")
+        for file in storage.list_files(run.uri):
+            storage.write_bytes(there.uri + file.removeprefix(run.uri), storage.read_bytes(file))
+        members = members_of(run)
+        reduce(there, members, JUDGEMENT)
+        require_current(there, members, JUDGEMENT)
+        assert there.verdicts().equals(current_verdicts(run, members, JUDGEMENT))
 
 
 TEXTS = st.none() | st.text(max_size=6) | st.sampled_from(['a"b', "\\", "ä", "\x7f", "\n"])
