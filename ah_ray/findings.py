@@ -107,6 +107,7 @@ KINDS: dict[str, Kind] = {
     "no_video": _prepare("error", "left out: the file has no picture", True),
     "no_duration": _prepare("error", "left out: the file has no length that can be measured", True),
     "no_picture": _prepare("error", "left out: no frame can be decoded where one should be", True),
+    "detector_failed": _prepare("error", "left out: who is to find faces in it failed", True),
     "frame_size": _prepare("error", "left out: no model can look at frames of this size", True),
     "too_long": _prepare("error", "left out: longer than the limit of the config", True),
     "too_large": _prepare("error", "left out: larger than the limit of the config", True),
