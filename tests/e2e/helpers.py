@@ -55,7 +55,9 @@ def kill_when(
             assert time.monotonic() < deadline, "never got to the point where it should be killed"
             time.sleep(0.02)
     finally:
-        doomed = [child, *(child.children(recursive=True) if with_workers else [])]
+        doomed = [child]
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may just have ended by itself
+            doomed += child.children(recursive=True) if with_workers else []
         for process in doomed:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(how)
