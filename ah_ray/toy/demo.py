@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ah_ray import storage
@@ -64,45 +66,40 @@ def make_conflicts(root: str, spec: ArchiveSpec | None = None) -> None:
 def make_cues(root: str, spec: CuesSpec | None = None) -> None:
     """Write the archive of single cues to the table ``root``, unless it is there."""
     spec = spec or CuesSpec()
-    if storage.exists(root):
-        return
     folder, _, table = root.rpartition("/")
-    with (
-        tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch,
-        StageProgress("synthetic archive", spec.videos, "videos") as progress,
-    ):
-        show = lambda done, total: progress.advance_to(done)  # noqa: E731
-        write_cues(Path(scratch), spec, table, progress=show)
-        storage.upload_folder(Path(scratch), folder, last=table)
+    _make(folder, table, spec.videos, partial(write_cues, spec=spec, table=table))
 
 
 def make_emotions(root: str, spec: EmotionsSpec | None = None) -> None:
     """Write the archive of emotion words to the folder ``root``, unless it is there."""
     spec = spec or EmotionsSpec()
-    if storage.exists(storage.join(root, GROUPS_FILE)):
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch,
-        StageProgress("synthetic archive", spec.videos, "videos") as progress,
-    ):
-        show = lambda done, total: progress.advance_to(done)  # noqa: E731
-        write_emotions(Path(scratch), spec, progress=show)
-        storage.upload_folder(Path(scratch), root, last=GROUPS_FILE)
+    _make(root, GROUPS_FILE, spec.videos, partial(write_emotions, spec=spec))
 
 
 def make_moods(root: str, spec: MoodsSpec | None = None) -> None:
     """Write the archive of faces and things to the table ``root``, unless it is there."""
     spec = spec or MoodsSpec()
-    if storage.exists(root):
-        return
     folder, _, table = root.rpartition("/")
+    _make(folder, table, spec.videos, partial(write_moods, spec=spec, table=table))
+
+
+def _make(folder: str, last: str, videos: int, write: Callable[..., None]) -> None:
+    """Let ``write`` make an archive, and put it to ``folder`` with the file ``last`` at last.
+
+    Args:
+        folder: where; it is complete when ``last`` is in it.
+        last: the file's name.
+        videos: how many there will be.
+        write: to a local folder, with ``progress``.
+    """
+    if storage.exists(storage.join(folder, last)):
+        return
     with (
         tempfile.TemporaryDirectory(prefix="ah_ray_archive_") as scratch,
-        StageProgress("synthetic archive", spec.videos, "videos") as progress,
+        StageProgress("synthetic archive", videos, "videos") as progress,
     ):
-        show = lambda done, total: progress.advance_to(done)  # noqa: E731
-        write_moods(Path(scratch), spec, table, progress=show)
-        storage.upload_folder(Path(scratch), folder, last=table)
+        write(Path(scratch), progress=lambda done, total: progress.advance_to(done))
+        storage.upload_folder(Path(scratch), folder, last=last)
 
 
 ARCHIVES = {
