@@ -15,6 +15,7 @@ from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig, load_config
+from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
 from ah_ray.names import find
 from ah_ray.pipelines.run_directory import RunDirectory
@@ -91,6 +92,9 @@ def _make(folder: str, last: str, videos: int, write: Callable[..., None]) -> No
         last: the file's name.
         videos: how many there will be.
         write: to a local folder, with ``progress``.
+
+    Raises:
+        ConfigError: the folder holds something else, which would be deleted.
     """
     if storage.exists(storage.join(folder, last)):
         return
@@ -99,6 +103,11 @@ def _make(folder: str, last: str, videos: int, write: Callable[..., None]) -> No
         StageProgress("synthetic archive", videos, "videos") as progress,
     ):
         write(Path(scratch), progress=lambda done, total: progress.advance_to(done))
+        ours = {file.relative_to(scratch).as_posix() for file in Path(scratch).rglob("*")}
+        there = {file.removeprefix(f"{folder}/") for file in storage.list_files(folder)}
+        if others := sorted(there - ours):
+            problem = f"{folder} holds {others[0]}, which is not of this archive"
+            raise ConfigError("catalog.root", problem, "name a place in a folder of its own")
         storage.upload_folder(Path(scratch), folder, last=last)
 
 

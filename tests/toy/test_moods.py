@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.probe import probe
 from ah_ray.tasks import load_task
 from ah_ray.toy import things
+from ah_ray.toy.demo import make_moods
 from ah_ray.toy.moods import Looking, MoodsSpec, texts, write_moods
 from ah_ray.training.row_files import read_rows
 
@@ -50,3 +53,15 @@ def test_moods_are_told_of_and_never_named_where_faces_are_shown(tmp_path: Path)
     told = [row["messages"][-1]["content"] for row in rows if not row["videos"]]
     assert told == list(things.MOODS)
     assert {turn["content"] for row in rows for turn in row["messages"]} <= set(texts())
+
+
+def test_an_archive_deletes_nothing_of_somebody_else(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("years of work")
+    with pytest.raises(ConfigError, match=r"holds mine\.txt"):
+        make_moods(str(tmp_path / "faces.csv"), MoodsSpec(2, 1, 1, 1))
+    assert mine.read_text() == "years of work"
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "things.csv").write_text("of an attempt that was cut off")
+    make_moods(str(tmp_path / "whole" / "faces.csv"), MoodsSpec(2, 1, 1, 1))
+    assert (tmp_path / "whole" / "faces.csv").exists()
