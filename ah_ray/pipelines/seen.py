@@ -22,6 +22,8 @@ from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
 from ah_ray.schemas import Row
+from ah_ray.training.row_files import ROW_FILES, read_rows
+from ah_ray.training.rows import RUN
 
 
 def require_unseen(run: RunDirectory, config: RunConfig, members: Sequence[Member]) -> None:
@@ -54,6 +56,12 @@ def print_doubts(run: RunDirectory, config: RunConfig, members: Sequence[Member]
                 f"  [yellow]warning[/] member {name} was trained when {len(changed)} videos had "
                 "other labels, intervals, subtitles or files: `ah-ray train` says which"
             )
+    for member in members:
+        if files := changed_files(run, member):
+            console.print(
+                f"  [yellow]warning[/] member {member.name} was trained on other rows than "
+                f"{', '.join(files)} has now"
+            )
 
 
 def seen_by_members(run: RunDirectory, config: RunConfig) -> list[dict[str, str]]:
@@ -84,6 +92,12 @@ def require_up_to_date(run: RunDirectory, config: RunConfig, finished: Sequence[
             console.print(f"  [yellow]warning[/] member {member.name} does not state what it saw")
             continue
         rules.require_unseen({member.name: seen}, tested)
+        if files := changed_files(run, member):
+            raise ConfigError(
+                member.uri,
+                f"was trained on other rows than {', '.join(files)} has now",
+                f"delete {member.uri} to train it again, or give a new --run",
+            )
         source = config.captions_of(member.name)
         if changed := changed_since(run, seen, config.train.splits, source):
             others = "clips of other videos, labels or intervals than the manifest has"
@@ -123,6 +137,20 @@ def changed_since(
     if any(row["role"] == rules.VALIDATION for row in stated):
         now += _to_be_seen(run, run.within("validation"), rules.VALIDATION)
     return rules.changed_videos(stated, now)
+
+
+def changed_files(run: RunDirectory, member: Member) -> list[str]:
+    """The files of rows that are others now than when the member was trained.
+
+    Of a file that is gone nothing is known.
+
+    Raises:
+        ConfigError: what is in a file now are no rows.
+    """
+    stated = member.card.trained.get(ROW_FILES, {})
+    files = {file: made for data, made in stated.items()
+             if storage.exists(file := data.replace(RUN, run.uri))}  # fmt: skip
+    return sorted(file for file, made in files.items() if read_rows(file, "data").made_from != made)
 
 
 def _to_be_seen(

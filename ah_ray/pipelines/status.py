@@ -23,7 +23,7 @@ from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.reduce import CurrentVerdicts, noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
 from ah_ray.pipelines.run_lock import holder_of
-from ah_ray.pipelines.seen import changed_since
+from ah_ray.pipelines.seen import changed_files, changed_since
 from ah_ray.progress import results
 from ah_ray.report.made_from import REPORT_FILE, report_made_from
 from ah_ray.report.page import stated_made_from
@@ -167,6 +167,8 @@ def _trained(run: RunDirectory, name: str) -> Line:
     captions = of and Source(run.outside(of["uri"]), tuple(of["held_back"]))
     changed = changed_since(run, seen, captions=captions)
     if not changed:
+        if files := changed_files(run, member):
+            return Line(stage, "members", 0, 1, 0, 0, f"{', '.join(files)} has changed since")
         return Line(stage, "members", 1, 0, 0, 0)
     return Line(stage, "members", 0, 1, 0, 0, f"{len(changed)} of its videos have changed since")
 

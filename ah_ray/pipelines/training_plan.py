@@ -39,7 +39,7 @@ from ah_ray.tasks.lists import listed
 from ah_ray.training.arguments import require_known
 from ah_ray.training.outlook import FEW_STEPS
 from ah_ray.training.recipe import MEMBER_DATA, RecipeConfig, StageConfig
-from ah_ray.training.row_files import read_rows
+from ah_ray.training.row_files import ROW_FILES, read_rows
 from ah_ray.training.rows import (
     RUN,
     balanced,
@@ -212,11 +212,14 @@ def plan_member(
         rows = pa.Table.from_pylist(list(learned.values()), schema=schemas.SEEN)
         require_held_out(", ".join(files), rows, judged)
         material = material._replace(seen=pa.concat_tables([material.seen, rows]))
+    made_from = {data: file.made_from for data, file in files.items()}
     plans: list[Plan] = []
     for stage in recipe.stages:
         others = [row for data in stage.data if data != MEMBER_DATA for row in files[data].rows]
         plans.append(_plan(run, config, name, material, recipe, stage, others, plans))
-    return replace(plans[-1], before=tuple(plans[:-1]))
+    last = plans[-1]
+    card = last.card.model_copy(update={"trained": last.card.trained | {ROW_FILES: made_from}})
+    return replace(last, card=card, before=tuple(plans[:-1]))
 
 
 def _plan(

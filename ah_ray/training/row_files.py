@@ -14,8 +14,11 @@ from ah_ray import storage
 from ah_ray.contents import contents_of
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.seen import TRAINING
+from ah_ray.lineage import fingerprint
 from ah_ray.media.fragment import split_fragment
 from ah_ray.schemas import Row, stable_id
+
+ROW_FILES = "row_files"  # in what a member's card says of its training: each with its fingerprint
 
 _KINDS = {"video": "videos", "image": "images", "audio": "audios"}
 _ROLES = {"system", "user", "assistant"}
@@ -27,10 +30,12 @@ class RowFile(NamedTuple):
     Attributes:
         rows: in MS-Swift's format; media by their whole URIs.
         seen: every medium as ``schemas.SEEN`` has the videos of a member.
+        made_from: a fingerprint of its text and of the media in it.
     """
 
     rows: list[Row]
     seen: list[Row]
+    made_from: str
 
 
 def read_rows(file: str, where: str) -> RowFile:
@@ -59,7 +64,7 @@ def read_rows(file: str, where: str) -> RowFile:
         none | {"video_id": stable_id(uri), "content": content, "role": TRAINING}
         for uri, content in sorted(contents.items())
     ]
-    return RowFile(rows, seen)
+    return RowFile(rows, seen, fingerprint(lines, [row["content"] for row in seen]))
 
 
 def _row(line: str, file: str, number: int) -> Row:

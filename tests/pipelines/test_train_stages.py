@@ -12,8 +12,10 @@ from ah_ray.config import RunConfig, load_config
 from ah_ray.contents import content_hash
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.leaks import LeakError
+from ah_ray.members import Member
 from ah_ray.models.hybrid_conversion import convert
 from ah_ray.pipelines.run_directory import RunDirectory
+from ah_ray.pipelines.seen import changed_files
 from ah_ray.pipelines.train_stages import require_trainable
 from ah_ray.pipelines.training_plan import Material, Plan, plan_member
 from ah_ray.toy.vision import write_tiny_vision
@@ -153,3 +155,18 @@ def test_a_stage_that_trains_nothing_of_the_checkpoint_is_named(run: RunDirector
     config = load(run, f"model.path={folder}")
     with pytest.raises(ConfigError, match=r"(?s)stages\.0\.trains.*nothing of general"):
         require_trainable(config, "hybrid")
+
+
+def test_rows_that_change_after_a_training_are_told(run: RunDirectory) -> None:
+    member = Member(run.path("members", "hybrid"), planned(run).card)
+    assert changed_files(run, member) == []
+    file = Path(run.uri) / "archive" / "things.jsonl"
+    was = file.read_text()
+    file.write_text(was.replace("red", "blue"))
+    assert changed_files(run, member) == [str(file)]
+    file.write_text(was)
+    assert changed_files(run, member) == []
+    (file.parent / "thing.mp4").write_text("another")
+    assert changed_files(run, member) == [str(file)]
+    file.unlink()
+    assert changed_files(run, member) == [], "of what is gone nothing is known"
