@@ -117,11 +117,15 @@ def labelled_in(run: RunDirectory, splits: Sequence[str]) -> pa.Table:
 
 
 def metrics_made_from(run: RunDirectory, splits: Sequence[str]) -> str:
-    """A fingerprint of what metrics are made from: the verdicts, and the labels of some splits."""
+    """A fingerprint of what metrics are made from.
+
+    These are the verdicts, and what the videos of some splits are said to show, where in them, and
+    who is in them: metrics of clips go by intervals, those of groups by attributes.
+    """
+    known = ["video_id", "participant_id", "split", "labels", "intervals", "attributes"]
     labelled = in_splits(run.videos(), splits, unlabelled=False).sort_by("video_id")
     verdicts = run.verdicts().sort_by("video_id")
-    facts = (labelled.select(["video_id", "participant_id", "split", "labels"]),
-             verdicts.select(["video_id", "made_from"]))  # fmt: skip
+    facts = (labelled.select(known), verdicts.select(["video_id", "made_from"]))
     return lineage.fingerprint(*(table.to_pydict() for table in facts))
 
 

@@ -417,6 +417,24 @@ def test_other_rules_and_policies_judge_the_same_answers_again(run, tmp_path, ch
     assert storage.read_bytes(part) == answers
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"intervals": [{"start_s": 0.0, "end_s": 1.0, "label": None}]},
+     {"attributes": [("question", "4")]}],
+)  # fmt: skip
+def test_metrics_of_other_intervals_and_groups_are_stale(run, tmp_path, change):
+    member = make_member(tmp_path / "v1")
+    answer_all(run, member)
+    reduce(run, [member], JUDGEMENT)
+    evaluate(run, ("test",), JUDGEMENT)
+    assert told(run, "evaluate") == (1, 0, 0)
+    rows = [row | change for row in run.videos().to_pylist()]
+    run.write_videos(pa.Table.from_pylist(rows, schema=schemas.VIDEOS))
+    assert [told(run, stage) for stage in ("reduce", "evaluate")] == [(3, 0, 0), (0, 1, 0)]
+    evaluate(run, ("test",), JUDGEMENT)
+    assert told(run, "evaluate") == (1, 0, 0)
+
+
 def test_metrics_by_groups_that_have_changed_are_stale(run, tmp_path):
     member = make_member(tmp_path / "v1")
     answer_all(run, member)
