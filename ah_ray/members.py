@@ -31,7 +31,8 @@ from ah_ray.yaml_objects import Count, Frozen, Name, build, parse_yaml
 
 MEMBER_FILE = "member.yaml"
 SEEN_FILE = "seen.parquet"  # ``schemas.SEEN``; a member that somebody wrote by hand has none
-_CARD = (f"/{MEMBER_FILE}", f"/{SEEN_FILE}")
+STAGE_FILE = "stage.json"  # in what a stage of a training has left: which training it is of
+_CARD = (f"/{MEMBER_FILE}", f"/{SEEN_FILE}", f"/{STAGE_FILE}")
 _ON_BASE = ("adapter", "base")  # weights that are, or begin with, those of the base model
 _EARLIER = {"model_type", "template", "thinker_only"}  # keys of ``model`` that there are no more
 

@@ -19,9 +19,10 @@ from ah_ray import storage
 from ah_ray.checkpoints import is_hub_id, local_checkpoint
 from ah_ray.config import RunConfig
 from ah_ray.errors import ConfigError
+from ah_ray.members import STAGE_FILE, model_fingerprint
 from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
-from ah_ray.pipelines.training_plan import STAGE_FILE, Plan, print_outlook
+from ah_ray.pipelines.training_plan import Plan, print_outlook
 from ah_ray.progress import console
 from ah_ray.training.checkpoints import Checkpoint, best, complete_checkpoints, publish
 from ah_ray.training.outlook import trained_parameters
@@ -60,17 +61,27 @@ def train_before(plan: Plan, config: RunConfig) -> list[dict[str, Any]]:
 def _train_stage(plan: Plan, config: RunConfig) -> dict[str, Any]:
     file = storage.join(plan.result, STAGE_FILE)
     training = plan.job.store.rsplit("/", 1)[-1]
-    if storage.exists(file):
-        facts: dict[str, Any] = json.loads(storage.read_bytes(file))
-        if facts["training"] == training:
-            console.print(f"  {plan.job.name}: was trained before", markup=False)
-            _clear(plan)  # who was killed may not have got to that
-            return facts
-    fit_plan(plan, config)
-    done = complete_checkpoints(plan.job.checkpoints)
-    (chosen,) = whole_checkpoints(plan, [done[-1] if plan.validation_rows is None else best(done)])
-    facts = {"training": training} | stage_facts(plan, chosen)
-    publish(chosen, plan.result, {STAGE_FILE: json.dumps(facts).encode()}, STAGE_FILE)
+    stated = json.loads(storage.read_bytes(file)) if storage.exists(file) else {}
+    facts: dict[str, Any]
+    if stated.get("training") == training:
+        console.print(f"  {plan.job.name}: was trained before", markup=False)
+        facts = stated
+    else:
+        fit_plan(plan, config)
+        done = complete_checkpoints(plan.job.checkpoints)
+        last = [done[-1] if plan.validation_rows is None else best(done)]
+        (chosen,) = whole_checkpoints(plan, last)
+        facts = {"training": training} | stage_facts(plan, chosen)
+        publish(chosen, plan.result, {STAGE_FILE: json.dumps(facts).encode()}, STAGE_FILE)
+    weights = model_fingerprint(plan.result)
+    if facts.setdefault("weights", weights) != weights:
+        raise ConfigError(
+            plan.result,
+            f"has other weights than {plan.job.name} left there",
+            "bring them back, or delete the folder to train the stage again",
+        )
+    # Who was killed may not have got to these.
+    storage.write_bytes(file, json.dumps(facts).encode())
     _clear(plan)
     return facts
 

@@ -53,8 +53,6 @@ from ah_ray.training.rows import (
 from ah_ray.training.swift import SwiftJob
 from ah_ray.training.versions import git_commit, package_versions
 
-STAGE_FILE = "stage.json"  # in what a stage has left: which training it is of
-
 
 class Material(NamedTuple):
     """What a member learns from.

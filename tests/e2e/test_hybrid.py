@@ -92,3 +92,13 @@ def test_only_what_a_stage_names_moves_and_a_killed_one_goes_on(run: Path) -> No
         assert set(gate) == {"general", "emotion"}
         assert sum(gate.values()) == pytest.approx(1)
     assert "Gate: emotion" in (run / "report.html").read_text()
+
+    # Nobody goes on from weights that are not those of the stage.
+    weights = stage / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    shutil.rmtree(member)
+    refused = ah_ray(*command, check=False)
+    assert refused.returncode == 2
+    assert "has other weights than hybrid, stage emotion left there" in refused.stdout
