@@ -46,13 +46,17 @@ def downloads(server: S3Server) -> set[str]:
     }
 
 
-def test_planning_passes_brings_nothing_but_the_config(
-    server: S3Server, base: str, tmp_path: Path
-) -> None:
-    card = MemberCard(
+def adapter_on(base: str) -> MemberCard:
+    return MemberCard(
         name="a", weights="adapter", task="cue_conflict", prompt="short",
         model=ModelConfig(path=base), media=MediaConfig(), segmentation=SegmentationConfig(),
     )  # fmt: skip
+
+
+def test_planning_passes_brings_nothing_but_the_config(
+    server: S3Server, base: str, tmp_path: Path
+) -> None:
+    card = adapter_on(base)
     members = [Member(str(tmp_path / n), card.model_copy(update={"name": n})) for n in "ab"]
     for member in members:
         (tmp_path / member.name).mkdir()
@@ -70,10 +74,7 @@ def test_planning_passes_brings_nothing_but_the_config(
 def test_adapters_on_fused_experts_are_merged_for_vllm_on_any_device(
     base: str, tmp_path: Path
 ) -> None:
-    card = MemberCard(
-        name="a", weights="adapter", task="cue_conflict", prompt="short",
-        model=ModelConfig(path=base), media=MediaConfig(), segmentation=SegmentationConfig(),
-    )  # fmt: skip
+    card = adapter_on(base)
     settings = '{"r": 8, "target_parameters": ["mlp.experts.gate_up_proj"]}'
     (tmp_path / "adapter_config.json").write_text(settings)
     group = EngineGroup(base, (Member(str(tmp_path), card),))
@@ -83,10 +84,7 @@ def test_adapters_on_fused_experts_are_merged_for_vllm_on_any_device(
 def test_who_is_alone_on_experts_is_merged_and_several_share_them(
     base: str, tmp_path: Path
 ) -> None:
-    card = MemberCard(
-        name="a", weights="adapter", task="cue_conflict", prompt="short",
-        model=ModelConfig(path=base), media=MediaConfig(), segmentation=SegmentationConfig(),
-    )  # fmt: skip
+    card = adapter_on(base)
     members = [Member(str(tmp_path / n), card.model_copy(update={"name": n})) for n in "ab"]
     tuned = "base_model.model.thinker.model.layers.0.self_attn.q_proj.lora_A.weight"
     for member in members:

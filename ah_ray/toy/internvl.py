@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     GotOcr2ImageProcessor,
     InternVLConfig,
@@ -19,7 +18,7 @@ from transformers import (
     InternVLVideoProcessor,
 )
 
-from ah_ray.toy.parts import chat_template, greedy, scale_by_fan_in, train_tokenizer
+from ah_ray.toy.parts import chat_template, train_tokenizer, write_random
 from ah_ray.toy.text import LANGUAGE
 
 _PATCH = 14
@@ -51,12 +50,7 @@ def write_tiny_internvl(
     """
     tokenizer = train_tokenizer(texts, merges, _MEDIA_TOKENS)
     config = _config(len(tokenizer), tokenizer.context_image_token_id, square)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = InternVLForConditionalGeneration(config)
-        scale_by_fan_in(model)
-    model.generation_config = greedy(tokenizer)
-    model.save_pretrained(folder)
+    write_random(InternVLForConditionalGeneration, config, tokenizer, folder, seed)
     pictures: dict[str, Any] = {
         "size": {"height": square, "width": square},
         "image_mean": [0.485, 0.456, 0.406],  # as published: those of ImageNet

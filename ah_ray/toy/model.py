@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     Qwen2Tokenizer,
     Qwen2VLImageProcessor,
@@ -22,7 +21,7 @@ from transformers import (
 )
 
 from ah_ray.toy.base import BOTH_QUESTION, BRIGHT_QUESTION, SMILE_QUESTION, SYSTEM_TEXT
-from ah_ray.toy.parts import chat_template, greedy, scale_by_fan_in, train_tokenizer
+from ah_ray.toy.parts import chat_template, train_tokenizer, write_random
 
 _HIDDEN = 64
 _PATCH = 16
@@ -70,12 +69,7 @@ def write_tiny_checkpoint(
     """
     tokenizer = train_tokenizer(texts, merges, _MEDIA_TOKENS)
     config = _config(tokenizer)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen3OmniMoeForConditionalGeneration(config)
-        scale_by_fan_in(model)
-    model.generation_config = greedy(tokenizer)
-    model.save_pretrained(folder)
+    write_random(Qwen3OmniMoeForConditionalGeneration, config, tokenizer, folder, seed)
     Qwen3OmniMoeProcessor(
         image_processor=Qwen2VLImageProcessor(patch_size=_PATCH),
         video_processor=Qwen2VLVideoProcessor(patch_size=_PATCH),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-from transformers import GenerationConfig, Qwen2Tokenizer
+from transformers import GenerationConfig, PreTrainedConfig, Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 # Newlines are expressions: a literal one next to a tag is stripped by some renderers only, and one
@@ -75,16 +77,31 @@ def train_tokenizer(
     )
 
 
-def greedy(tokenizer: Qwen2Tokenizer) -> GenerationConfig:
-    """Greedy writing up to the end of a turn."""
-    return GenerationConfig(
+def write_random(
+    kind: Any, config: PreTrainedConfig, tokenizer: Qwen2Tokenizer, folder: Path, seed: int
+) -> None:
+    """Write a model with random weights, which answers greedily up to the end of a turn.
+
+    Args:
+        kind: its class.
+        config: its sizes.
+        tokenizer: says how a turn ends.
+        folder: for the weights, the config and how it answers.
+        seed: of the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kind(config)
+        _scale_by_fan_in(model)
+    model.generation_config = GenerationConfig(
         do_sample=False,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    model.save_pretrained(folder)
 
 
-def scale_by_fan_in(model: torch.nn.Module) -> None:
+def _scale_by_fan_in(model: torch.nn.Module) -> None:
     """Redraw the matrices; the default spread of 0.02 lets signals die out at such widths."""
     for name, weight in model.named_parameters():
         if weight.dim() < 2:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from ah_ray.toy.parts import chat_template, greedy, scale_by_fan_in, train_tokenizer
+from ah_ray.toy.parts import chat_template, train_tokenizer, write_random
 
 #: The language model of the tiny models that are not a mixture of experts.
 LANGUAGE: dict[str, Any] = {
@@ -56,10 +55,5 @@ def write_tiny_text(
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = models(config)
-        scale_by_fan_in(model)
-    model.generation_config = greedy(tokenizer)
-    model.save_pretrained(folder)
+    write_random(models, config, tokenizer, folder, seed)
     tokenizer.save_pretrained(folder)

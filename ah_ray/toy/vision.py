@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -14,7 +13,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from ah_ray.toy.parts import chat_template, greedy, scale_by_fan_in, train_tokenizer
+from ah_ray.toy.parts import chat_template, train_tokenizer, write_random
 from ah_ray.toy.text import LANGUAGE
 
 _PATCH = 14
@@ -69,12 +68,7 @@ def write_tiny_vision(
         dtype="float32",
         **ids,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
-        scale_by_fan_in(model)
-    model.generation_config = greedy(tokenizer)
-    model.save_pretrained(folder)
+    write_random(Qwen2_5_VLForConditionalGeneration, config, tokenizer, folder, seed)
     pictures = {
         kind: f"<|vision_start|><|{kind}_pad|><|vision_end|>" for kind in ("image", "video")
     }
