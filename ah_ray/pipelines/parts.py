@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import lineage, schemas, tables
-from ah_ray.errors import ConfigError
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, asked_rows
 
 T = TypeVar("T")
@@ -113,7 +112,10 @@ class Parts:
         clips = self._clips.between(*bounds)
         start, stop = self._bounds[part : part + 2]
         videos = self._videos.slice(start, stop - start)
-        clips = tables.only(clips, self._hold(clips, videos))
+        made_from = None
+        if self._rule is not None:
+            made_from = lineage.scoring_clips_made_from(videos, self._rule["rule"])
+        clips = tables.only(clips, self._run.hold(clips, made_from, videos["video_id"]))
         answers, rows = {}, {}
         for name, member in self._members.items():
             found, asked = self._answers[name].between(*bounds), lineage.counting(member)
@@ -122,18 +124,6 @@ class Parts:
             made = lineage.fingerprints((member, self._asked), rows[asked])
             answers[name] = tables.only(found, lineage.holds(found, made))
         return Part(videos, clips, answers)
-
-    def _hold(self, clips: pa.Table, videos: pa.Table) -> pa.ChunkedArray:
-        """Of each clip, whether it is made from what there is now; see ``RunDirectory.clips``."""
-        if self._rule is not None:
-            return lineage.holds(clips, lineage.scoring_clips_made_from(videos, self._rule["rule"]))
-        if len(clips) > clips["made_from"].null_count:
-            raise ConfigError(
-                self._run.path("run.yaml"),
-                "does not say any more how the manifest was made",
-                "bring it back, or run `ah-ray prepare`",
-            )
-        return pc.is_in(clips["video_id"].cast(pa.string()), videos["video_id"].combine_chunks())
 
 
 def _in_parts(run: RunDirectory, at_a_time: int) -> tuple[pa.Array, npt.NDArray[np.int64]]:

@@ -7,7 +7,7 @@ what these methods return are whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -116,18 +116,38 @@ class RunDirectory:
             ConfigError: what ``prepare`` noted about the manifest is lost.
         """
         table = tables.read_table(self.clips_path(purpose), schemas.CLIPS)
-        if (current := self.made_from(purpose)) is not None:
-            table = table.filter(lineage.holds(table, set(current.values())))
-        elif len(table) > table["made_from"].null_count:
+        current, ids = self.made_from(purpose), None
+        if current is None and storage.exists(self.path("videos")):
+            ids = self._stored_videos()["video_id"]
+        made_from = None if current is None else current.values()
+        table = table.filter(self.hold(table, made_from, ids))
+        table = _unique(self.resolved(table), "clip_id")
+        return table.sort_by([("video_id", "ascending"), ("start_s", "ascending")])
+
+    def hold(
+        self, clips: pa.Table, made_from: Collection[str] | None, videos: pa.ChunkedArray | None
+    ) -> pa.ChunkedArray:
+        """Of each clip of a manifest, whether it is made from what there is now.
+
+        Args:
+            clips: columns of ``schemas.CLIPS``.
+            made_from: what the clips of the catalog's videos would be made from; None where
+                ``prepare`` has noted no rule: whoever else wrote the manifest answers for it.
+            videos: the ids of the catalog's videos, for such a manifest; None without a catalog.
+
+        Raises:
+            ConfigError: what ``prepare`` noted about the manifest is lost.
+        """
+        if made_from is not None:
+            return lineage.holds(clips, set(made_from))
+        if len(clips) > clips["made_from"].null_count:
             raise ConfigError(
                 self.path("run.yaml"),
                 "does not say any more how the manifest was made",
                 "bring it back, or run `ah-ray prepare`",
             )
-        elif storage.exists(self.path("videos")):
-            table = table.filter(pc.is_in(table["video_id"], self.videos()["video_id"]))
-        table = _unique(self.resolved(table), "clip_id")
-        return table.sort_by([("video_id", "ascending"), ("start_s", "ascending")])
+        ids = clips["video_id"].cast(pa.string())
+        return pc.is_valid(ids) if videos is None else pc.is_in(ids, videos.combine_chunks())
 
     def made_from(self, purpose: str) -> dict[str, str] | None:
         """What the clips of each of the catalog's videos are made from now, by video_id.
