@@ -30,7 +30,7 @@ FILTERS = ["refusal", {"length": {"least": 3}}, "mentions_person", {"polarity": 
 
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Any:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -168,7 +168,7 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.stages import augment_stage
 
 config, run = sys.argv[1:]
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 augment_stage(RunDirectory.at(run), load_config(config, run))
 """
 
