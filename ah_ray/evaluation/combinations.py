@@ -9,18 +9,18 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ah_ray.evaluation.judged import Judged, Metrics
-from ah_ray.evaluation.metrics import measured
+from ah_ray.evaluation.metrics import OF_ONE_MEMBER, measured
 from ah_ray.tasks.answers import LabelSet
 from ah_ray.tasks.judgement import Judgement, MemberVerdict, verdict
 
 #: Of n members there are 2^n - 1 combinations; of more members than these they are left out.
 MOST_MEMBERS = 8
 
-_OF_MEMBERS = (
+_OF_MEMBERS = OF_ONE_MEMBER | {
     "confusion",
     "confusion_shares",
     "videos_counted",
-)  # too long to be told of every combination
+}  # the latter are too long to be told of every combination
 
 
 def combinations(members: Iterable[str]) -> Iterator[tuple[str, ...]]:

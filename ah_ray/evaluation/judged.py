@@ -14,6 +14,18 @@ from ah_ray.tasks.answers import Answer, LabelSet
 Metrics = dict[str, Any]
 
 
+class Written(NamedTuple):
+    """What one member wrote of a video.
+
+    Attributes:
+        replies: whole, in order of its clips.
+        explanation: that of its answer; empty where it gave none.
+    """
+
+    replies: tuple[str, ...]
+    explanation: str = ""
+
+
 class Judged(NamedTuple):
     """What was said of one labelled video.
 
@@ -22,12 +34,16 @@ class Judged(NamedTuple):
         said: the answer; None for undecided.
         chances: of labels, as far as they are known.
         video_id: of the video.
+        written: how it was said; None where nobody looked, and of several members together.
+        stated: what else the archive says of the video.
     """
 
     truth: LabelSet
     said: LabelSet | None
     chances: Mapping[str, float] = {}
     video_id: str = ""
+    written: Written | None = None
+    stated: Mapping[str, str] = {}
 
 
 Metric = Callable[[Sequence[Judged], Answer], Metrics]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.dfew import dfew
 from ah_ray.evaluation.judged import Judged, Metric, Metrics, Weighable, chance_of
 from ah_ray.evaluation.label_sets import label_sets
 from ah_ray.evaluation.weighted import Array, Weighted, over_present, ranked, tallied
@@ -27,6 +28,8 @@ HEADINGS = {
     "uar": "UAR",
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
+    "dfew_war": "DFEW's WAR",
+    "dfew_uar": "DFEW's UAR",
     "words_precision": "words P",
     "words_recall": "words R",
     "words_mean": "words mean",
@@ -47,6 +50,9 @@ HEADINGS = {
 
 #: What is told beside the numbers.
 NOTES = frozenset({"undefined", "confusion", "confusion_shares", "by", "videos_counted"})
+
+#: What is known of one member alone: it goes by what that has written.
+OF_ONE_MEMBER = frozenset({"dfew_war", "dfew_uar"})
 
 _RANKED = ("macro_f1", "average_precision", "bah_average_precision")
 
@@ -214,6 +220,7 @@ def _confusion(judged: Sequence[Judged], options: Sequence[str]) -> Metrics:
 METRICS: dict[str, Metric] = {
     "binary": Weighable(binary, _binary_weighted),
     "classes": Weighable(classes, _classes_weighted),
+    "dfew": dfew,
 }
 #: What makes a metric of an argument.
 MAKERS: dict[str, Any] = {"label_sets": label_sets}

@@ -131,6 +131,6 @@ def majority(
         return None
     said = min(counts, key=lambda label: (-counts[label], sorted(map(answer.rank, label))))
     share = {label: counts[frozenset((label,))] / counts.total() for label in answer.options}
-    always = [one._replace(said=said, chances=share) for one in judged]
+    always = [one._replace(said=said, chances=share, written=None) for one in judged]
     found = {"always": sorted(said), "of": "other videos" if of_others else "these videos"}
     return measured(always, metrics, answer) | found

@@ -141,6 +141,9 @@ def _require_alike(first: str, one: Evaluated, name: str, other: Evaluated) -> N
         if getattr(one.judgement, key) != getattr(other.judgement, key):
             problem = f"their tasks have another {key}"
             raise ConfigError(f"{first} and {name}", problem, "evaluate both by one task")
+    if one.judgement.policies.parse != other.judgement.policies.parse:
+        problem = "their replies are read by other parsers"
+        raise ConfigError(f"{first} and {name}", problem, "reduce and evaluate both by one")
 
 
 def _facts(videos: pa.Table) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from ah_ray.config import ENSEMBLE
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.evaluation.combinations import by_combination
 from ah_ray.evaluation.config import EvaluateConfig
-from ah_ray.evaluation.judged import Judged, Metrics
+from ah_ray.evaluation.judged import Judged, Metrics, Written
 from ah_ray.evaluation.leaks import require_no_leaks
 from ah_ray.evaluation.metrics import measured
 from ah_ray.evaluation.statistics import Shown, Sources, majority, statistics
@@ -24,8 +25,10 @@ from ah_ray.participants import person
 from ah_ray.pipelines.clip_level import clip_level
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.located import located
+from ah_ray.pipelines.rereading import read_otherwise, reread
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.verdict_rows import member_verdict
+from ah_ray.pipelines.written import written
 from ah_ray.tasks.answers import LabelSet
 from ah_ray.tasks.judgement import Judgement
 
@@ -49,7 +52,7 @@ def evaluate(
         baseline: what something that looks at no video says of the same videos
             (``schemas.VERDICTS``).
         answers: the members' answers to clips (``RunDirectory.answers``), to compare with annotated
-            intervals; None not to.
+            intervals, and for metrics of what was written; None not to.
         settings: of what is told beside the metrics.
 
     Returns:
@@ -57,7 +60,8 @@ def evaluate(
         ``baseline`` if there is one, ``combinations.<members>.<metric>``, ``by`` (the groups and
         wheels that decide which words count as one), ``statistics`` (``evaluation.statistics``),
         ``localisation.<member>.<label>``, ``clip_level.<member or ensemble>.<metric>``,
-        ``majority``, ``leaks`` and ``counts.<what>``.
+        ``majority``, ``leaks``, ``read`` (the parser, and how many replies of each member it reads
+        otherwise than strictly) and ``counts.<what>``.
 
     Raises:
         ConfigError: no video of the splits has a label.
@@ -71,7 +75,9 @@ def evaluate(
         problem = f"no video in split {', '.join(splits) or 'at all'} has a label"
         raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
     verdicts = run.verdicts()
-    sources = judged_by(labelled, verdicts)
+    clips = run.clips(SCORING)
+    told = {} if answers is None else written(verdicts, clips, answers)
+    sources = judged_by(labelled, verdicts, told)
     report: dict[str, Any] = {"video_level": _measured(sources, judgement)}
     if not any(metrics["n"] for metrics in report["video_level"].values()):
         raise StageError(
@@ -87,10 +93,12 @@ def evaluate(
     report["statistics"] = statistics(sources, shown_in(labelled), ENSEMBLE, *asked, settings)
     report["majority"] = majority(_known_elsewhere(videos, splits), sources[ENSEMBLE], *asked)
     report |= {"localisation": {}, "clip_level": {}}
+    report["read"] = {"parse": judgement.policies.parse, "otherwise": {}}
     if answers is not None:
-        clips = run.clips(SCORING)
-        report["localisation"] = located(labelled, clips, answers)
-        report["clip_level"] = clip_level(labelled, clips, answers, judgement)
+        as_judged = reread(answers, judgement.reader)
+        report["localisation"] = located(labelled, clips, as_judged)
+        report["clip_level"] = clip_level(labelled, clips, as_judged, judgement)
+        report["read"]["otherwise"] = read_otherwise(answers, as_judged)
     report["leaks"] = _checked(videos)
     report["combinations"] = combinations_level(labelled, verdicts, judgement)
     report["counts"] = counts(run, splits)
@@ -139,9 +147,14 @@ def compared_by(judgement: Judgement) -> dict[str, Any]:
     return by
 
 
-def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> dict[str, Metrics]:
+def video_level(
+    videos: pa.Table,
+    verdicts: pa.Table,
+    judgement: Judgement,
+    told: Mapping[str, Mapping[str, Written]] = MappingProxyType({}),
+) -> dict[str, Metrics]:
     """Metrics of every member and of the ensemble over the videos that have labels."""
-    return _measured(judged_by(videos, verdicts), judgement)
+    return _measured(judged_by(videos, verdicts, told), judgement)
 
 
 def _measured(sources: Sources, judgement: Judgement) -> dict[str, Metrics]:
@@ -151,20 +164,39 @@ def _measured(sources: Sources, judgement: Judgement) -> dict[str, Metrics]:
     }
 
 
-def judged_by(videos: pa.Table, verdicts: pa.Table) -> dict[str, list[Judged]]:
+def judged_by(
+    videos: pa.Table,
+    verdicts: pa.Table,
+    told: Mapping[str, Mapping[str, Written]] = MappingProxyType({}),
+) -> dict[str, list[Judged]]:
     """What every member, and after them the ensemble, says of the videos that have labels.
 
     A labelled video without a verdict, such as one in the findings, is undecided.
+
+    Args:
+        videos: ``schemas.VIDEOS``.
+        verdicts: ``schemas.VERDICTS``.
+        told: what members wrote of videos, by both; an ensemble of one has written what it has.
     """
     truth = _truth(videos)
+    stated = dict(
+        zip(*(videos[name].to_pylist() for name in ("video_id", "attributes")), strict=True)
+    )
     ensemble = {row["video_id"]: row for row in verdicts.to_pylist()}
     members: dict[str, dict[str, Any]] = defaultdict(dict)
     for video, row in ensemble.items():
         for member in row["members"]:
             members[member["member"]][video] = member
     by_member = {name: members[name] for name in sorted(members)}
+    alone = next(iter(by_member)) if len(by_member) == 1 else ENSEMBLE
     return {
-        name: [_judged(video, labels, answers.get(video)) for video, labels in truth.items()]
+        name: [
+            _judged(video, labels, answers.get(video))._replace(
+                written=told.get(alone if name == ENSEMBLE else name, {}).get(video),
+                stated=dict(stated[video] or ()),
+            )
+            for video, labels in truth.items()
+        ]
         for name, answers in (by_member | {ENSEMBLE: ensemble}).items()
     }
 

@@ -24,6 +24,7 @@ from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.export import elan, flat
 from ah_ray.pipelines.reduce import noted_judgement
+from ah_ray.pipelines.rereading import reread
 from ah_ray.pipelines.results import short_names, voters
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import results
@@ -134,7 +135,8 @@ def _whole_videos(
     """Each verdict in order, with its video, its clips in order of time, and answers by clip."""
     if not len(verdicts):
         raise ConfigError(run.path("verdicts"), "has no verdict", "run `ah-ray reduce` first")
-    clips = run.clips(SCORING)
+    clips, judgement = run.clips(SCORING), noted_judgement(run)
+    read = judgement.reader if judgement else None
     for start in range(0, len(verdicts), _AT_ONCE):
         some = verdicts.slice(start, _AT_ONCE)
         ids = some["video_id"].combine_chunks()
@@ -146,7 +148,8 @@ def _whole_videos(
         where = pc.field("video_id").isin(ids)
         for name in run.settings().get("voters", voters(verdicts)):
             uri = run.predictions_path(name)
-            for row in tables.read_table(uri, schemas.PREDICTIONS, where=where).to_pylist():
+            found = tables.read_table(uri, schemas.PREDICTIONS, where=where)
+            for row in reread(found, read).to_pylist():
                 answers[row["clip_id"]].append(row | {"member": name})
         for verdict in some.to_pylist():
             video_id = verdict["video_id"]

@@ -21,7 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ah_ray import lineage, schemas, tables
+from ah_ray.pipelines.rereading import reread
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, asked_rows
+from ah_ray.tasks.parsing import Reader
 
 T = TypeVar("T")
 
@@ -55,6 +57,7 @@ class Parts:
     Args:
         run: the run directory.
         members: whose answers are read: their fingerprints by name.
+        read: what reads replies in place of their members' questions; None for as they were read.
         at_a_time: how many clips a part has, about; by default ``CLIPS_AT_A_TIME``.
 
     Raises:
@@ -62,17 +65,21 @@ class Parts:
     """
 
     def __init__(
-        self, run: RunDirectory, members: Mapping[str, str], at_a_time: int | None = None
+        self,
+        run: RunDirectory,
+        members: Mapping[str, str],
+        read: Reader | None = None,
+        at_a_time: int | None = None,
     ) -> None:
         run.require("clips", "ah-ray prepare")
         run.require("videos", "ah-ray catalog")
-        self._run, self._members = run, members
+        self._run, self._members, self._read = run, members, read
         facts = pa.schema([schemas.VIDEOS.field(name) for name in _VIDEO_FACTS])
         settings = run.settings()
         self._asked = settings.get("asked")
         self._rule = settings.get("manifests", {}).get(SCORING)
-        read = {name for member in members.values() for name in lineage.counting(member)}
-        names = [*_CLIP_FACTS, *sorted(read - {*_CLIP_FACTS})]
+        counting = {name for member in members.values() for name in lineage.counting(member)}
+        names = [*_CLIP_FACTS, *sorted(counting - {*_CLIP_FACTS})]
         of_clips = pa.schema(
             [(n, _CODED) if n in _REPEATED else schemas.CLIPS.field(n) for n in names]
         )
@@ -81,6 +88,7 @@ class Parts:
             [
                 *(schemas.PREDICTIONS.field(name) for name in ("clip_id", "labels", "chances")),
                 *((name, _CODED) for name in ("video_id", "status", "made_from")),
+                *([] if read is None else [schemas.PREDICTIONS.field("raw_text")]),
             ]
         )
         self._answers = {
@@ -122,7 +130,7 @@ class Parts:
             if asked not in rows:
                 rows[asked] = asked_rows(asked, clips)
             made = lineage.fingerprints((member, self._asked), rows[asked])
-            answers[name] = tables.only(found, lineage.holds(found, made))
+            answers[name] = reread(tables.only(found, lineage.holds(found, made)), self._read)
         return Part(videos, clips, answers)
 
 

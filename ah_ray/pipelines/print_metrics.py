@@ -16,6 +16,7 @@ from ah_ray.evaluation.metrics import HEADINGS
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import printable
 from ah_ray.progress import results as console
+from ah_ray.tasks.parsing import STRICT
 
 _LEVELS = ("accuracy", "f1", "macro_f1", "average_precision", "n")  # by clip and by video
 _MOST_COMBINATIONS = 31  # that are printed: all of five members
@@ -41,6 +42,8 @@ def print_metrics(report: dict[str, Any]) -> None:
                 notes[f"{reason}, which leaves undefined {undefined} of"][name] = None
     for note, names in notes.items():
         console.print(f"  -: {note} {', '.join(names)}", markup=False)
+    if (read := report["read"])["parse"] != STRICT:
+        console.print(f"  {read_by(read)}", markup=False)
     for kind, by in report["by"].items():
         known = f", hash {by['hash']}" if by["hash"] else ""
         console.print(
@@ -48,6 +51,12 @@ def print_metrics(report: dict[str, Any]) -> None:
         )
     if confusion := ensemble[ENSEMBLE].get("confusion"):
         console.print(_confusion_table(confusion))
+
+
+def read_by(read: Mapping[str, Any]) -> str:
+    """How replies were read where that was not strictly, in words."""
+    otherwise = ", ".join(f"{count} of {name}" for name, count in read["otherwise"].items())
+    return f"replies are read by {read['parse']}; otherwise than strictly {otherwise or 'none'}"
 
 
 def print_levels(report: Mapping[str, Any]) -> None:

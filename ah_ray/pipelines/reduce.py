@@ -83,7 +83,7 @@ class CurrentVerdicts:
                     "judge it by its own task",
                 )
         fingerprints = {member.name: member_fingerprint(member) for member in voters}
-        self._parts, self._judgement = Parts(run, fingerprints), judgement
+        self._parts, self._judgement = Parts(run, fingerprints, judgement.reader), judgement
         self.videos = self._parts.video_count
 
     def __iter__(self) -> Iterator[pa.Table]:

@@ -88,7 +88,7 @@ def page_of(run: RunDirectory, settings: ReportConfig) -> dict[str, Any]:
         "costs": sums.costs_by_stage(run.costs()),
     }
     if not votes:
-        return found | listed(run, settings, None, splits, options)
+        return found | listed(run, settings, None, splits, judgement)
     verdicts = run.verdicts()
     assert judgement is not None
     found |= {
@@ -97,7 +97,7 @@ def page_of(run: RunDirectory, settings: ReportConfig) -> dict[str, Any]:
         "agreement": sums.agreement(verdicts) if options else [],
     }
     quality = _quality(run, verdicts, judgement, splits)
-    return found | quality | listed(run, settings, verdicts, splits, options)
+    return found | quality | listed(run, settings, verdicts, splits, judgement)
 
 
 def _splits(run: RunDirectory) -> tuple[str, ...]:

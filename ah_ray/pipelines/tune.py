@@ -26,7 +26,6 @@ from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.verdict_rows import answers_by_video, how_judged, made_from
 from ah_ray.progress import console
 from ah_ray.progress import results as results_console
-from ah_ray.tasks.answers import Answer
 from ah_ray.tasks.judgement import Judgement, Rules
 
 _KEY = "tuned"  # of ``run.yaml``
@@ -65,7 +64,7 @@ def tune(
     name = metric or usual_figure(stated.answer)
     if name not in FIGURES:
         raise ConfigError("--metric", f"there is no figure {name!r}", f"one of {sorted(FIGURES)}")
-    examples = _examples(run, members, splits, stated.answer)
+    examples = _examples(run, members, splits, stated)
     if not examples:
         raise ConfigError(
             "--split", f"no video of {', '.join(splits)} has a label and clips in the run",
@@ -124,7 +123,7 @@ def tuned_judgement(run: RunDirectory, config: RunConfig, members: Sequence[Memb
         )
         return stated
     on, where = noted["on"], f"{run.path('run.yaml')}: {_KEY}"
-    if _fingerprint(_examples(run, members, on["splits"], stated.answer), stated) != on["answers"]:
+    if _fingerprint(_examples(run, members, on["splits"], stated), stated) != on["answers"]:
         raise ConfigError(
             where,
             f"was fitted on other answers, members or labels of {', '.join(on['splits'])} than "
@@ -171,7 +170,7 @@ def _require_validation(splits: Sequence[str], config: RunConfig) -> None:
 
 
 def _examples(
-    run: RunDirectory, members: Sequence[Member], splits: Sequence[str], answer: Answer
+    run: RunDirectory, members: Sequence[Member], splits: Sequence[str], stated: Judgement
 ) -> list[Example]:
     """The videos of some splits that have labels and clips, with the answers that hold."""
     videos = in_splits(run.videos(), splits, unlabelled=False)
@@ -179,12 +178,13 @@ def _examples(
     columns = (videos[name].to_pylist() for name in ("video_id", "labels"))
     truth = {video: frozenset(labels) for video, labels in zip(*columns, strict=True)}
     wanted = pa.array(sorted(truth), pa.string())
-    parts = Parts(run, {one.name: member_fingerprint(one) for one in require_voters(members)})
+    fingerprints = {one.name: member_fingerprint(one) for one in require_voters(members)}
+    parts = Parts(run, fingerprints, stated.reader)
     return [
         Example(video, truth[video], answers)
         for number in range(len(parts))
         for part in [parts.read(number)]
-        for video, answers in answers_by_video(wanted, part.clips, part.answers, answer)
+        for video, answers in answers_by_video(wanted, part.clips, part.answers, stated.answer)
     ]
 
 

@@ -14,11 +14,14 @@ import pyarrow.compute as pc
 from ah_ray import schemas, storage, tables
 from ah_ray.media.config import LimitsConfig
 from ah_ray.pipelines.ledger import in_scope
+from ah_ray.pipelines.rereading import reread
 from ah_ray.pipelines.results import evidence, ranked, short_names
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.report.config import ReportConfig
 from ah_ray.report.timelines import Place, Texts, filled, lost_row, row, timeline
 from ah_ray.schemas import Row
+from ah_ray.tasks.judgement import Judgement
+from ah_ray.tasks.parsing import Reader
 from ah_ray.yaml_objects import build
 
 _ANSWERED = ("clip_id", "video_id", "status", "labels", "chances", "text", "raw_text", "error_kind")
@@ -31,7 +34,7 @@ def listed(
     settings: ReportConfig,
     verdicts: pa.Table | None,
     splits: Sequence[str],
-    options: Sequence[str],
+    judgement: Judgement | None,
 ) -> dict[str, Any]:
     """The first videos of a run, those that have no verdict last.
 
@@ -40,12 +43,14 @@ def listed(
         settings: how many videos, and of how many pictures.
         verdicts: ``schemas.VERDICTS``; None where answers are text, on which nobody votes.
         splits: that are scored.
-        options: of a choice, in order.
+        judgement: of the run; None where nobody was judged.
 
     Returns:
         rows and timelines (see ``timelines``; the first rows have one), texts, pictures (by the
         place of the row), and how many videos are answered, and lost: have a finding alone.
     """
+    options = judgement.answer.options if judgement else ()
+    read = judgement.reader if judgement else None
     place_of = _places(run)
     clips = run.clips(SCORING)
     scope = in_scope(run, splits, unlabelled=True)
@@ -72,7 +77,7 @@ def listed(
     texts = Texts()
     drawn = (
         timeline(verdict, video, clips_of[video["video_id"]], answers, texts, options)
-        for (verdict, answers), video in zip(_with_answers(run, chosen), videos, strict=True)
+        for (verdict, answers), video in zip(_with_answers(run, chosen, read), videos, strict=True)
     )
     timelines = filled(drawn, texts)
     judged = (clips if verdicts is None else verdicts)["video_id"].unique()
@@ -102,7 +107,7 @@ def _undecided(scope: pa.Table, clips: pa.Table, most: int) -> list[Row]:
 
 
 def _with_answers(
-    run: RunDirectory, verdicts: Sequence[Row]
+    run: RunDirectory, verdicts: Sequence[Row], read: Reader | None
 ) -> Iterator[tuple[Row, Mapping[str, list[Row]]]]:
     """Verdicts with the answers to their clips by member, in order."""
     names = run.settings()["voters"]
@@ -112,7 +117,7 @@ def _with_answers(
         answers: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {name: [] for name in names})
         for name in names:
             found = tables.read_table(run.predictions_path(name), _ANSWERS, where=where)
-            for answer in found.to_pylist():
+            for answer in reread(found, read).to_pylist():
                 answers[answer["video_id"]][name].append(answer)
         yield from ((verdict, answers[verdict["video_id"]]) for verdict in some)
 

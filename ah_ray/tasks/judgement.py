@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from ah_ray.errors import ConfigError
 from ah_ray.names import Named
 from ah_ray.tasks.answers import Answer, LabelSet
+from ah_ray.tasks.parsing import Reader, find_reader
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.tasks.rules import STATUSES, Considered, Given, find_rule, unique
 from ah_ray.yaml_objects import Frozen
@@ -35,7 +36,7 @@ class Judgement(Frozen):
     Attributes:
         answer: what the members whose answers count can say.
         rules: by default the usual ones of such an answer.
-        policies: what absent answers and even votes count as.
+        policies: how replies are read, what absent answers and even votes count as.
         metrics: that verdicts are measured by; see ``evaluation.metrics``.
     """
 
@@ -50,6 +51,15 @@ class Judgement(Frozen):
         clips, members = answer.rules
         return cls(answer=answer, rules=Rules(clips=clips, members=members), policies=policies)
 
+    @property
+    def reader(self) -> Reader | None:
+        """What reads replies in place of ``answer``; None where that is strict.
+
+        Raises:
+            ConfigError: as ``parsing.find_reader``.
+        """
+        return find_reader(self.policies.parse, self.answer)
+
     def check(self, where: str, voters: Collection[str] | None = None) -> Judgement:
         """Itself, if it can judge.
 
@@ -58,9 +68,10 @@ class Judgement(Frozen):
             voters: the members that a rule may name; None where they are not known yet.
 
         Raises:
-            ConfigError: a rule is not there, does not go with the answer or names a member that
-                does not vote, or a policy names no option.
+            ConfigError: a rule or the parser is not there, does not go with the answer or names a
+                member that does not vote, or a policy names no option.
         """
+        find_reader(self.policies.parse, self.answer)
         for key, name in (("clips", self.rules.clips), ("members", self.rules.members)):
             place = f"{where}: rules.{key}"
             rule = find_rule(name, place)
