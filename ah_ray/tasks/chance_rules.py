@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ah_ray.tasks.answers import Answer, LabelSet
-from ah_ray.tasks.opinions import Considered, Given, Opinion, considered_of, usable
+from ah_ray.tasks.opinions import Considered, Given, Opinion, added, considered_of, usable
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.yaml_objects import Count, Frozen
 
@@ -53,8 +53,8 @@ class Pooled(Frozen):
     threshold: Chance | None = None
 
     def pool(self, chances: Sequence[float]) -> float:
-        """The mean."""
-        return math.fsum(chances) / len(chances)
+        """The mean; ``chances`` are in order of time and name."""
+        return added(chances) / len(chances)
 
     def __call__(self, givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Opinion:
         """The rule."""
@@ -73,9 +73,9 @@ class Pooled(Frozen):
     def _of_options(self, used: Sequence[Given], answer: Answer) -> Opinion:
         looked_for, *others = answer.options
         chance = self._pooled(looked_for, used)
-        means = {o: math.fsum(one.chances.get(o, 0.0) for one in used) for o in others}
-        total = math.fsum(means.values())
-        shares = {o: means[o] / total if total else 1 / len(others) for o in others}
+        sums = {o: added(one.chances.get(o, 0.0) for one in used) for o in others}
+        total = added(sums.values())
+        shares = {o: sums[o] / total if total else 1 / len(others) for o in others}
         considered = (
             considered_of(looked_for, used, chance),
             *(considered_of(o, used, (1 - chance) * shares[o]) for o in others),
@@ -92,7 +92,7 @@ class NoisyOr(Pooled):
 
     def pool(self, chances: Sequence[float]) -> float:
         """See the class."""
-        return 1 - math.prod(sorted(1 - chance for chance in chances))
+        return 1 - math.prod(1 - chance for chance in chances)
 
 
 class TopKMean(Pooled):
@@ -107,9 +107,8 @@ class TopKMean(Pooled):
     def pool(self, chances: Sequence[float]) -> float:
         """See the class."""
         largest = sorted(chances, reverse=True)[: self.k]
-        return math.fsum(largest) / len(largest)
+        return added(largest) / len(largest)
 
 
-def soft(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Opinion:
-    """The option with the largest mean chance; of words those with one from .5 on."""
-    return Pooled()(givens, answer, policies)
+#: The option with the largest mean chance; of words those with one from .5 on.
+SOFT = Pooled()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ah_ray.names import Named
 from ah_ray.tasks.answers import Answer
+from ah_ray.tasks.chance_rules import NoisyOr, Pooled, TopKMean
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.tasks.rules import Weighted, find_rule
 
@@ -23,11 +24,6 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 NONE = -1  # in the place of an option
-
-_COUNTS: dict[str, int | str] = {"any": 1, "all": "all", "most": "most"}
-
-# Sums of three numbers depend on their order, and ``first`` adds up exactly.
-_MOST_OPTIONS_OF_FIRST = 3
 
 
 class Sources(NamedTuple):
@@ -100,13 +96,12 @@ def find_rule_of_many(name: Named, answer: Answer) -> Rule | None:
     """The rule ``name`` on arrays; None where there is none, or not for such an answer."""
     if not answer.options:
         return None
-    if name == "first":
-        return _first if len(answer.options) <= _MOST_OPTIONS_OF_FIRST else None
-    if name == "all_else_any":
-        return _all_else_any
-    if isinstance(name, dict):
-        return _at_least(name["at_least"]) if name.keys() == {"at_least"} else None
-    return _at_least(_COUNTS[name]) if name in _COUNTS else None
+    if isinstance(name, dict) and name.keys() == {"at_least"}:
+        return _at_least(name["at_least"])
+    if isinstance(name, str) and name in _RULES:
+        return _RULES[name]
+    rule = find_rule(name, "rules")
+    return _pooled(rule) if type(rule) in _POOLS else None
 
 
 def weights_of(name: Named, members: Sequence[str]) -> tuple[Floats, float] | None:
@@ -121,14 +116,13 @@ def weights_of(name: Named, members: Sequence[str]) -> tuple[Floats, float] | No
 
 def _first(sources: Sources, policies: ReduceConfig, options: Sequence[str]) -> Opinions:
     evidence, votes = _speaking(sources, len(options))
-    chances = np.empty(votes.shape)
+    chances, added = np.empty(votes.shape), np.cumsum(sources.chances, axis=1)
     before: Floats | float = 0.0
     for place in range(len(options)):
         if place == len(options) - 1:
             upto = np.ones(len(votes))
         else:
-            together = sources.chances[:, : place + 1].sum(axis=1)
-            together = np.where(sources.used, together, -np.inf)
+            together = np.where(sources.used, added[:, place], -np.inf)
             upto = np.maximum(np.maximum.reduceat(together, sources.starts), before)
         chances[:, place] = np.maximum(upto - before, 0.0)
         before = upto
@@ -184,6 +178,46 @@ def weighted(weights: Floats, needed: float) -> Rule:
     return rule
 
 
+def _pooled(rule: Pooled) -> Rule:
+    def of_many(sources: Sources, policies: ReduceConfig, options: Sequence[str]) -> Opinions:
+        evidence, votes = _speaking(sources, len(options))
+        voters = np.add.reduceat(sources.used, sources.starts, dtype=np.int64)
+        pooled = _POOLS[type(rule)](rule, sources, sources.chances[:, 0], voters)
+        pooled = np.clip(pooled, 0.0, 1.0)
+        columns = sources.chances[:, 1:].T
+        sums = np.stack([_sums(sources, np.where(sources.used, c, 0.0)) for c in columns], axis=1)
+        total = np.cumsum(sums, axis=1)[:, -1:]
+        even = np.full_like(sums, 1 / sums.shape[1])
+        shares = np.divide(sums, total, out=even, where=total != 0)
+        chances = np.column_stack([pooled, (1 - pooled)[:, None] * shares])
+        if rule.threshold is None:
+            said = chances.argmax(axis=1)  # of equal ones the earlier
+        else:
+            said = np.where(pooled >= rule.threshold, 0, 1 + chances[:, 1:].argmax(axis=1))
+        considered = voters > 0
+        return Opinions(np.where(considered, said, NONE), considered, chances, evidence, votes)
+
+    return of_many
+
+
+def _mean(rule: Pooled, sources: Sources, chances: Floats, voters: Ints) -> Floats:
+    return _sums(sources, np.where(sources.used, chances, 0.0)) / np.maximum(voters, 1)
+
+
+def _noisy_or(rule: Pooled, sources: Sources, chances: Floats, voters: Ints) -> Floats:
+    wrong: Floats = np.multiply.reduceat(np.where(sources.used, 1 - chances, 1.0), sources.starts)
+    return 1 - wrong
+
+
+def _top_k_mean(rule: Pooled, sources: Sources, chances: Floats, voters: Ints) -> Floats:
+    assert isinstance(rule, TopKMean)
+    # Those that count before those that do not, the largest first.
+    order = np.lexsort((-chances, ~sources.used, sources.group))
+    place = np.arange(len(order)) - sources.starts[sources.group]
+    largest = np.where((place < rule.k) & sources.used[order], chances[order], 0.0)
+    return _sums(sources, largest) / np.clip(voters, 1, rule.k)
+
+
 def _settled(
     reached: Bools, chances: Floats, policies: ReduceConfig, options: Sequence[str]
 ) -> Ints:
@@ -230,3 +264,18 @@ def _sums(sources: Sources, values: Floats) -> Floats:
     """Sums by group, row after row as ``sum`` does."""
     sums: Floats = np.bincount(sources.group, values, len(sources.starts)).astype(np.float64)
     return sums
+
+
+_RULES: dict[str, Rule] = {
+    "first": _first,
+    "any": _at_least(1),
+    "all": _at_least("all"),
+    "most": _at_least("most"),
+    "all_else_any": _all_else_any,
+}
+#: The chance of the first option, as the classes pool it.
+_POOLS: dict[type, Callable[[Pooled, Sources, Floats, Ints], Floats]] = {
+    Pooled: _mean,
+    NoisyOr: _noisy_or,
+    TopKMean: _top_k_mean,
+}

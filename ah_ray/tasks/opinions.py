@@ -100,6 +100,14 @@ def usable(givens: Iterable[Given], answer: Answer, policies: ReduceConfig) -> l
     return counted
 
 
+def added(numbers: Iterable[float]) -> float:
+    """Their sum, rounded after each as on arrays; what ``sum`` does depends on Python's version."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
 def considered_of(label: str, used: Sequence[Given], chance: float) -> Considered:
     """What some sources say about a label, whose chance is known."""
     strongest = max(used, key=lambda one: (label in one.labels, one.chances.get(label, 0.0)))

@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from ah_ray.errors import ConfigError
 from ah_ray.names import Named, find_made
 from ah_ray.tasks.answers import Answer, Candidate
-from ah_ray.tasks.chance_rules import NoisyOr, Pooled, TopKMean, soft
+from ah_ray.tasks.chance_rules import SOFT, NoisyOr, Pooled, TopKMean
 from ah_ray.tasks.opinions import (
     STATUSES,
     Considered,
@@ -25,6 +25,7 @@ from ah_ray.tasks.opinions import (
     Opinion,
     Rule,
     Status,
+    added,
     considered_of,
     unique,
     usable,
@@ -52,7 +53,7 @@ def first(givens: Sequence[Given], answer: Answer, policies: ReduceConfig) -> Op
     considered, before = [], 0.0
     for count, option in enumerate(answer.options, 1):
         together = max(
-            math.fsum(given.chances.get(label, 0.0) for label in answer.options[:count])
+            added(given.chances.get(label, 0.0) for label in answer.options[:count])
             for given in used
         )
         upto = 1.0 if count == len(answer.options) else max(together, before)
@@ -123,7 +124,7 @@ class Weighted(Frozen):
         considered = _weighed(used, answer, weights)
         reached = []
         for one in considered:
-            together = math.fsum(weights[giver] for giver in one.givers)
+            together = added(weights[giver] for giver in one.givers)
             # Seven tenths and a tenth are eight.
             if together > self.at_least or math.isclose(together, self.at_least):
                 reached.append(one)
@@ -218,10 +219,11 @@ def _weighed(
 ) -> tuple[Considered, ...]:
     """All labels that are options or are said, with the weighted means of their chances."""
     said = {label for given in used for label in (*given.labels, *given.chances)}
-    total = sum(weights[given.source] for given in used)
+    total = added(weights[given.source] for given in used)
 
     def chance(label: str) -> float:
-        return sum(weights[given.source] * given.chances.get(label, 0.0) for given in used) / total
+        shares = (weights[given.source] * given.chances.get(label, 0.0) for given in used)
+        return added(shares) / total
 
     labels = answer.options or sorted(said, key=answer.rank)
     return tuple(considered_of(label, used, chance(label)) for label in labels)
@@ -261,7 +263,7 @@ RULES: dict[str, Rule] = {
     "all": at_least("all"),
     "most": at_least("most"),
     "all_else_any": all_else_any,
-    "soft": soft,
+    "soft": SOFT,
 }
 #: What makes a rule of an argument.
 MAKERS: dict[str, Any] = {

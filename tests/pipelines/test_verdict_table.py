@@ -22,10 +22,15 @@ PREDICTIONS = schemas.PREDICTIONS.append(pa.field("member", pa.string()))
 OPTIONS = ("yes", "no", "maybe", "dünn")
 MEMBERS = ("v1", "v2", "ünal")
 
-RULES = ["any", "all", "most", "all_else_any", {"at_least": 2}, "first", "soft", "mean"]
-CLIP_RULES = st.sampled_from([*RULES[:-1], {"mean": {"threshold": 0.5}}])
+RULES = ["any", "all", "most", "all_else_any", {"at_least": 2}, "first", "soft"]
+RULES += [
+    {name: argument | of}
+    for name, argument in (("mean", {}), ("noisy_or", {}), ("top_k_mean", {"k": 2}))
+    for of in ({}, {"threshold": 0.5})
+]
+CLIP_RULES = st.sampled_from(RULES)
 MEMBER_RULES = st.sampled_from(
-    [*RULES[:-1], {"weighted": {"weights": {"v1": 0.7, "v2": 0.1}, "at_least": 0.8}}]
+    [*RULES, {"weighted": {"weights": {"v1": 0.7, "v2": 0.1}, "at_least": 0.8}}]
 )
 # Few values, so that there are ties, and some that are not as they should be.
 CHANCE = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 1.0]) | st.floats(0, 1)
@@ -135,12 +140,13 @@ def test_the_usual_videos_are_judged_at_once(monkeypatch):
 
     monkeypatch.setattr("ah_ray.pipelines.verdict_table.judged_one_by_one", noted)
     videos = pa.Table.from_pylist([{"video_id": v} for v in "ab"], schema=schemas.VIDEOS)
-    judgement = Judgement.usual(
-        Choice(kind="choice", options=("yes", "no"), absent="no"), ReduceConfig()
-    )
+    answer = Choice(kind="choice", options=("yes", "no"), absent="no")
     predictions = pa.Table.from_pylist(rows, schema=PREDICTIONS)
-    make_verdicts(videos, clips, predictions, MEMBERS, judgement)
-    assert one_by_one == ["a"]
+    for rule in RULES:
+        judgement = Judgement(answer=answer, rules=Rules(clips=rule, members=rule))
+        make_verdicts(videos, clips, predictions, MEMBERS, judgement)
+        assert one_by_one == ["a"], rule
+        one_by_one.clear()
 
 
 NUMBERS = st.integers(0, 2**64 - 1)
