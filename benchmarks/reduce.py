@@ -4,26 +4,28 @@ Writes a scored run of ``--rows`` clips (20 of a video on average), each answere
 as the stages write it; then judges it, each time in a process of its own:
 
 - ours: ``reduce``, from the run directory to its verdicts;
-- duckdb: a maximum over clips and a majority over members, of the same Parquet files to one more.
+- duckdb: a maximum over clips and a majority over members, of the same Parquet files to one more;
+- whole: DuckDB again, for the table that ours writes: answers joined to the manifest, so that a
+  clip without one counts as missing; for every label of every member and of the ensemble the chance
+  and the clip that shows it; how many answers ended how; what videos are; in order of videos.
 
     python benchmarks/reduce.py --rows 1000000 10000000
 
-Prints a table, then one JSON object: ``vs_duckdb`` is our time divided by DuckDB's, by size, the
-median of pairs with the least and the largest (``spread``), ``cpu_vs_duckdb`` the same of the time
-of CPUs, which other work on the machine changes less; ``peak_gb`` is the largest resident set of
-ours. Both have all CPUs, files that were just written, and a clock that starts after imports; the
-labels and the scores of both must be the same.
+Prints a table, then one JSON object: ``vs_duckdb`` and ``vs_whole`` are our time divided by
+DuckDB's, by size, the medians of rounds with the least and the largest (``spread_...``);
+``cpu_vs_...`` the same of the time of CPUs, which other work on the machine changes less;
+``peak_gb`` is the largest resident set of ours. All have all CPUs, files that were just written,
+and a clock that starts after imports; ours and ``whole`` must say the same in every row.
 
-What ours does in addition: it reads the manifest, so that a clip without an answer counts as
-missing; leaves out clips and answers that are not made from the catalog, members and settings that
-there are now; counts each clip once; and writes for every label of every member and of the ensemble
-the chance and the clip that shows it, how many answers ended how, and a fingerprint of all of them.
+What ours alone does: it leaves out clips and answers that are not made from the catalog, members
+and settings that there are now, counts each clip once, and writes a fingerprint of all answers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import shutil
@@ -32,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,6 +78,72 @@ copy (
         group by video_id, member
     )
     group by video_id
+) to '{out}' (format parquet, compression zstd)
+"""
+
+WHOLE = """
+copy (
+    with answers as (
+        select clip_id, member, status, labels[1] as said, chances['Yes'] as yes,
+            chances['No'] as no
+        from read_parquet('{run}/predictions/*/*.parquet', hive_partitioning = true)
+    ),
+    expected as (
+        select video_id, clip_id, start_s, member
+        from read_parquet('{run}/clips/*/*.parquet'), (select distinct member from answers)
+    ),
+    of_member as (
+        select e.video_id, e.member,
+            count(*) filter (status = 'ok') as clips_ok,
+            count(*) filter (status = 'unparseable') as clips_unparseable,
+            count(*) filter (status = 'error') as clips_error,
+            count(*) filter (status is null) as clips_missing,
+            bool_or(said = 'Yes') filter (status = 'ok') as yes,
+            max(a.yes) filter (status = 'ok') as chance,
+            min_by(e.clip_id, row(said <> 'Yes', -a.yes, e.start_s, e.clip_id))
+                filter (status = 'ok') as shows_yes,
+            min_by(e.clip_id, row(said <> 'No', -a.no, e.start_s, e.clip_id))
+                filter (status = 'ok') as shows_no
+        from expected as e left join answers as a using (clip_id, member)
+        group by e.video_id, e.member
+    ),
+    judged as (
+        select video_id,
+            list({{
+                member: member,
+                labels: if(yes is null, null, [if(yes, 'Yes', 'No')]),
+                considered: if(yes is null, [], [
+                    {{label: 'Yes', chance: chance, evidence_clip_id: shows_yes}},
+                    {{label: 'No', chance: 1 - chance, evidence_clip_id: shows_no}}]),
+                clips_ok: clips_ok, clips_unparseable: clips_unparseable,
+                clips_error: clips_error, clips_missing: clips_missing
+            }} order by member) as members,
+            count(yes) as voters,
+            count(*) filter (yes) as votes,
+            avg(chance) as chance,
+            min_by(shows_yes, row(not yes, -chance, member)) filter (yes is not null)
+                as shows_yes,
+            min_by(shows_no, row(yes, chance, member)) filter (yes is not null) as shows_no,
+            coalesce(list(member order by member) filter (yes), []) as say_yes,
+            coalesce(list(member order by member) filter (not yes), []) as say_no,
+            sum(clips_ok) as usable,
+            sum(clips_ok + clips_unparseable + clips_error + clips_missing) as expected
+        from of_member group by video_id
+    ),
+    decided as (  -- of as many votes the larger mean chance, of equal ones the earlier option
+        select *, votes * 2 > voters or votes * 2 = voters and chance >= 0.5 as yes from judged
+    )
+    select video_id, v.uri, v.participant_id, v.split,
+        if(voters = 0, null, [if(yes, 'Yes', 'No')]) as labels,
+        case when voters = 0 then 'undecided' when usable = expected then 'ok' else 'partial' end
+            as status,
+        usable / expected as coverage, members,
+        if(voters = 0, [], [
+            {{label: 'Yes', chance: chance, evidence_clip_id: shows_yes, members: say_yes}},
+            {{label: 'No', chance: 1 - chance, evidence_clip_id: shows_no, members: say_no}}
+        ]) as considered
+    from decided join read_parquet('{run}/videos/*.parquet') as v using (video_id)
+    order by video_id
 ) to '{out}' (format parquet, compression zstd)
 """
 
@@ -218,17 +286,23 @@ def ours(folder: Path) -> dict[str, float]:
     return found
 
 
-def duckdb(folder: Path) -> dict[str, float]:
-    """The same by SQL."""
-    import duckdb as engine
+def by_sql(query: str, name: str) -> Callable[[Path], dict[str, float]]:
+    """A query of the run directory to a file of this name; what it takes."""
 
-    settings = {"threads": len(os.sched_getaffinity(0)), "memory_limit": "4GB"}
-    with measuring() as found, engine.connect(config=settings) as connection:
-        connection.execute(SQL.format(run=folder, out=folder / "duckdb.parquet"))
-    return found
+    def way(folder: Path) -> dict[str, float]:
+        import duckdb
+
+        spilled = str(folder / "spilled")
+        settings = {"threads": len(os.sched_getaffinity(0)), "memory_limit": "4GB",
+                    "temp_directory": spilled}  # fmt: skip
+        with measuring() as found, duckdb.connect(config=settings) as connection:
+            connection.execute(query.format(run=folder, out=folder / f"{name}.parquet"))
+        return found
+
+    return way
 
 
-WAYS = {"ours": ours, "duckdb": duckdb}
+WAYS = {"ours": ours, "duckdb": by_sql(SQL, "duckdb"), "whole": by_sql(WHOLE, "whole")}
 
 
 def measured(way: str, folder: Path) -> dict[str, float]:
@@ -240,18 +314,31 @@ def measured(way: str, folder: Path) -> dict[str, float]:
 
 
 def require_same(folder: Path) -> None:
-    """Fail unless both ways say the same of every video."""
-    columns = ["video_id", "labels", "considered"]
-    mine = tables.read_table(str(folder / "verdicts"), schemas.VERDICTS).select(columns)
-    theirs = pq.read_table(folder / "duckdb.parquet").sort_by("video_id")
-    said = mine["labels"].combine_chunks().flatten().to_pylist()
-    first = mine["considered"].combine_chunks().flatten().field("chance").to_numpy()[::2]
-    if (
-        mine["video_id"].to_pylist() != theirs["video_id"].to_pylist()
-        or said != [("No", "Yes")[yes] for yes in theirs["yes"].to_pylist()]
-        or not np.allclose(first, theirs["chance"].to_numpy(), rtol=1e-12)
-    ):
-        raise SystemExit("the two ways disagree")
+    """Fail unless ours and ``whole`` have the same rows, and ``duckdb`` the same labels."""
+    mine = tables.Stored(str(folder / "verdicts"), schemas.VERDICTS)
+    theirs, labels = (pq.ParquetFile(folder / f"{name}.parquet") for name in ("whole", "duckdb"))
+    yes = dict(zip(*labels.read(["video_id", "yes"]).to_pydict().values(), strict=True))
+    rows = (row for batch in theirs.iter_batches(10_000) for row in batch.to_pylist())
+    for batch in mine.batches():
+        for row in batch.to_pylist():
+            other = next(rows, None)
+            if other is None or not same({name: row[name] for name in other}, other):
+                raise SystemExit(f"not the same: {row} and {other}")
+            if row["labels"] is not None and row["labels"] != [("No", "Yes")[yes[row["video_id"]]]]:
+                raise SystemExit(f"not the same: {row} and {yes[row['video_id']]}")
+    if next(rows, None) is not None:
+        raise SystemExit("there are verdicts that ours has not")
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal, but for the rounding of numbers."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-12, abs_tol=1e-12)
+    return one == other
 
 
 def compared(rows: int, repeats: int, folder: Path) -> dict[str, float]:
@@ -265,9 +352,12 @@ def compared(rows: int, repeats: int, folder: Path) -> dict[str, float]:
         for way in WAYS:
             found[way].append(measured(way, folder))
     require_same(folder)
-    pairs = zip(found["ours"], found["duckdb"], strict=True)
-    ratios = [one["seconds"] / other["seconds"] for one, other in pairs]
-    result = {"vs_duckdb": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+    result = {}
+    for way in ("duckdb", "whole"):
+        pairs = zip(found["ours"], found[way], strict=True)
+        ratios = [one["seconds"] / other["seconds"] for one, other in pairs]
+        result[f"vs_{way}"] = statistics.median(ratios)
+        result |= {f"vs_{way}_least": min(ratios), f"vs_{way}_most": max(ratios)}
     for way, some in found.items():
         result[f"{way}_seconds"] = statistics.median(one["seconds"] for one in some)
         result[f"{way}_cpu"] = statistics.median(one["cpu_seconds"] for one in some)
@@ -294,23 +384,29 @@ def main() -> None:
             found[rows] = compared(rows, repeats, folder)
         finally:
             shutil.rmtree(folder)
-    names = {"ours_seconds": "ours s", "ours_cpu": "CPU s", "ours_peak_gb": "GB",
-             "duckdb_seconds": "DuckDB s", "duckdb_cpu": "CPU s", "duckdb_peak_gb": "GB",
-             "vs_duckdb": "ours / DuckDB", "least": "least", "most": "most"}  # fmt: skip
-    table = Table("clips x 3", *names.values())
+    table = Table("clips x 3", "way", "s", "CPU s", "GB", "ours / it", "least", "most")
     for rows, of in found.items():
-        table.add_row(str(rows), *(f"{of[name]:.2f}" for name in names))
+        for way in WAYS:
+            names = [f"{way}_{key}" for key in ("seconds", "cpu", "peak_gb")]
+            names += [name for end in ("", "_least", "_most") if (name := f"vs_{way}{end}") in of]
+            table.add_row(str(rows), way, *(f"{of[name]:.2f}" for name in names))
     console.print(table)
     result: dict[str, dict[str, float | list[float]]] = {
-        name: {str(rows): round(of[key], 2) for rows, of in found.items()}
-        for name, key in {"vs_duckdb": "vs_duckdb", "peak_gb": "ours_peak_gb"}.items()
+        "peak_gb": {str(rows): round(of["ours_peak_gb"], 2) for rows, of in found.items()}
     }
     for rows, of in found.items():
-        result.setdefault("spread", {})[str(rows)] = [round(of[k], 2) for k in ("least", "most")]
-        ratio = of["ours_cpu"] / of["duckdb_cpu"]
-        result.setdefault("cpu_vs_duckdb", {})[str(rows)] = round(ratio, 2)
-        for key in ("ours_seconds", "duckdb_seconds", "duckdb_peak_gb"):
-            result.setdefault(key, {})[str(rows)] = round(of[key], 2)
+        for way in ("duckdb", "whole"):
+            kept = {
+                f"vs_{way}": of[f"vs_{way}"],
+                f"cpu_vs_{way}": of["ours_cpu"] / of[f"{way}_cpu"],
+            }
+            for key, value in kept.items():
+                result.setdefault(key, {})[str(rows)] = round(value, 2)
+            spread = [round(of[f"vs_{way}_{end}"], 2) for end in ("least", "most")]
+            result.setdefault(f"spread_{way}", {})[str(rows)] = spread
+        for way in WAYS:
+            for key in ("seconds", "peak_gb"):
+                result.setdefault(f"{way}_{key}", {})[str(rows)] = round(of[f"{way}_{key}"], 2)
     print(json.dumps(result))
 
 
