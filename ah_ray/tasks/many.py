@@ -101,7 +101,7 @@ def find_rule_of_many(name: Named, answer: Answer) -> Rule | None:
     if isinstance(name, str) and name in _RULES:
         return _RULES[name]
     rule = find_rule(name, "rules")
-    return _pooled(rule) if type(rule) in _POOLS else None
+    return _pooled(rule) if isinstance(rule, Pooled) else None
 
 
 def weights_of(name: Named, members: Sequence[str]) -> tuple[Floats, float] | None:
@@ -201,12 +201,14 @@ def _pooled(rule: Pooled) -> Rule:
 
 
 def _mean(rule: Pooled, sources: Sources, chances: Floats, voters: Ints) -> Floats:
-    return _sums(sources, np.where(sources.used, chances, 0.0)) / np.maximum(voters, 1)
+    mean: Floats = _sums(sources, np.where(sources.used, chances, 0.0)) / np.maximum(voters, 1)
+    return mean
 
 
 def _noisy_or(rule: Pooled, sources: Sources, chances: Floats, voters: Ints) -> Floats:
-    wrong: Floats = np.multiply.reduceat(np.where(sources.used, 1 - chances, 1.0), sources.starts)
-    return 1 - wrong
+    wrong = np.where(sources.used, 1 - chances, 1.0)
+    right: Floats = 1 - np.multiply.reduceat(wrong, sources.starts)
+    return right
 
 
 def _top_k_mean(rule: Pooled, sources: Sources, chances: Floats, voters: Ints) -> Floats:
@@ -215,7 +217,8 @@ def _top_k_mean(rule: Pooled, sources: Sources, chances: Floats, voters: Ints) -
     order = np.lexsort((-chances, ~sources.used, sources.group))
     place = np.arange(len(order)) - sources.starts[sources.group]
     largest = np.where((place < rule.k) & sources.used[order], chances[order], 0.0)
-    return _sums(sources, largest) / np.clip(voters, 1, rule.k)
+    mean: Floats = _sums(sources, largest) / np.clip(voters, 1, rule.k)
+    return mean
 
 
 def _settled(
