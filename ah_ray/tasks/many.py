@@ -101,7 +101,9 @@ def find_rule_of_many(name: Named, answer: Answer) -> Rule | None:
     if isinstance(name, str) and name in _RULES:
         return _RULES[name]
     rule = find_rule(name, "rules")
-    return _pooled(rule) if isinstance(rule, Pooled) else None
+    if not isinstance(rule, Pooled) or type(rule) not in _POOLS:  # or somebody's own kind of it
+        return None
+    return _pooled(rule)
 
 
 def weights_of(name: Named, members: Sequence[str]) -> tuple[Floats, float] | None:
