@@ -190,7 +190,7 @@ def test_other_splits_are_not_expected_but_videos_without_one_are(run):
 def test_the_report_is_written_as_it_is_returned(run):
     report = evaluate(run, ("test",), JUDGEMENT)
     assert json.loads(storage.read_bytes(run.path("metrics.json"))) == report
-    keys = {"video_level", "combinations", "by", "counts", "task", "splits", "made_from"}
+    keys = {"video_level", "combinations", "by", "counts", "task", "splits", "made_from", "read"}
     assert set(report) == keys | {"statistics", "majority", "localisation", "clip_level", "leaks"}
     assert report["task"] == JUDGEMENT.model_dump(mode="json")
 
