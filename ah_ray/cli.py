@@ -22,6 +22,7 @@ from ah_ray.places import place
 from ah_ray.progress import console, results
 from ah_ray.shipped import find_file
 from ah_ray.words.ask import GroupsConfig
+from ah_ray.words.judging import JudgeConfig
 from ah_ray.yaml_objects import build, read_yaml, with_overrides
 
 app = typer.Typer(
@@ -288,6 +289,26 @@ def groups(
 
     with holding(directory, "ah-ray groups"):
         group_words(directory, asked, settings)
+
+
+@app.command()
+def judge(
+    of: Annotated[str, typer.Option("--of", help="The run whose explanations are judged.")],
+    config: Annotated[
+        str, typer.Option("--config", help="Who judges them, a YAML file like jobs/judge.yaml.")
+    ],
+    run: Run,
+    set_: Set = [],  # noqa: B006
+    quiet: Quiet = False,
+) -> None:
+    """Ask a text model how good explanations are; write judged.json for a metric."""
+    directory, asked = open_run(run), open_run(of)
+    values = read_yaml(find_file(config) or config)
+    settings = build(JudgeConfig, with_overrides(values, set_), config)
+    from ah_ray.pipelines.judge import judge as judge_explanations
+
+    with holding(directory, "ah-ray judge"):
+        judge_explanations(directory, asked, settings)
 
 
 @app.command("run")

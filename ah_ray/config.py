@@ -20,7 +20,7 @@ from ah_ray.catalog.config import CatalogConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.config import EvaluateConfig
-from ah_ray.evaluation.metrics import NOTES, measured
+from ah_ray.evaluation.metrics import NOTES, OF_ONE_MEMBER, measured
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.models.architecture import find_architecture, require_media
 from ah_ray.models.config import ModelConfig
@@ -226,7 +226,7 @@ class RunConfig(ArchiveConfig):
             _require_of_captions(recipe, f"recipes.{settings.recipe} (member {member})")
         _require_stages(recipe, self.model_of(member), f"recipes.{settings.recipe}", member)
         recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
-        known = measured([], judged.metrics, judged.answer).keys() - NOTES
+        known = measured([], judged.metrics, judged.answer).keys() - NOTES - OF_ONE_MEMBER
         if recipe.best_by not in {"loss", *known}:
             raise ConfigError(
                 f"recipes.{settings.recipe}.best_by (member {member})",

@@ -49,7 +49,7 @@ class MemberCard(Frozen):
             ``prompt`` instead.
         decoding: ``answer`` begins the reply for the model and asks for its option alone, one
             forward pass per clip; ``generate`` lets it write the whole reply (the paper's way).
-            An answer without options is always written.
+            An answer without options, or with an explanation, is always written.
         max_new_tokens: longest reply, where it is written.
         reads: the members of its ensemble whose texts are in its question.
         model: the base model it was tuned from. A path that begins with ``.`` or ``..`` starts in
@@ -97,7 +97,8 @@ class MemberCard(Frozen):
     @property
     def weighs(self) -> bool:
         """Whether its options are weighed, not written."""
-        return self.decoding == "answer" and bool(self.question.answer.options)
+        answer = self.question.answer
+        return self.decoding == "answer" and bool(answer.options) and not answer.explains
 
 
 def _of_first_format(task: Any) -> Task:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.dfew import dfew
+from ah_ray.evaluation.explanations import JUDGE, KEYWORDS, explanations
+from ah_ray.evaluation.explanations import NAME as EXPLANATIONS
 from ah_ray.evaluation.judged import Judged, Metric, Metrics, Weighable, chance_of
 from ah_ray.evaluation.label_sets import label_sets
 from ah_ray.evaluation.weighted import Array, Weighted, over_present, ranked, tallied
@@ -30,6 +32,10 @@ HEADINGS = {
     "weighted_f1": "weighted F1",
     "dfew_war": "DFEW's WAR",
     "dfew_uar": "DFEW's UAR",
+    "keywords_precision": "keywords P",
+    "keywords_recall": "keywords R",
+    "keywords_f1": "keywords F1",
+    "judge_score": "judge score",
     "words_precision": "words P",
     "words_recall": "words R",
     "words_mean": "words mean",
@@ -49,10 +55,12 @@ HEADINGS = {
 }
 
 #: What is told beside the numbers.
-NOTES = frozenset({"undefined", "confusion", "confusion_shares", "by", "videos_counted"})
+NOTES = frozenset(
+    {"undefined", "confusion", "confusion_shares", "by", "videos_counted", EXPLANATIONS}
+)
 
-#: What is known of one member alone: it goes by what that has written.
-OF_ONE_MEMBER = frozenset({"dfew_war", "dfew_uar"})
+#: What goes by what a member has written: combinations have none of it, nor have checkpoints.
+OF_ONE_MEMBER = frozenset({"dfew_war", "dfew_uar", *KEYWORDS, JUDGE, EXPLANATIONS})
 
 _RANKED = ("macro_f1", "average_precision", "bah_average_precision")
 
@@ -223,7 +231,7 @@ METRICS: dict[str, Metric] = {
     "dfew": dfew,
 }
 #: What makes a metric of an argument.
-MAKERS: dict[str, Any] = {"label_sets": label_sets}
+MAKERS: dict[str, Any] = {"label_sets": label_sets, EXPLANATIONS: explanations}
 
 
 def measured(judged: Sequence[Judged], names: Iterable[Named], answer: Answer) -> Metrics:
@@ -244,8 +252,9 @@ def measured(judged: Sequence[Judged], names: Iterable[Named], answer: Answer) -
         found = metric(judged, answer)
         for kind in values.get("by", {}).keys() & found.get("by", {}).keys():
             if values["by"][kind] != found["by"][kind]:
-                both = " and ".join(of["by"][kind]["groups"] for of in (values, found))
-                problem = f"{both} would both give numbers called {kind}_..."
+                both = (of["by"][kind] for of in (values, found))
+                files = " and ".join(by.get("groups") or by["file"] for by in both)
+                problem = f"{files} would both give numbers called {kind}_..."
                 raise ConfigError("task: metrics", problem, "keep one of them")
         merged = {key: values.get(key, {}) | found[key] for key in _MERGED & found.keys()}
         values |= found | merged

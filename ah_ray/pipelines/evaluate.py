@@ -147,14 +147,9 @@ def compared_by(judgement: Judgement) -> dict[str, Any]:
     return by
 
 
-def video_level(
-    videos: pa.Table,
-    verdicts: pa.Table,
-    judgement: Judgement,
-    told: Mapping[str, Mapping[str, Written]] = MappingProxyType({}),
-) -> dict[str, Metrics]:
+def video_level(videos: pa.Table, verdicts: pa.Table, judgement: Judgement) -> dict[str, Metrics]:
     """Metrics of every member and of the ensemble over the videos that have labels."""
-    return _measured(judged_by(videos, verdicts, told), judgement)
+    return _measured(judged_by(videos, verdicts), judgement)
 
 
 def _measured(sources: Sources, judgement: Judgement) -> dict[str, Metrics]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ah_ray.config import ENSEMBLE
 from ah_ray.evaluation.combinations import MOST_MEMBERS
+from ah_ray.evaluation.explanations import NAME as EXPLANATIONS
 from ah_ray.evaluation.judged import Metrics
 from ah_ray.evaluation.metrics import HEADINGS
 from ah_ray.pipelines.run_directory import RunDirectory
@@ -46,11 +47,21 @@ def print_metrics(report: dict[str, Any]) -> None:
         console.print(f"  {read_by(read)}", markup=False)
     for kind, by in report["by"].items():
         known = f", hash {by['hash']}" if by["hash"] else ""
-        console.print(
-            f"  {kind}: what counts as one word is by {by['groups']}{known}", markup=False
-        )
+        console.print(f"  {kind}: {_who_says(by)}{known}", markup=False)
+    for name, values in report["video_level"].items():
+        if found := values.get(EXPLANATIONS):
+            counts = ", ".join(f"{count} {of}" for of, count in found.items())
+            console.print(f"  explanations of {name}: {counts}", markup=False)
     if confusion := ensemble[ENSEMBLE].get("confusion"):
         console.print(_confusion_table(confusion))
+
+
+def _who_says(by: Mapping[str, Any]) -> str:
+    """By what words count as one, or who scores by which rubric."""
+    if "rubric" not in by:
+        return f"what counts as one word is by {by['groups']}"
+    scale, rubric = by["scale"], f"the rubric of {by['task']} ({by['prompt']})"
+    return f"scores of {by['judge']} from {scale[0]:g} to {scale[-1]:g} by {rubric}"
 
 
 def read_by(read: Mapping[str, Any]) -> str:

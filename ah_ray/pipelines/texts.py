@@ -45,5 +45,6 @@ def texts_of(
 
 
 def said(row: Mapping[str, Any]) -> str:
-    """A usable answer (a row of ``schemas.PREDICTIONS``) as text: its own, else its labels."""
-    return str(row["text"] or listed(row["labels"]))
+    """A usable answer (a row of ``schemas.PREDICTIONS``) as text: its labels, its own, or both."""
+    labels, text = row["labels"], row["text"]
+    return f"{listed(labels)}: {text}" if labels and text else str(text or listed(labels))

@@ -20,10 +20,9 @@ from ah_ray.pipelines.evaluate import video_level
 from ah_ray.pipelines.ledger import in_splits
 from ah_ray.pipelines.manifest import Manifest
 from ah_ray.pipelines.prepare import prepare
-from ah_ray.pipelines.reduce import current_answers, current_verdicts
+from ah_ray.pipelines.reduce import current_verdicts
 from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
 from ah_ray.pipelines.score import score
-from ah_ray.pipelines.written import written
 from ah_ray.training.checkpoints import Checkpoint, best, publish
 
 
@@ -101,10 +100,8 @@ def _video_metrics(
     score(validation, [member], config.score, config.limits)
     judgement = config.judgement()
     verdicts = current_verdicts(validation, [member], judgement)
-    clips = validation.clips(SCORING)
-    told = written(verdicts, clips, current_answers(validation, [member], clips))
     storage.remove(uri)
-    levels = video_level(validation.videos(), verdicts, judgement, told)
+    levels = video_level(validation.videos(), verdicts, judgement)
     # An ensemble of one need not reach what several must agree on. It has metrics even where no
     # video could be scored.
     return levels.get(card.name, levels[ENSEMBLE])

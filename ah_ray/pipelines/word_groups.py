@@ -2,36 +2,28 @@
 
     verdicts of a run -> the words of each labelled video -> score -> groups.json
 
-The words of a video are a clip of a run of its own, which has nothing but text. So the model is
-asked through the pools, a batch of videos whose words are as before is not asked again, and the
-same answers give the same file to the byte: a score by these groups replays.
+The same answers give the same file to the byte: a score by these groups replays.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import pyarrow.compute as pc
 
-from ah_ray import schemas, storage, tables
+from ah_ray import storage
 from ah_ray.errors import ConfigError
 from ah_ray.lineage import fingerprint
-from ah_ray.media.config import MediaConfig, SegmentationConfig
-from ah_ray.members import MemberCard, member_fingerprint, read_member
-from ah_ray.models.architecture import require_media, require_model
-from ah_ray.pipelines.run_directory import SCORING, RunDirectory
-from ah_ray.pipelines.score import score
-from ah_ray.pipelines.train_member import write_base
+from ah_ray.members import MemberCard
+from ah_ray.pipelines.asking_texts import Asked, ask_about, question_about_texts, text_card
+from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.progress import console
-from ah_ray.tasks import SUBTITLE, load_task
+from ah_ray.schemas import stable_id
 from ah_ray.tasks.lists import listed
 from ah_ray.words.ask import Groups, GroupsConfig, groups_in, to_ask
 
 GROUPS_FILE = "groups.json"
 _GROUPER = "grouper"
-_TEXT_ALONE = MediaConfig(picture="none", audio="none")
 
 
 def group_words(run: RunDirectory, of: RunDirectory, settings: GroupsConfig) -> None:
@@ -47,19 +39,15 @@ def group_words(run: RunDirectory, of: RunDirectory, settings: GroupsConfig) -> 
     """
     words = _words(of)
     card = _card(settings)
-    _write_clips(run, words)
     storage.remove(run.path(GROUPS_FILE))
-    write_base(run, card)
-    member = read_member(run.path("members", _GROUPER))
     console.print(f"[bold]groups[/]: of the words of {len(words)} videos, by {card.model.path}")
-    score(run, [member], settings.score)
-    replies = {
-        row["video_id"]: row["text"]
-        for row in run.answers(
-            {_GROUPER: member_fingerprint(member)}, run.clips(SCORING)
-        ).to_pylist()
-        if row["status"] == "ok"
-    }
+    asked = [
+        Asked(stable_id(video, *of_video), video, fingerprint(of_video), listed(of_video))
+        for video, of_video in words.items()
+        if _is_asked(of_video)
+    ]
+    _, answers = ask_about(run, card, asked, settings.score)
+    replies = {row["video_id"]: row["text"] for row in answers if row["status"] == "ok"}
     groups: dict[str, Groups] = {}
     unread = 0
     for video_id, of_video in sorted(words.items()):
@@ -106,42 +94,12 @@ def _card(settings: GroupsConfig) -> MemberCard:
     Raises:
         ConfigError: the model takes no text alone, or the prompt has no place for the words.
     """
-    question = load_task(settings.task).question(settings.prompt, "prompt")
-    if not question.prompt.has(SUBTITLE) or question.answer.votes:
+    question = question_about_texts(settings.task, settings.prompt)
+    if question.answer.votes:
         problem = f"{settings.prompt} of {settings.task} is no question about words"
-        fix = f"name one with {{{SUBTITLE}}} in its place for the words, whose answer is text"
-        raise ConfigError("prompt", problem, fix)
-    require_media(settings.model, _TEXT_ALONE, "model")
-    require_model(settings.model, _TEXT_ALONE, "model")
-    return MemberCard(
-        name=_GROUPER,
-        weights="base",
-        question=question,
-        max_new_tokens=settings.max_new_tokens,
-        model=settings.model,
-        media=_TEXT_ALONE,
-        segmentation=SegmentationConfig(),
-    )
-
-
-def _write_clips(run: RunDirectory, words: Mapping[str, list[str]]) -> None:
-    """The manifest: the words of each video as what is said in its one clip."""
-    rows: list[dict[str, Any]] = [
-        {
-            "clip_id": schemas.stable_id(video_id, *of_video),
-            "video_id": video_id,
-            "source_uri": "",
-            "content": fingerprint(of_video),
-            "start_s": 0.0,
-            "end_s": 0.0,
-            "subtitle": listed(of_video),
-        }
-        for video_id, of_video in words.items()
-        if _is_asked(of_video)
-    ]
-    path = run.clips_path(SCORING)
-    storage.remove(path)
-    tables.write_rows(rows, schemas.CLIPS, storage.join(path, "part-0.parquet"))
+        raise ConfigError("prompt", problem, "name one whose answer is text")
+    longest = settings.max_new_tokens
+    return text_card(_GROUPER, settings.model, question, max_new_tokens=longest)
 
 
 def _is_asked(words: list[str]) -> bool:

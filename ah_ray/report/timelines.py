@@ -190,6 +190,8 @@ def _cell(
     known = [chances[label] for label in of if chances.get(label) is not None]
     sure = known[0] if len(known) == len(of) == 1 else None
     text = answer["text"] if labels is None or (answer["text"] and not labels) else said(labels)
+    if labels and answer["text"]:  # a label and why
+        text = f"{text}: {answer['text']}"
     number = texts.number(text or "nothing")
     return [number, None if sure is None or not math.isfinite(sure) else round(100 * sure)]
 

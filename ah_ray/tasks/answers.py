@@ -13,7 +13,15 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ah_ray.tasks.lists import is_short, listed, tidy, words_chosen, words_stated
 from ah_ray.tasks.policies import POLICIES
@@ -21,7 +29,7 @@ from ah_ray.yaml_objects import Count
 
 LabelSet = frozenset[str]
 
-SLOT = "{answer}"
+SLOT, WHY = "{answer}", "{explanation}"
 
 # How archives spell that something is there, and that it is not.
 _PRESENT = frozenset({"1", "1.0", "yes", "true", "y"})
@@ -81,12 +89,15 @@ class Choice(_Reply):
         absent: the option that says that it is not there, if one does. It is true of a whole video
             and the others of moments of it, which an archive annotates as intervals.
         reply: the whole reply, with ``{answer}`` in the place of the option.
+        explanation: what else a reply has, with ``{explanation}`` in the place of a text that says
+            why; after something that it is told by. Null for a reply without any.
     """
 
     kind: Literal["choice"]
     votes: ClassVar[bool] = True
     options: Annotated[tuple[str, ...], Field(min_length=2)]
     absent: str | None = None
+    explanation: str | None = None
 
     @field_validator("options", mode="before")
     @classmethod
@@ -113,6 +124,19 @@ class Choice(_Reply):
                 raise ValueError(f"{word!r} is what a policy of reduce is called")
         return value
 
+    @field_validator("explanation")
+    @classmethod
+    def _is_told_by_something(cls, value: str | None) -> str | None:
+        if value is not None and (value.count(WHY) != 1 or not value.partition(WHY)[0].strip()):
+            raise ValueError(f"must contain {WHY} exactly once, and something before it")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _in_use(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an explanation that there is none of: answers from before it are the same."""
+        values: dict[str, Any] = serialize(self)
+        return {k: v for k, v in values.items() if (k, v) != ("explanation", None)}
+
     @model_validator(mode="after")
     def _absent_is_an_option(self) -> Choice:
         if self.absent is not None and self.absent not in self.options[1:]:
@@ -126,9 +150,12 @@ class Choice(_Reply):
         return ("first", "most") if self.absent else ("most", "most")
 
     def write(self, reading: Reading) -> str:
-        """The reply that gives the one label of ``reading``."""
+        """The reply that gives the one label of ``reading``, and explains it where that does."""
         (label,) = reading.labels
-        return self.reply.replace(SLOT, label)
+        reply = self.reply.replace(SLOT, label)
+        if self.explanation is None or not reading.text:
+            return reply
+        return f"{reply}\n{self.explanation.replace(WHY, reading.text)}"
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -144,14 +171,35 @@ class Choice(_Reply):
         """What ``text`` states, or None when it does not state exactly one option.
 
         The reply may stand anywhere in the text, in any letter case; a text that gives two
-        answers states neither.
+        answers states neither. The explanation, which no answer is looked for in, may be missing.
 
         >>> answer = Choice(kind="choice", options=("Yes", "No"), reply="<a>{answer}</a>")
         >>> answer.read("I think <a> yes </a>")
         Reading(labels=frozenset({'Yes'}), text='')
         """
+        reasons: set[str] = set()
+        if self._explained is not None:
+            reasons = {
+                stripped for why in self._explained.findall(text) if (stripped := why.strip())
+            }
+            text = self._explained.sub("\n", text)
         stated = {self._folded[word] for word in self._pattern.findall(text.casefold())}
-        return Reading(frozenset(stated)) if len(stated) == 1 else None
+        why = reasons.pop() if len(reasons) == 1 else ""
+        return Reading(frozenset(stated), why) if len(stated) == 1 else None
+
+    @property
+    def explains(self) -> bool:
+        """Whether a reply says why, so that it is written and not weighed."""
+        return self.explanation is not None
+
+    @cached_property
+    def _explained(self) -> re.Pattern[str] | None:
+        """Finds the explanation; one that does not end is cut off where the text is."""
+        if self.explanation is None:
+            return None
+        before, after = (re.escape(part.strip()) for part in self.explanation.split(WHY))
+        end = rf"(?:{after}|\Z)" if after else r"\Z"
+        return re.compile(rf"{before}(.*?){end}", re.DOTALL | re.IGNORECASE)
 
     @cached_property
     def _folded(self) -> dict[str, str]:
@@ -220,6 +268,7 @@ class Labels(_Reply):
     max_labels: Count = 16
 
     votes: ClassVar[bool] = True
+    explains: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
     absent: ClassVar[None] = None
 
@@ -307,6 +356,7 @@ class Text(_Kind):
     kind: Literal["text"]
 
     votes: ClassVar[bool] = False
+    explains: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
     absent: ClassVar[None] = None
     reply: ClassVar[str] = SLOT

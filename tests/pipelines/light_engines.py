@@ -200,3 +200,19 @@ def grouped(words: str) -> Reply:
     for word in words.split(", "):
         lines.setdefault(word[0], []).append(word)
     return Reply("\n".join(f"- {', '.join(line)}" for line in lines.values()))
+
+
+class JudgingEngine(GroupingEngine):
+    """Scores what says the same as the reference 10, else 4; what mumbles it does not decide on."""
+
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        with open(self.begun, "a") as file:
+            file.write("".join(f"{item.video_id}\n" for item in items))
+        return [[judged(item.texts["subtitle"]) for item in items] for _ in members]
+
+
+def judged(lines: str) -> Reply:
+    reference, explanation = (line.partition(": ")[2] for line in lines.splitlines())
+    if "mumbles" in explanation:
+        return Reply("Between <score>4</score> and <score>7</score>.")
+    return Reply(f"<score>{10 if explanation == reference else 4}</score>")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 
 from ah_ray import lineage, schemas, storage, tables
@@ -17,9 +18,13 @@ from ah_ray.members import MEMBER_FILE, MemberCard, member_fingerprint, read_mem
 from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.asking import asked_how
 from ah_ray.pipelines.compare import compare
+from ah_ray.pipelines.judge import judge
 from ah_ray.pipelines.report import report
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.tasks import load_task
+from ah_ray.toy.text import write_tiny_text
+from ah_ray.words.judging import JudgeConfig
+from tests.pipelines.scoring import settings
 
 ASKED = asked_how(ScoreConfig())
 # Of each video its label, and what is written of it.
@@ -29,13 +34,20 @@ VIDEOS = {"a": ("sad", "sad"), "b": ("happy", "Angry or happy"), "c": ("worried"
 Command = Callable[..., tuple[int, str]]
 
 
-def write_run(folder: Path, task: str, videos: dict[str, tuple[str, str]]) -> RunDirectory:
-    """A run of one member, with one clip of each video."""
+def write_run(
+    folder: Path,
+    task: str,
+    videos: dict[str, tuple[str, str]],
+    prompt: str = "short",
+    **reason: str,
+) -> RunDirectory:
+    """A run of one member, with one clip of each video, and for some the reason of their label."""
     run = RunDirectory.at(str(folder))
     run.remember({"asked": ASKED})
     rows = [
         {"video_id": name, "uri": f"/archive/{name}.mp4", "participant_id": name, "split": "test",
-         "content": f"c{name}", "labels": [label]}
+         "content": f"c{name}", "labels": [label],
+         "attributes": [("reason", reason[name])] if name in reason else []}
         for name, (label, _) in videos.items()
     ]  # fmt: skip
     tables.write_rows(rows, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
@@ -48,7 +60,7 @@ def write_run(folder: Path, task: str, videos: dict[str, tuple[str, str]]) -> Ru
     member.mkdir(parents=True)
     (member / "model.safetensors").write_bytes(b"w")
     card = MemberCard(
-        name="m", weights="full", question=load_task(task).question("short", "here"),
+        name="m", weights="full", question=load_task(task).question(prompt, "here"),
         decoding="generate", model=ModelConfig(path="base"), media=MediaConfig(),
         segmentation=SegmentationConfig(),
     )  # fmt: skip
@@ -71,18 +83,20 @@ def write_run(folder: Path, task: str, videos: dict[str, tuple[str, str]]) -> Ru
     return run
 
 
-def command_on(run: RunDirectory, task: str, file: Path, capsys: Any) -> Command:
+def command_on(
+    run: RunDirectory, task: str, file: Path, capsys: Any, prompt: str = "short"
+) -> Command:
     """What runs a command on a run; it gives the exit code and what was printed."""
     config = {
         "catalog": {"entry": "data_catalog/synthetic.yaml", "root": "/archive"},
         "task": task, "model": {"path": "base"}, "evaluate": {"draws": 1000},
-        "members": {"m": {"prompt": "short", "decoding": "generate"}},
+        "members": {"m": {"prompt": prompt, "decoding": "generate"}},
         "score": {"splits": ["test"]},
     }  # fmt: skip
     file.write_text(yaml.safe_dump(config))
 
-    def command(name: str, *settings: str) -> tuple[int, str]:
-        stated = [part for setting in settings for part in ("--set", setting)]
+    def command(name: str, *changes: str) -> tuple[int, str]:
+        stated = [part for setting in changes for part in ("--set", setting)]
         try:
             main([name, "--config", str(file), "--run", run.uri, *stated])
             code = 0
@@ -175,3 +189,88 @@ def test_dfew_counts_what_was_written(tmp_path: Path, capsys: pytest.CaptureFixt
         of = metrics(run)["video_level"][name]
         assert (of["war"], of["n"]) == (0.0, 1)
         assert (of["dfew_war"], of["dfew_uar"]) == (0.5, pytest.approx(1 / 3))
+
+
+REASONING = {
+    "a": ("sad", "<emotion>sad</emotion><reason>Tears run down.</reason>"),
+    "b": ("happy", "<emotion>happy</emotion>"),
+    "c": ("angry", "<reason>He shouts.</reason>"),
+    "d": ("worried", "<emotion>worried</emotion> <reason>Nobody knows.</reason>"),
+}
+REASONS = {"a": "tears down her cheeks", "b": "a smile", "c": "he shouts"}
+
+
+def test_a_label_and_why_are_measured_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = "emotion_reasoning"
+    run = write_run(tmp_path / "run", task, REASONING, "zh", **REASONS)
+    command = command_on(run, task, tmp_path / "config.yaml", capsys, "zh")
+    assert command("reduce")[0] == 0
+    code, text = command("evaluate")
+    assert code == 0, text
+    for name in ("m", "ensemble"):  # which is the member
+        of = metrics(run)["video_level"][name]
+        assert (of["war"], of["n"], of["undecided"]) == (1.0, 3, 1)
+        assert of["explanations"] == {"videos": 2, "without": 1}
+        assert of["keywords_f1"] == pytest.approx(((2 * 2) / (3 + 3)) / 2)
+    assert "explanations of m: 2 videos, 1 without" in text
+    assert "keywords_f1" in metrics(run)["statistics"]["intervals"]["m"]
+    page = storage.read_bytes(report(run)).decode()
+    assert "Explanations of m: 2 videos have a reference and an answer, 1 of them" in page
+    assert "sad: Tears run down." in page
+
+
+def test_a_judge_is_asked_about_what_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through the pools: the file that it ends with gives the same figures again."""
+    write_tiny_text(tmp_path / "model", ["tears smile"] * 3, architecture="qwen2_5_text")
+    begun = tmp_path / "begun"
+    asked = JudgeConfig.model_validate(
+        {
+            "model": {"path": str(tmp_path / "model"), "architecture": "qwen2_5_text"},
+            "score": settings("JudgingEngine", batch_size=1, engine_args={"begun": str(begun)}),
+        }
+    )
+    task = tmp_path / "own.yaml"
+    stated = load_task("emotion_reasoning").model_dump(mode="json", exclude={"rules", "prompts"})
+    metric = {"reference": "reason"}
+    stated["prompts"] = {"short": {"system": "Look.", "user": "Which, and why?"}}
+    task.write_text(yaml.safe_dump(stated | {"metrics": [{"explanations": metric}]}))
+    videos = REASONING | {
+        "d": ("worried", "<emotion>worried</emotion> <reason>He mumbles.</reason>")
+    }
+    of = write_run(tmp_path / "run", str(task), videos, **REASONS, d="he waits")
+    command = command_on(of, str(task), tmp_path / "config.yaml", capsys)
+    assert command("reduce")[0] == 0
+    run = RunDirectory.at(str(tmp_path / "judge"))
+    judge(run, of, asked)
+    first = storage.read_bytes(run.path("judged.json"))
+    assert sorted(begun.read_text().split()) == ["a", "d"]  # b has no reason, c no label
+    found = json.loads(first)
+    assert {video: list(of.values()) for video, of in found["scores"].items()} == {
+        "a": [4],
+        "d": [None],
+    }
+    assert found["judge"] == str(tmp_path / "model")
+    assert "10: the same emotion" in found["rubric"]
+
+    judge(run, of, asked)
+    assert storage.read_bytes(run.path("judged.json")) == first
+    assert len(begun.read_text().split()) == 2
+
+    (tmp_path / "judged.json").write_bytes(first)
+    metric["judged"] = "judged.json"
+    task.write_text(yaml.safe_dump(stated | {"metrics": [{"explanations": metric}]}))
+    code, text = command("evaluate")
+    assert code == 0, text
+    assert "1 to 10 by the rubric of explanation_judge (short)" in text
+    of_member = metrics(of)["video_level"]["m"]
+    assert of_member["judge_score"] == (4 + 1) / 2  # b says nothing
+    assert of_member["explanations"] == {"videos": 3, "without": 1, "unread": 1}
+    assert "by this rubric" in storage.read_bytes(report(of)).decode()
+
+    with pytest.raises(ConfigError, match="which are no scores"):
+        judge(run, of, asked.model_copy(update={"task": "word_groups"}))
+    ray.shutdown()

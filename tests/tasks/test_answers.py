@@ -63,6 +63,44 @@ def test_a_choice_reads_as_it_was_written(data, options, reply):
     assert answer.read(answer.write(meant)) == meant
 
 
+WHY = Choice(
+    kind="choice",
+    options=CUES.options,
+    reply="<a>{answer}</a>",
+    explanation="<why>{explanation}</why>",
+)
+
+
+@given(st.sampled_from(WHY.options), st.text().filter(lambda text: "why>" not in text.casefold()))
+@example("smile", "not <a>dull</a>\nbut <a>bright</a>")
+def test_an_explained_choice_reads_as_it_was_written_in_any_order(label, text):
+    meant = says(label, text=text.strip())
+    assert WHY.read(WHY.write(meant)) == meant
+    assert WHY.read(f"<WHY>{text}</why> so <a>{label.upper()}</a>") == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("<a>dull</a>", says("dull")),
+        ("<a>dull</a> <why> the sound", says("dull", text="the sound")),  # cut off
+        ("<a>dull</a> <why>a</why> <why>b</why>", says("dull")),  # says two things
+        ("<why>dull: a dull sound</why>", None),
+        ("<a>dull</a> <a>bright</a> <why>x</why>", None),
+    ],
+)
+def test_an_explanation_may_be_missing_and_a_label_may_not(text, reading):
+    assert WHY.read(text) == reading
+
+
+def test_an_answer_without_an_explanation_is_what_it_was_before_there_was_any():
+    assert "explanation" not in CUES.model_dump()
+    assert (CUES.explains, WORDS.explains, WHY.explains) == (False, False, True)
+    for wrong in ("{explanation}", " {explanation}", "why: text", "{explanation} {explanation}"):
+        with pytest.raises(ValidationError, match="exactly once, and something before it"):
+            Choice(kind="choice", options=CUES.options, explanation=wrong)
+
+
 @given(st.data(), ALIKE, NOTHING, NOTHING)
 def test_of_options_that_begin_alike_the_whole_one_is_read(data, options, before, after):
     answer = choice(*options)
