@@ -26,7 +26,7 @@ from ah_ray.models.architecture import find_architecture, require_media
 from ah_ray.models.config import ModelConfig
 from ah_ray.report.config import ReportConfig
 from ah_ray.shipped import find_file
-from ah_ray.tasks import SUBTITLE, Question, load_task
+from ah_ray.tasks import LABEL, SUBTITLE, Question, load_task
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.training.config import TrainConfig
@@ -40,7 +40,8 @@ ENSEMBLE, BASELINE = "ensemble", "prior"
 
 def problem_of_name(name: str) -> str | None:
     """Why no member can be called ``name``; None when one can."""
-    users = {ENSEMBLE: "reports use", BASELINE: "reports use", SUBTITLE: "prompts use"}
+    users = {ENSEMBLE: "reports use", BASELINE: "reports use"}
+    users |= {SUBTITLE: "prompts use", LABEL: "prompts use"}
     return f"a member cannot be called {name}: {users[name]} that name" if name in users else None
 
 
@@ -62,7 +63,8 @@ class MemberConfig(Frozen):
         media: what it changes of ``media``.
         decoding: see ``members.MemberCard``.
         max_new_tokens: the same.
-        reads: the members whose texts stand in its prompt, in the place of ``{NAME}``.
+        reads: the members whose texts stand in its prompt, in the place of ``{NAME}``; and
+            ``label`` for what the archive says of a clip, which a captioner may be told.
     """
 
     recipe: str | None = None
@@ -119,6 +121,22 @@ class RunConfig(ArchiveConfig):
         """Those of them that are trained on the clips of the run."""
         return [name for name in self.tuned if self.members[name].captions is None]
 
+    @property
+    def told(self) -> list[str]:
+        """The members that are told the label of a clip, as none is that is evaluated."""
+        return [name for name, member in self.members.items() if LABEL in member.reads]
+
+    def require_untold(self) -> None:
+        """Fail where a member is told what it would be asked.
+
+        Raises:
+            ConfigError: naming the first.
+        """
+        if told := self.told:
+            problem = "it would be told the label of a clip that it is asked about"
+            fix = "caption with it (`ah-ray augment`), or take {label} out of its prompt"
+            raise ConfigError(f"members.{told[0]}.reads", problem, fix)
+
     def captions_of(self, member: str) -> Source | None:
         """The captions that a member is tuned on; None for one that is not."""
         uri = self.members[member].captions
@@ -154,13 +172,13 @@ class RunConfig(ArchiveConfig):
         settings, where = self.members[member], f"members.{member}.prompt"
         question = load_task(settings.task or self.task).question(settings.prompt, where)
         for name in settings.reads:
-            if name not in self.members:
+            if name not in {LABEL, *self.members}:
                 known = f"one of {sorted(self.members.keys() - {member})}"
                 raise ConfigError(f"members.{member}.reads", f"there is no member {name}", known)
             if not question.prompt.has(name):
                 problem = f"{member} reads {name}, but its prompt has no {{{name}}}"
                 raise ConfigError(where, problem, "write it where the text shall stand")
-        for name in self.members.keys() - settings.reads:
+        for name in {LABEL, *self.members} - {*settings.reads}:
             if question.prompt.has(name):
                 problem = f"has {{{name}}}, but {member} does not read {name}"
                 raise ConfigError(where, problem, f"add {name} to members.{member}.reads")
@@ -205,9 +223,10 @@ class RunConfig(ArchiveConfig):
             raise ConfigError(f"members.{member}.recipe", problem, "leave the recipe out")
         judged = load_task(self.task)
         if settings.captions is not None:
-            if self.question(member).answer.votes:
+            answer = self.question(member).answer
+            if answer.votes and not answer.explains:
                 problem = f"captions teach {member} to write text, but it is asked for labels"
-                fix = "ask it for text, and let another member read that"
+                fix = "ask it for text or an explanation, and let another member read that"
                 raise ConfigError(f"members.{member}.captions", problem, fix)
         elif self.question(member).answer != judged.answer:
             key = "task" if settings.task else "prompt"

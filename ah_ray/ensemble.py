@@ -74,11 +74,13 @@ def read_ensemble(uri: str, names: Sequence[str] | None = None) -> list[Member]:
             fix = f"one of {', '.join(complete)}; or {fix}"
         raise ConfigError(uri, what, fix)
     chosen = sorted(set(names or complete))
-    for name in chosen:
-        if problem := problem_of_name(name):
+    found = [read_member(storage.join(uri, name)) for name in chosen]
+    for one in found:
+        # Who tells captioners the labels is called so on purpose.
+        if one.card.weights != "labels" and (problem := problem_of_name(one.name)):
             fix = f"rename the folder, and `name` in its {MEMBER_FILE}"
-            raise ConfigError(storage.join(uri, name), problem, fix)
-    members = in_order([read_member(storage.join(uri, name)) for name in chosen], uri)
+            raise ConfigError(one.uri, problem, fix)
+    members = in_order(found, uri)
     _require_alike(members, "segmentation", lambda card: card.segmentation.model_dump())
     _require_alike(
         voting(members),
@@ -123,9 +125,10 @@ def voting(members: Sequence[Member]) -> list[Member]:
 
 
 def writing(members: Sequence[Member]) -> list[Member]:
-    """The members that write text which no other member reads: captioners."""
-    read = {name for member in members for name in member.card.reads}
-    return [m for m in members if not m.card.question.answer.votes and m.name not in read]
+    """The members that write text which no other that writes text reads: captioners."""
+    write = [member for member in members if not member.card.question.answer.votes]
+    read = {name for member in write for name in member.card.reads}
+    return [member for member in write if member.name not in read]
 
 
 def require_voters(members: Sequence[Member]) -> list[Member]:

@@ -43,7 +43,8 @@ class MemberCard(Frozen):
     Attributes:
         name: of the member; unique in its ensemble.
         weights: ``adapter`` on top of ``model.path``, a ``full`` checkpoint of its own, the
-            ``base`` model as it is, or ``prior``: no model but base rates (``engines.prior``).
+            ``base`` model as it is, or no model but base rates (``prior``, ``engines.prior``) or
+            what an archive says of its videos (``labels``, ``engines.labels``).
         question: what it is asked and how it replies, in full, so that it is asked just that
             wherever it is scored. A card that somebody writes may name a ``task`` and its
             ``prompt`` instead.
@@ -60,7 +61,7 @@ class MemberCard(Frozen):
     """
 
     name: Name
-    weights: Literal["adapter", "full", "base", "prior"]
+    weights: Literal["adapter", "full", "base", "prior", "labels"]
     question: Question
     decoding: Decoding = "answer"
     max_new_tokens: Count = MAX_NEW_TOKENS

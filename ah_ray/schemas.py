@@ -162,6 +162,7 @@ CAPTIONS = pa.schema(
         ("start_s", pa.float64()),
         ("end_s", pa.float64()),
         ("subtitle", pa.string()),  # what is said in the clip
+        ("labels", LABELS),  # of the video; null when unknown
         ("captioner", pa.string()),  # the member that wrote it
         ("caption", pa.string()),  # null where it wrote none that can be used
         ("dropped_by", pa.string()),  # the first filter that did; null where it is kept

@@ -15,11 +15,16 @@ from ah_ray.tasks import load_task
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.training.recipe import FullConfig, GrpoConfig, LoraConfig, RecipeConfig
 from ah_ray.words.ask import GroupsConfig
+from ah_ray.words.judging import JudgeConfig
 from ah_ray.yaml_objects import differences, load_yaml, with_overrides
 
 ROOT = Path(__file__).parents[1]
-GROUPS = ROOT / "jobs" / "groups.yaml"  # of words: no run of all stages
-JOBS = sorted({*(ROOT / "jobs").glob("*.yaml")} - {GROUPS})
+# Who is asked about texts: no runs of all stages.
+ABOUT_TEXTS = {
+    ROOT / "jobs" / "groups.yaml": GroupsConfig,
+    ROOT / "jobs" / "judge.yaml": JudgeConfig,
+}
+JOBS = sorted({*(ROOT / "jobs").glob("*.yaml")} - ABOUT_TEXTS.keys())
 DEMO = ROOT / "jobs" / "demo.yaml"
 
 
@@ -50,8 +55,9 @@ def error_of(path, *overrides) -> ConfigError:
     return error
 
 
-def test_who_groups_words_is_a_config():
-    settings = load_yaml(GROUPS, GroupsConfig)
+@pytest.mark.parametrize("path", ABOUT_TEXTS, ids=lambda path: path.name)
+def test_who_is_asked_about_texts_is_a_config(path):
+    settings = load_yaml(path, ABOUT_TEXTS[path])
     question = load_task(settings.task).question(settings.prompt, "prompt")
     assert question.prompt.has("subtitle")
 
@@ -118,7 +124,7 @@ def test_an_unknown_key_names_the_file_the_key_and_the_nearest(edited, override,
 
 def test_a_key_like_no_other_names_all_there_are(edited):
     error = error_of(edited("reduce.zzz=1"))
-    assert error.fix == "one of invalid, missing, tie"
+    assert error.fix == "one of invalid, missing, parse, tie"
 
 
 def test_a_missing_key_is_named(edited, tmp_path):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ah_ray.captions import words
 from ah_ray.names import Named, find_made
 from ah_ray.tasks.answers import LabelSet
+from ah_ray.tasks.lists import listed
 
 #: Letters that a language is written in, by the beginning of their names in Unicode.
 _SCRIPTS = {"en": "LATIN", "zh": "CJK"}
@@ -28,6 +29,8 @@ class Caption(NamedTuple):
         captioner: the member that wrote it.
         others: what the other captioners wrote of the same clip, by their names.
         labels: of its video, as the archive annotates it; empty when it does not.
+        found: the labels that members that read it find in it, by their names; None where one
+            found nothing that can be used.
         attributes: what else the archive states of the video.
     """
 
@@ -35,6 +38,7 @@ class Caption(NamedTuple):
     captioner: str = ""
     others: Mapping[str, str] = {}
     labels: LabelSet = frozenset()
+    found: Mapping[str, LabelSet | None] = {}
     attributes: Mapping[str, str] = {}
 
 
@@ -49,6 +53,18 @@ def mentions_person(caption: Caption) -> str | None:
 def refusal(caption: Caption) -> str | None:
     """It is a description, not an excuse."""
     return "its writer refuses" if words.refuses(caption.text) else None
+
+
+def label_found(caption: Caption) -> str | None:
+    """Every member that reads it finds the label of its video in it."""
+    if not caption.labels:
+        return "its video has no label"
+    for reader, labels in sorted(caption.found.items()):
+        if labels is None:
+            return f"{reader} finds nothing in it"
+        if not caption.labels <= labels:
+            return f"{reader} finds {listed(labels)} in it, not {listed(caption.labels)}"
+    return None if caption.found else "nobody has read it"
 
 
 def length(bounds: Mapping[str, int]) -> Filter:
@@ -73,16 +89,21 @@ def _between(least: int = 1, most: int | None = None) -> Filter:
     return within
 
 
-def language(code: str) -> Filter:
+def language(codes: str | Mapping[str, str]) -> Filter:
     """It is written in the letters of a language, but for a few.
 
     Args:
-        code: ``en`` or ``zh``.
+        codes: ``en`` or ``zh``; or one for each captioner, by name. Who is not named may write in
+            any.
     """
-    if code not in _SCRIPTS:
+    stated = [codes] if isinstance(codes, str) else [*codes.values()]
+    if not stated or not {*stated} <= _SCRIPTS.keys():
         raise TypeError(f"is none of {', '.join(_SCRIPTS)}")
 
     def written(caption: Caption) -> str | None:
+        code = codes if isinstance(codes, str) else codes.get(caption.captioner)
+        if code is None:
+            return None
         share = words.share_of_script(caption.text, _SCRIPTS[code])
         return None if share >= _SHARE else f"{share:.0%} of its letters are {code}"
 
@@ -135,7 +156,10 @@ def captioners_agree(share: float) -> Filter:
     return agree
 
 
-FILTERS: Mapping[str, Filter] = {"mentions_person": mentions_person, "refusal": refusal}
+LABEL_FOUND = "label_found"
+FILTERS: Mapping[str, Filter] = {
+    LABEL_FOUND: label_found, "mentions_person": mentions_person, "refusal": refusal
+}  # fmt: skip
 MAKERS: Mapping[str, Callable[..., Filter]] = {
     "captioners_agree": captioners_agree,
     "language": language,

@@ -34,6 +34,7 @@ class CaptionLine(Frozen):
         start_s: where the clip begins in it, in seconds.
         end_s: where it ends.
         subtitle: what is said in the clip, for a prompt that asks for it; null when unknown.
+        labels: of the video, which a member learns that explains them; null when unknown.
         captioner: who wrote the caption.
         caption: what a member learns to reply.
         made_from: what the captioner's answer was made from (``lineage``).
@@ -48,6 +49,7 @@ class CaptionLine(Frozen):
     start_s: Annotated[float, Field(ge=0)]
     end_s: Annotated[float, Field(gt=0)]
     subtitle: str | None = None
+    labels: tuple[str, ...] | None = None
     captioner: str = ""
     caption: _Words
     made_from: str | None = None
@@ -103,7 +105,8 @@ def _clip(line: str, file: str, number: int) -> Row:
             row["source_uri"] = storage.join(file.rpartition("/")[0], uri)
         except ValueError as error:
             raise ConfigError(f"{where}: source_uri", str(error), "give it whole") from error
-    return row | {"labels": None, "media_uri": None, "audio_uri": None}
+    labels = None if row["labels"] is None else sorted(row["labels"])
+    return row | {"labels": labels, "media_uri": None, "audio_uri": None}
 
 
 def seen_captions(training: Iterable[Row], held_back: Iterable[Row]) -> list[Row]:
@@ -122,7 +125,10 @@ def _by_video(rows: Iterable[Row]) -> list[Row]:
     keys = ("clip_id", "start_s", "end_s", "captioner", "caption")
 
     def facts(row: Row) -> list[Any]:
-        return [*(row[key] for key in keys), *([row["subtitle"]] if row["subtitle"] else [])]
+        return [
+            *(row[key] for key in keys),
+            *(row[key] for key in ("subtitle", "labels") if row[key]),
+        ]
 
     return [
         rows[0] | {"made_from": fingerprint(sorted(map(facts, rows)))} for rows in of_video.values()

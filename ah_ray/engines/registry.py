@@ -35,7 +35,11 @@ ENGINES = {
     "transformers": EngineKind("ah_ray.engines.transformers_engine:TransformersEngine"),
     "vllm": EngineKind("ah_ray.engines.vllm_engine:VllmEngine", True, serves_adapters),
 }
-PRIOR = EngineKind("ah_ray.engines.prior:PriorEngine", needs_model=False)
+#: By the weights of members that have no model.
+WITHOUT_MODEL = {
+    "prior": EngineKind("ah_ray.engines.prior:PriorEngine", needs_model=False),
+    "labels": EngineKind("ah_ray.engines.labels:LabelsEngine", needs_model=False),
+}
 
 
 def find_engine(name: str) -> EngineKind:
@@ -59,9 +63,8 @@ def engine_of(group: EngineGroup, settings: ScoreConfig) -> EngineKind:
     Raises:
         ConfigError: there is no such engine.
     """
-    if group.members[0].card.weights == "prior":
-        return PRIOR
-    return find_engine(settings.engine)
+    without = WITHOUT_MODEL.get(group.members[0].card.weights)
+    return find_engine(settings.engine) if without is None else without
 
 
 def plan_passes(members: Sequence[Member], settings: ScoreConfig) -> list[EngineGroup]:

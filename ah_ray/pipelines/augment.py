@@ -3,9 +3,10 @@
     answers of the captioners -> a part for each range of clips: filters -> near-duplicates,
     across all parts in order -> captions, captions.json, captions.jsonl
 
-Captioners are members that write text, so all that is slow here is scoring, which goes on where it
-was stopped. The filters start anew with each call and end with the same bytes. ``captions.jsonl``,
-which training takes, is written last and gone before anything else changes: what is there is whole.
+Captioners are members that write text, and their readers members that find labels in it, so all
+that is slow here is scoring, which goes on where it was stopped. The filters start anew with each
+call and end with the same bytes. ``captions.jsonl``, which training takes, is written last and gone
+before anything else changes: what is there is whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,18 +25,21 @@ import ray.data
 from ah_ray import schemas, storage, tables
 from ah_ray.captions.config import AugmentConfig
 from ah_ray.captions.duplicates import Told
-from ah_ray.captions.filters import Caption, Filter, dropped_by, made_filters
+from ah_ray.captions.filters import LABEL_FOUND, Caption, Filter, dropped_by, made_filters
 from ah_ray.captions.held_out import held_out
 from ah_ray.captions.rows import ROWS_FILE, TABLE
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
-from ah_ray.ensemble import writing
+from ah_ray.ensemble import voting, writing
 from ah_ray.errors import ConfigError
-from ah_ray.members import Member, member_fingerprint
+from ah_ray.media.config import MediaConfig
+from ah_ray.members import Member, MemberCard, member_fingerprint
 from ah_ray.pipelines.ledger import in_splits
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import console
 from ah_ray.schemas import Row
+from ah_ray.tasks import LABEL, Prompt, Question, load_task
+from ah_ray.tasks.answers import LabelSet
 
 COUNTS_FILE = "captions.json"
 #: What drops captions besides the filters.
@@ -50,9 +54,13 @@ def captioning(config: RunConfig) -> RunConfig:
     """A config with the splits that are captioned as those that are scored.
 
     Raises:
-        ConfigError: one of them is evaluated, or there is no such filter.
+        ConfigError: one of them is evaluated, there is no such filter, or members are told labels
+            of a task that has none.
     """
     made_filters(config.augment.filters)
+    if config.told and not load_task(config.task).answer.votes:
+        problem = f"is {config.task}, which has no labels that {config.told[0]} could be told"
+        raise ConfigError("task", problem, "name the task that the labels are of")
     if tested := sorted({"test", *config.score.splits}.intersection(config.augment.splits)):
         raise ConfigError(
             "augment.splits",
@@ -61,6 +69,19 @@ def captioning(config: RunConfig) -> RunConfig:
         )
     asked = config.score.model_copy(update={"splits": config.augment.splits, "prior": None})
     return config.model_copy(update={"score": asked})
+
+
+def labels_card(config: RunConfig) -> MemberCard:
+    """The card of who tells captioners the labels of a run."""
+    task = load_task(config.task)
+    return MemberCard(
+        name=LABEL,
+        weights="labels",
+        question=Question(name=task.name, answer=task.answer, prompt=Prompt(system="", user="")),
+        model=config.model,
+        media=MediaConfig(picture="none", audio="none"),
+        segmentation=config.segmentation,
+    )
 
 
 def augment(run: RunDirectory, members: Sequence[Member], settings: AugmentConfig) -> None:
@@ -79,20 +100,48 @@ def augment(run: RunDirectory, members: Sequence[Member], settings: AugmentConfi
     if not captioners:
         problem = "nobody writes captions: all answer with labels, or are read by others"
         raise ConfigError("members", problem, "give some a task whose answer is text")
+    read = [(one, member_fingerprint(one)) for one in voting(members)]
+    readers_of = {
+        name: {one.name: known for one, known in read if name in one.card.reads}
+        for name in captioners
+    }
+    unread = sorted(name for name, readers in readers_of.items() if not readers)
+    if unread and LABEL_FOUND in dict(filters):
+        problem = f"{LABEL_FOUND} asks who reads a caption, and nobody reads {unread[0]}"
+        raise ConfigError("augment.filters", problem, f"add a member with reads: [{unread[0]}]")
     console.print(f"[bold]augment[/]: captions of {', '.join(sorted(captioners))}")
     storage.remove(run.path(ROWS_FILE))
     storage.remove(run.path(TABLE))
     connect()
     ray.data.from_items([{"part": part} for part in range(len(_BOUNDS) - 1)]).map_batches(
-        make_filter_part(run, captioners, settings.splits, filters), batch_size=1, num_cpus=1
+        make_filter_part(run, Asked(captioners, readers_of), settings.splits, filters),
+        batch_size=1,
+        num_cpus=1,
     ).materialize()
     counts = ray.get(_across_parts.remote(run, settings))
     _print_counts(counts)
 
 
+class Asked(NamedTuple):
+    """Whose answers captions are made of.
+
+    Attributes:
+        captioners: their fingerprints by name.
+        readers: of each captioner, those of the members that find labels in what it writes.
+    """
+
+    captioners: Mapping[str, str]
+    readers: Mapping[str, Mapping[str, str]]
+
+    @property
+    def members(self) -> dict[str, str]:
+        """All of them, with their fingerprints."""
+        return dict(self.captioners) | {n: f for of in self.readers.values() for n, f in of.items()}
+
+
 def make_filter_part(
     run: RunDirectory,
-    captioners: Mapping[str, str],
+    asked: Asked,
     splits: Sequence[str],
     filters: Sequence[tuple[str, Filter]],
 ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
@@ -102,7 +151,7 @@ def make_filter_part(
 
     Args:
         run: the run directory.
-        captioners: their fingerprints by name.
+        asked: whose answers there are.
         splits: that are captioned.
         filters: by name, in order.
     """
@@ -111,7 +160,7 @@ def make_filter_part(
         (part,) = batch["part"].tolist()
         rows = [
             row | {"dropped_by": dropped[0], "why": dropped[1]}
-            for row, dropped in _judged(run, captioners, splits, filters, part)
+            for row, dropped in _judged(run, asked, splits, filters, part)
         ]
         if rows:
             table = run.stored(pa.Table.from_pylist(rows, schema=schemas.CAPTIONS))
@@ -123,7 +172,7 @@ def make_filter_part(
 
 def _judged(
     run: RunDirectory,
-    captioners: Mapping[str, str],
+    asked: Asked,
     splits: Sequence[str],
     filters: Sequence[tuple[str, Filter]],
     part: int,
@@ -132,20 +181,22 @@ def _judged(
     clips = _within(in_splits(run.clips(SCORING), splits, unlabelled=True), part)
     answers = {
         (row["clip_id"], row["member"]): row
-        for row in _within(run.answers(captioners, clips), part).to_pylist()
+        for row in _within(run.answers(asked.members, clips), part).to_pylist()
     }
     videos = run.videos()
     never = held_out(videos, splits)
     wanted = videos.filter(pc.is_in(videos["video_id"], clips["video_id"].combine_chunks()))
     known = {row["video_id"]: row for row in wanted.to_pylist()}
     for clip in clips.sort_by("clip_id").to_pylist():
-        of_clip = {name: answers.get((clip["clip_id"], name), {}) for name in sorted(captioners)}
+        of_clip = {
+            name: answers.get((clip["clip_id"], name), {}) for name in sorted(asked.captioners)
+        }
         texts = {n: a["text"] for n, a in of_clip.items() if a.get("status") == "ok"}
         video = known[clip["video_id"]]
         for name, answer in of_clip.items():
             row = {key: clip.get(key) for key in schemas.CAPTIONS.names}
             row |= {"captioner": name, "caption": texts.get(name)}
-            row["made_from"] = answer.get("made_from")
+            row |= {"made_from": answer.get("made_from"), "labels": video["labels"]}
             if clip["video_id"] in never:
                 yield row, (HELD_OUT, never[clip["video_id"]])
             elif name not in texts:
@@ -154,8 +205,14 @@ def _judged(
                 others = {other: text for other, text in texts.items() if other != name}
                 labels = frozenset(video["labels"] or ())
                 attributes = dict(video["attributes"] or ())
-                caption = Caption(texts[name], name, others, labels, attributes)
+                read = {one: answers.get((clip["clip_id"], one), {}) for one in asked.readers[name]}
+                found = {one: _labels(answer) for one, answer in read.items()}
+                caption = Caption(texts[name], name, others, labels, found, attributes)
                 yield row, dropped_by(caption, filters) or (None, None)
+
+
+def _labels(answer: Row) -> LabelSet | None:
+    return frozenset(answer["labels"]) if answer.get("status") == "ok" else None
 
 
 def _within(table: pa.Table, part: int) -> pa.Table:

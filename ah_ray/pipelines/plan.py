@@ -17,13 +17,14 @@ from ah_ray.ensemble import EngineGroup, engine_groups, ensemble_folder, read_en
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, card_of, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import missing_batches
-from ah_ray.pipelines.augment import NEAR_DUPLICATES, captioning
+from ah_ray.pipelines.augment import NEAR_DUPLICATES, captioning, labels_card
 from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos
 from ah_ray.pipelines.manifest import needed
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.places import place
 from ah_ray.progress import results
+from ah_ray.tasks import LABEL
 from ah_ray.training.recipe import RecipeConfig
 
 
@@ -82,6 +83,7 @@ def plan_run(run: RunDirectory, config: RunConfig, limit: int | None = None) -> 
     Raises:
         ConfigError: a member was trained with other settings than the config has.
     """
+    config.require_untold()
     _plan_answers(run, config, limit)
     print_prior(config.score)
     _print(f"reduce: {', '.join(config.voters())}")
@@ -115,6 +117,8 @@ def _plan_answers(run: RunDirectory, config: RunConfig, limit: int | None) -> No
     members = [_member(run, config, name) for name in config.members]
     for member in members:
         _print(f"train {member.name}: {_training(run, config, member)}")
+    if config.told:
+        members.append(Member(run.path("members", LABEL), labels_card(config)))
     passes = (
         plan_passes(members, config.score)
         if all(is_complete(member.uri) for member in members)

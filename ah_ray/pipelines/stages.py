@@ -11,6 +11,7 @@ from ah_ray import storage
 from ah_ray.catalog import CatalogEntry, load_entry
 from ah_ray.cluster import connect
 from ah_ray.config import BASELINE, ArchiveConfig, RunConfig
+from ah_ray.engines.labels import write_labels
 from ah_ray.engines.prior import Chances, base_rates, require_current_prior, write_prior
 from ah_ray.engines.registry import find_engine, plan_passes
 from ah_ray.ensemble import ensemble_folder, members_in, read_ensemble, require_voters, voting
@@ -18,7 +19,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, read_member, require_settings
 from ah_ray.models.architecture import require_model
 from ah_ray.pipelines.asking import require_same_asking
-from ah_ray.pipelines.augment import augment, captioning
+from ah_ray.pipelines.augment import augment, captioning, labels_card
 from ah_ray.pipelines.catalog import catalog
 from ah_ray.pipelines.evaluate import (
     METRICS_FILE,
@@ -27,7 +28,7 @@ from ah_ray.pipelines.evaluate import (
     counts,
     evaluate,
 )
-from ah_ray.pipelines.ledger import require_prepared
+from ah_ray.pipelines.ledger import in_splits, require_prepared
 from ah_ray.pipelines.manifest import Manifest, needed
 from ah_ray.pipelines.plan import plan_archive, plan_augment, plan_run, print_prior, print_scoring
 from ah_ray.pipelines.prepare import prepare
@@ -56,7 +57,7 @@ from ah_ray.pipelines.tune import require_not_tuned_on, tune, tuned_judgement
 from ah_ray.places import place
 from ah_ray.preflight import require, wishes
 from ah_ray.progress import console
-from ah_ray.tasks import load_task
+from ah_ray.tasks import LABEL, load_task
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.policies import ReduceConfig
 
@@ -96,17 +97,27 @@ def train_stage(run: RunDirectory, config: RunConfig) -> None:
     train(run, config)
 
 
-def score_stage(run: RunDirectory, config: RunConfig, limit: int | None = None) -> None:
+def score_stage(
+    run: RunDirectory, config: RunConfig, limit: int | None = None, labels: Member | None = None
+) -> None:
     """Let every member answer every clip, and the prior if it is asked for.
+
+    Args:
+        run: the run directory.
+        config: the members, and the splits that are scored.
+        limit: only of the first so many videos, for a trial.
+        labels: who tells members the labels; None where nobody may know them.
 
     Raises:
         ConfigError: also when a member was trained with other settings than the config has.
     """
+    if labels is None:
+        config.require_untold()
     require_named_splits(run, config)
     require_same_asking(run, config.score)
     require_prepared(run, SCORING, config.score.splits)
-    members = _fitting_members(run, config)
-    require_unseen(run, config, members)
+    members = _fitting_members(run, config, labels is not None)
+    require_unseen(run, config, [one for one in members if one.name != LABEL])
     if config.score.prior is not None:
         rates = _base_rates(run, config, config.score.prior)
         card = require_voters(members)[0].card.model_copy(
@@ -147,10 +158,14 @@ def plan_score(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     print_prior(config.score)
 
 
-def _fitting_members(run: RunDirectory, config: RunConfig) -> list[Member]:
-    members = read_ensemble(run.path("members"), list(config.members))
+def _fitting_members(run: RunDirectory, config: RunConfig, told: bool = False) -> list[Member]:
+    if not told:
+        config.require_untold()
+    names = [*config.members, *([LABEL] if told else [])]
+    members = read_ensemble(run.path("members"), names)
     for member in members:
-        require_settings(member, config)
+        if member.name != LABEL:
+            require_settings(member, config)
     return members
 
 
@@ -242,12 +257,22 @@ def augment_stage(run: RunDirectory, config: RunConfig, limit: int | None = None
     """
     config = captioning(config)
     catalog_stage(run, config)
+    labels = _labels_told(run, config) if config.told else None
     known = pc.unique(run.videos()["split"]).to_pylist()
     require_splits(known, {"augment.splits": config.augment.splits})
     prepare_stage(run, config, limit)
     train_stage(run, config)
-    score_stage(run, config, limit)
-    augment(run, read_ensemble(run.path("members"), list(config.members)), config.augment)
+    score_stage(run, config, limit, labels)
+    members = _fitting_members(run, config, labels is not None)
+    augment(run, [one for one in members if one.name != LABEL], config.augment)
+
+
+def _labels_told(run: RunDirectory, config: RunConfig) -> Member:
+    """What the archive says of the videos that are captioned, as a member that others read."""
+    videos = in_splits(run.videos(), config.augment.splits, unlabelled=True)
+    rows = videos.filter(pc.is_valid(videos["labels"])).select(["video_id", "labels"]).to_pylist()
+    labels = {row["video_id"]: frozenset(row["labels"]) for row in rows}
+    return write_labels(run.path("members", LABEL), labels_card(config), labels, run.root)
 
 
 STAGES: dict[str, Stage] = {
@@ -266,6 +291,7 @@ def run_stages(run: RunDirectory, config: RunConfig, limit: int | None = None) -
     Raises:
         ConfigError: also when the cluster can never grant what a stage will ask for.
     """
+    config.require_untold()
     for name in config.members:
         require_model(config.model_of(name), config.media_of(name), "model")
     find_engine(config.score.engine)

@@ -35,6 +35,7 @@ from ah_ray.pipelines.ledger import in_splits, require_prepared
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
 from ah_ray.progress import console
 from ah_ray.schemas import Row, stable_id
+from ah_ray.tasks.answers import Answer
 from ah_ray.tasks.lists import listed
 from ah_ray.training.arguments import require_known
 from ah_ray.training.outlook import FEW_STEPS
@@ -134,11 +135,27 @@ def captions(run: RunDirectory, config: RunConfig, name: str) -> Material | None
     if source is None:
         return None
     training, held_back = source.read(f"members.{name}.captions")
+    answer = config.question(name).answer
+    if answer.explains:
+        _require_labels([*training, *held_back], answer, source.file)
     seen = pa.Table.from_pylist(seen_captions(training, held_back), schema=schemas.SEEN)
     judged = in_splits(run.videos(), config.score.splits, unlabelled=False)
     require_held_out(source.file, seen, judged)
     _require_sources([*training, *held_back], "run `ah-ray augment` again")
     return Material(training, held_back or None, seen)
+
+
+def _require_labels(rows: Sequence[Row], answer: Answer, file: str) -> None:
+    """Fail unless each caption explains one of the options.
+
+    Raises:
+        ConfigError: naming the first that does not.
+    """
+    for row in rows:
+        if len(labels := row["labels"] or []) != 1 or labels[0] not in answer.options:
+            problem = f"a caption of clip {row['clip_id']} explains the labels {labels}"
+            fix = f"caption videos that are labelled with one of {', '.join(answer.options)}"
+            raise ConfigError(file, problem, fix)
 
 
 def _require_sources(clips: Sequence[Row], fix: str) -> None:

@@ -21,6 +21,7 @@ from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.yaml_objects import Frozen, build, read_yaml
 
 SUBTITLE = "subtitle"  # ``{subtitle}`` stands in a prompt for what is said in the clip
+LABEL = "label"  # ``{label}`` for what the archive says of it, which captioners alone may be told
 
 BUILT_IN = Path(__file__).parent
 
@@ -31,7 +32,8 @@ class Prompt(Frozen):
     Attributes:
         system: the system message.
         user: the message after the media; ``{NAME}`` stands for the text of member NAME where the
-            member reads it, ``{subtitle}`` for what is said in the clip.
+            member reads it, ``{subtitle}`` for what is said in the clip, and ``{label}`` for the
+            label of a clip that is captioned.
     """
 
     system: str

@@ -1,7 +1,8 @@
 """Rows of one's own to train on: conversations about pictures and videos, one a line.
 
 A line is in MS-Swift's format (``messages`` with ``videos`` and ``images``), or in that of
-published collections: ``{"id": …, "video": …, "conversations": [{"role": "user", …}, …]}``.
+published collections: ``{"id": …, "video": …, "conversations": [{"role": "user", …}, …]}``. A file
+that ends in ``.json`` is one of EmoSet's lists of pictures (``emoset``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ah_ray.evaluation.seen import TRAINING
 from ah_ray.lineage import fingerprint
 from ah_ray.media.fragment import split_fragment
 from ah_ray.schemas import Row, stable_id
+from ah_ray.training.emoset import emoset_rows
 
 ROW_FILES = "row_files"  # in what a member's card says of its training: each with its fingerprint
 
@@ -48,8 +50,15 @@ def read_rows(file: str, where: str) -> RowFile:
         raise ConfigError(
             where, f"there is no {file}", "name a file of rows, one JSON object a line"
         )
-    lines = storage.read_bytes(file).decode(errors="replace").splitlines()
-    rows = [_row(line, file, number) for number, line in enumerate(lines, 1) if line.strip()]
+    written = storage.read_bytes(file)
+    lines = written.decode(errors="replace").splitlines()
+    if file.endswith(".json"):
+        rows = [
+            _row(row, file, f"entry {n}") for n, row in enumerate(emoset_rows(written, file), 1)
+        ]
+    else:
+        named = ((f"line {number}", line) for number, line in enumerate(lines, 1) if line.strip())
+        rows = [_row(_parsed(line, f"{file}, {name}"), file, name) for name, line in named]
     if not rows:
         raise ConfigError(where, f"{file} has no rows", "write some, or leave it out")
     media = {
@@ -67,12 +76,15 @@ def read_rows(file: str, where: str) -> RowFile:
     return RowFile(rows, seen, fingerprint(lines, [row["content"] for row in seen]))
 
 
-def _row(line: str, file: str, number: int) -> Row:
-    where = f"{file}, line {number}"
+def _parsed(line: str, where: str) -> Any:
     try:
-        values = json.loads(line)
+        return json.loads(line)
     except ValueError as error:
         raise ConfigError(where, f"is no JSON: {error}", "correct the line") from error
+
+
+def _row(values: Any, file: str, name: str) -> Row:
+    where = f"{file}, {name}"
     if not isinstance(values, Mapping):
         raise ConfigError(where, "is no JSON object", "write one a line")
     turns = values.get("messages", values.get("conversations"))

@@ -54,6 +54,33 @@ def test_polarity_agrees_with_what_is_annotated(value, text, expected):
     assert why({"polarity": "label"}, text, attributes={"other": value}) is None
 
 
+def test_each_captioner_may_have_its_language():
+    named = {"language": {"one": "en", "two": "zh"}}
+    assert why(named, GLAD, captioner="one") is None
+    assert why(named, GLAD, captioner="two") == "0% of its letters are zh"
+    assert why(named, GLAD, captioner="three") is None
+    for wrong in ({"one": "de"}, {}, "de"):
+        with pytest.raises(ConfigError, match="is none of en, zh"):
+            made_filters([{"language": wrong}])
+
+
+@pytest.mark.parametrize(
+    ("labels", "found", "expected"),
+    [
+        ({"sad"}, {"m": {"sad"}}, None),
+        ({"sad"}, {"m": {"sad", "shy"}, "n": {"sad"}}, None),
+        ({"sad"}, {"m": {"sad"}, "n": {"happy"}}, "n finds happy in it, not sad"),
+        ({"sad", "shy"}, {"m": {"sad"}}, "m finds sad in it, not sad, shy"),
+        ({"sad"}, {"m": None}, "m finds nothing in it"),
+        ({"sad"}, {}, "nobody has read it"),
+        ((), {"m": {"sad"}}, "its video has no label"),
+    ],
+)
+def test_every_reader_finds_the_label(labels, found, expected):
+    facts = {"labels": frozenset(labels), "found": found}
+    assert why("label_found", GLAD, **facts) == expected
+
+
 def test_captioners_agree_with_one_of_the_others():
     named = {"captioners_agree": 0.5}
     others = {"b": "A woman in a red coat smiles", "c": "A dog."}

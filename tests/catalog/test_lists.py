@@ -77,21 +77,26 @@ def test_videos_may_lie_beside_the_table(tmp_path):
     assert (video["uri"], video["video_id"]) == (f"{root}/s1.mp4", stable_id("s1.mp4"))
 
 
-def test_mer2024_semi(tmp_path):
+@pytest.mark.parametrize(("track", "other"), [("semi", "noise"), ("noise", "semi")])
+def test_a_track_of_mer2024(tmp_path, track, other):
     files = {
-        "reference-semi.csv": "name,discrete\ns1,happy\ns2,Worried\ns3,bored\n",
+        f"reference-{other}.csv": "name,discrete\ns5,happy\n",
+        f"reference-{track}.csv": "name,discrete\ns1,happy\ns2,Worried\ns3,bored\n",
         "label-disdim.csv": "name,discrete,valence\ns4,sad,-1.5\n",
     }
-    root = write(tmp_path, files | {f"video/s{n}.mp4": "" for n in (1, 2, 3, 4)})
-    catalog = read("mer2024_semi", root, SIX)
+    root = write(tmp_path, files | {f"video/s{n}.mp4": "" for n in range(1, 6)})
+    catalog = read(f"mer2024_{track}", root, SIX)
     assert facts(catalog) == {
         "video/s1.mp4": (None, "test", ["happy"], [], {}),
         "video/s2.mp4": (None, "test", ["worried"], [], {}),
         "video/s3.mp4": (None, "test", None, [], {}),
         "video/s4.mp4": (None, "train", ["sad"], [], {}),
     }
-    assert kinds(catalog) == ["label_invalid", "no_participants", "label_words"]
-    assert "line 4 of reference-semi.csv has the label 'bored'" in catalog.findings[0]["message"]
+    wanted = ["label_invalid", "no_participants", "ignored_files", "label_words"]
+    assert kinds(catalog) == wanted
+    assert (
+        f"line 4 of reference-{track}.csv has the label 'bored'" in catalog.findings[0]["message"]
+    )
 
 
 @pytest.mark.parametrize("name", ["{}", "{:05d}"])

@@ -216,3 +216,21 @@ def judged(lines: str) -> Reply:
     if "mumbles" in explanation:
         return Reply("Between <score>4</score> and <score>7</score>.")
     return Reply(f"<score>{10 if explanation == reference else 4}</score>")
+
+
+class ExplainingEngine(LightEngine):
+    """Explains the label that it is told, but to a sad one in Chinese; reads a word it finds."""
+
+    def answer(self, members: Sequence[Member], items: Sequence[Item]) -> list[list[Reply]]:
+        return [[explained(member, item) for item in items] for member in members]
+
+
+def explained(member: Member, item: Item) -> Reply:
+    if member.name == "english":
+        return Reply(f"{item.frames.mean():.4f}: she looks {item.texts['label']}.")
+    if member.name == "chinese":
+        label = {"happy": "happy", "sad": "angry"}[item.texts["label"]]
+        return Reply(f"她{label}")
+    text = item.texts[member.card.reads[0]]
+    found = [option for option in member.card.question.answer.options if option in text]
+    return Reply(", ".join(found) or "Nobody knows.")

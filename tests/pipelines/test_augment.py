@@ -13,10 +13,11 @@ import yaml
 
 from ah_ray import schemas, tables
 from ah_ray.config import RunConfig, load_config
+from ah_ray.ensemble import read_ensemble
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines.augment import augment, captioning
 from ah_ray.pipelines.run_directory import RunDirectory
-from ah_ray.pipelines.stages import augment_stage, plan_augment
+from ah_ray.pipelines.stages import augment_stage, plan_augment, score_stage
 from ah_ray.pipelines.status import status
 from tests.e2e.helpers import ROOT, kill_when
 
@@ -272,3 +273,61 @@ def test_somebody_must_write(done: Path, folder: Path) -> None:
     with pytest.raises(ConfigError, match="nobody writes captions"):
         augment(RunDirectory.at(str(done)), [], settings(folder).augment)
     assert (done / "captions.jsonl").exists()
+
+
+REASONS = ("english", "chinese")
+
+
+@pytest.fixture
+def reasoning(folder: Path) -> Path:
+    """A config whose captioners are told the label, and whose readers must find it."""
+    rows = ["uri,participant_id,split,label", "glad.mp4,1,train,happy", "sad.mp4,2,train,sad",
+            "test.mp4,3,test,happy", "loose.mp4,,,"]  # fmt: skip
+    (folder / "labelled.csv").write_text("\n".join(rows) + "\n")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    members = {name: {"prompt": prompt, "reads": ["label"]}
+               for name, prompt in zip(REASONS, ("short", "short_zh"), strict=True)}  # fmt: skip
+    blind = {"picture": "none", "audio": "none"}
+    members |= {f"of_{name}": {"prompt": prompt, "reads": [name], "media": blind}
+                for name, prompt in zip(REASONS, ("read", "read_zh"), strict=True)}  # fmt: skip
+    config |= {
+        "catalog": {"entry": "archive.yaml", "root": str(folder / "labelled.csv")},
+        "task": "emotion_explanations", "members": members, "augment": {"filters": ["label_found"]},
+    }  # fmt: skip
+    for member in members.values():
+        member["decoding"] = "generate"
+    config["score"]["engine"] = "tests.pipelines.light_engines:ExplainingEngine"
+    (folder / "reasoning.yaml").write_text(yaml.safe_dump(config))
+    return folder / "reasoning.yaml"
+
+
+def test_reasons_are_kept_where_a_reader_finds_the_label(reasoning: Path, tmp_path: Path) -> None:
+    run = RunDirectory.at(str(tmp_path / "run"))
+    config = load_config(reasoning, run.uri)
+    plan_augment(run, config)
+    augment_stage(run, config)
+    names = {row["video_id"]: Path(row["uri"]).stem for row in run.videos().to_pylist()}
+    rows = captions(tmp_path / "run")
+    assert {row["captioner"] for row in rows} == set(REASONS)
+    why = {
+        (names[row["video_id"]], row["captioner"]): (row["dropped_by"], row["why"]) for row in rows
+    }
+    kept = (None, None)
+    assert why == {
+        ("glad", "english"): kept, ("glad", "chinese"): kept, ("sad", "english"): kept,
+        ("sad", "chinese"): ("label_found", "of_chinese finds angry in it, not sad"),
+        **{("loose", name): ("no_caption", "not_read") for name in REASONS},
+    }  # fmt: skip
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "captions.jsonl").read_text().splitlines()
+    ]
+    assert {(names[one["video_id"]], *one["labels"]) for one in lines} == {
+        ("glad", "happy"),
+        ("sad", "sad"),
+    }
+    # Who is told a label is not asked what is evaluated.
+    with pytest.raises(ConfigError, match=r"members.\w+.reads: it would be told the label"):
+        score_stage(run, config)
+    members = read_ensemble(run.path("members"))
+    with pytest.raises(ConfigError, match="nobody reads english"):
+        augment(run, [one for one in members if one.name != "of_english"], config.augment)

@@ -1,7 +1,7 @@
 """Replies that were written, read again by other parsers and looked at by metrics: on tables."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import yaml
 
 from ah_ray import lineage, schemas, storage, tables
 from ah_ray.cli import main
+from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig, SegmentationConfig
@@ -221,8 +222,15 @@ def test_a_label_and_why_are_measured_apart(
     assert "sad: Tears run down." in page
 
 
+@pytest.fixture
+def local_ray() -> Iterator[None]:
+    connect()
+    yield
+    ray.shutdown()
+
+
 def test_a_judge_is_asked_about_what_has_changed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Through the pools: the file that it ends with gives the same figures again."""
     write_tiny_text(tmp_path / "model", ["tears smile"] * 3, architecture="qwen2_5_text")
@@ -273,4 +281,3 @@ def test_a_judge_is_asked_about_what_has_changed(
 
     with pytest.raises(ConfigError, match="which are no scores"):
         judge(run, of, asked.model_copy(update={"task": "word_groups"}))
-    ray.shutdown()

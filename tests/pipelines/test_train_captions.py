@@ -102,6 +102,29 @@ def test_rows_are_captions_as_replies_to_the_question_of_the_member(run: RunDire
     assert (seen["video_id"], seen["participant_id"], seen["role"]) == ("a", "Pa", "training")
 
 
+EXPLAINED = {
+    "name": "why", "prompts": {"short": {"system": "You see a clip.", "user": "Which, and why?"}},
+    "answer": {"kind": "choice", "options": ["smile", "frown"], "reply": "<a>{answer}</a>",
+               "explanation": "<why>{explanation}</why>"},
+}  # fmt: skip
+
+
+def test_who_explains_learns_the_label_and_why(run: RunDirectory) -> None:
+    folder = Path(run.uri)
+    (folder / "why.yaml").write_text(yaml.safe_dump(EXPLAINED))
+    asked = [
+        "task=why.yaml",
+        "members={tuned: {recipe: lora, prompt: short, captions: '{run}/captions'}}",
+    ]
+    write_captions(folder, line(folder, labels=["smile"]))
+    (row,) = (json.loads(row) for row in planned(run, *asked).rows.splitlines())
+    assert row["messages"][-1]["content"] == "<a>smile</a>\n<why>A man smiles.</why>"
+    for labels in (None, ["dull"], ["smile", "frown"]):
+        write_captions(folder, line(folder, labels=labels))
+        with pytest.raises(ConfigError, match=r"explains the labels .*\n.*one of smile, frown"):
+            planned(run, *asked)
+
+
 def test_captions_of_validation_splits_give_the_loss(run: RunDirectory) -> None:
     folder = Path(run.uri)
     held_back = line(folder, video_id="v", split="val", caption="A child.")

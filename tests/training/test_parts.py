@@ -131,6 +131,45 @@ def test_rows_are_read_in_both_forms_and_say_what_will_have_been_seen(tmp_path: 
     assert seen["content"]
 
 
+EMOSET = ["Sadness", "sadness_1", "image/sadness/sadness_1.jpg", "annotation/sadness/1.json"]
+
+
+def emoset(folder: Path, *entries: object) -> str:
+    (folder / "image" / "sadness").mkdir(parents=True, exist_ok=True)
+    (folder / EMOSET[2]).write_bytes(b"a picture")
+    file = folder / "train.json"
+    file.write_text(json.dumps(entries))
+    return str(file)
+
+
+def test_a_list_of_emoset_is_read_as_questions_about_pictures(tmp_path: Path) -> None:
+    found = read_rows(emoset(tmp_path, EMOSET, EMOSET), "stages.0.data")
+    for row in found.rows:
+        assert row["images"] == [f"{tmp_path}/{EMOSET[2]}"]
+        assert row["messages"][1]["content"].startswith("<image>Which emotion does this picture")
+        assert row["messages"][2]["content"] == "sadness"
+    assert len(found.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([EMOSET, ["glad", *EMOSET[1:]]], "entry 2.*'glad'.*one of amusement"),
+        ([EMOSET[:2]], "entry 1.*of the form"),
+        ([{"emotion": "sadness"}], "entry 1.*of the form"),
+        ([[*EMOSET[:2], "../a.jpg"]], "leads out of its folder"),
+        ([[*EMOSET[:2], "none.jpg"]], "none.jpg cannot be read"),
+        ([], "has no rows"),
+    ],
+)
+def test_a_wrong_entry_of_emoset_is_named(tmp_path: Path, entries: list[object], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){said}"):
+        read_rows(emoset(tmp_path, *entries), "stages.0.data")
+    (tmp_path / "info.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is no list of pictures"):
+        read_rows(str(tmp_path / "info.json"), "stages.0.data")
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
