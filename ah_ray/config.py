@@ -241,6 +241,11 @@ class RunConfig(ArchiveConfig):
             )
         base = self.recipes[settings.recipe]
         recipe = base.with_overrides(settings.overrides, f"members.{member}.overrides")
+        explains = self.question(member).answer.explains
+        if explains and settings.captions is None and recipe.grpo is None:
+            problem = f"labels alone would teach {member} to reply without an explanation"
+            fix = "name captions that explain them (docs/captions.md), or leave the recipe out"
+            raise ConfigError(f"members.{member}.captions", problem, fix)
         if settings.captions is not None:
             _require_of_captions(recipe, f"recipes.{settings.recipe} (member {member})")
         _require_stages(recipe, self.model_of(member), f"recipes.{settings.recipe}", member)

@@ -42,3 +42,15 @@ def test_padding_does_not_change_an_answer(reader: Member, decoding: str) -> Non
         assert a.chances == (b.chances and pytest.approx(b.chances, rel=1e-4, abs=0))
         assert a.mass == (b.mass and pytest.approx(b.mass, rel=1e-4, abs=0))
     assert len({answer.mass or answer.text for answer in together}) == 3
+
+
+def test_who_explains_writes_though_it_could_be_asked_for_its_option(reader: Member) -> None:
+    question = reader.card.question
+    why = question.answer.model_copy(update={"explanation": "<why>{explanation}</why>"})
+    explaining = question.model_copy(update={"answer": why})
+    written = changed(reader, decoding="generate", max_new_tokens=8)
+    told = changed(reader, question=explaining, max_new_tokens=8)
+    engine = load_engine(EngineGroup(told.checkpoint, (told,)), ScoreConfig())
+    replies, plain = (engine.answer([one], items())[0] for one in (told, written))
+    assert told.card.decoding == "answer"
+    assert [(one.text, one.chances) for one in replies] == [(one.text, None) for one in plain]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.explanations import explanations
 from ah_ray.evaluation.judged import Judged
 from ah_ray.evaluation.label_sets import Scores, label_sets
 from ah_ray.evaluation.metrics import (
@@ -23,6 +24,7 @@ from ah_ray.evaluation.metrics import (
     measured,
     weighted,
 )
+from ah_ray.tasks import load_task
 from ah_ray.tasks.answers import Choice, Labels
 
 YES_NO = Choice(kind="choice", options=("Yes", "No"))
@@ -420,11 +422,18 @@ def test_a_metric_that_is_not_there_or_of_another_answer_is_refused(metric, answ
     assert caught.value.where == "task: metrics"
 
 
+NAMED = ("judge", "made_from", "task", "prompt", "rubric")
+JUDGED = json.dumps(dict.fromkeys(NAMED, "") | {"scale": [1], "scores": {}})
+
+
 def test_every_number_of_ours_has_a_heading_or_is_in_no_table(tmp_path):
     (tmp_path / "groups.json").write_text("[]")
     groups = ("none", str(tmp_path / "groups.json"), "wheel")
     sets = [label_sets({"groups": name}) for name in groups]
+    (tmp_path / "judged.json").write_text(JUDGED)
+    why = explanations({"reference": "reason", "judged": str(tmp_path / "judged.json")})
     numbers = {name for metric in (*METRICS.values(), *sets) for name in metric([], YES_NO)}
+    numbers |= why([], load_task("emotion_reasoning").answer).keys()
     untold = {"precision", "recall", "words_f1", "groups_f1", "wheel_mean"} | NOTES
     untold |= {"f1_Yes", "f1_No", "positives"}
     untold |= {f"wheel_{level}_{name}" for level in "12" for name in Scores._fields}

@@ -116,6 +116,9 @@ def test_who_explains_learns_the_label_and_why(run: RunDirectory) -> None:
         "task=why.yaml",
         "members={tuned: {recipe: lora, prompt: short, captions: '{run}/captions'}}",
     ]
+    alone = [*asked, "members.tuned.captions=null"]
+    with pytest.raises(ConfigError, match="labels alone would teach tuned to reply without"):
+        load(run, *alone)
     write_captions(folder, line(folder, labels=["smile"]))
     (row,) = (json.loads(row) for row in planned(run, *asked).rows.splitlines())
     assert row["messages"][-1]["content"] == "<a>smile</a>\n<why>A man smiles.</why>"
