@@ -251,7 +251,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         stated["deepspeed"] = recipe.deepspeed
     if not node.use_gpu:
         stated["use_cpu"] = True
-        if node.distributed:
+        if _by_torchrun(job, node):
             stated["ddp_backend"] = "gloo"
     stated |= recipe.extra_args
     return [
@@ -299,7 +299,7 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
     }
     if job.card is not None:
         stated[MEMBER_VARIABLE] = job.card.model_dump_json(exclude={"trained"})
-    if node.distributed:
+    if _by_torchrun(job, node):
         stated |= {
             "NNODES": str(node.count),
             "NODE_RANK": str(node.rank),
@@ -312,6 +312,11 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
         if job.recipe.deepspeed:
             stated[DEEPSPEED_VARIABLE] = "cpu"
     return stated
+
+
+def _by_torchrun(job: SwiftJob, node: Node) -> bool:
+    """Whether processes find each other: DeepSpeed looks for others also where there is one."""
+    return node.distributed or job.recipe.deepspeed is not None
 
 
 def _text(value: str | int | float | bool) -> str:

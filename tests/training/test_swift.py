@@ -160,6 +160,11 @@ def test_one_process_needs_no_rendezvous():
     assert stated["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_deepspeed_looks_for_others_of_one_process_too():
+    stated = environment(job(deepspeed="zero3"), ONE, PATHS)
+    assert (stated["NNODES"], stated["NPROC_PER_NODE"]) == ("1", "1")
+
+
 def test_several_processes_find_each_other():
     stated = environment(job(), MANY, PATHS)
     assert (stated["NNODES"], stated["NODE_RANK"], stated["NPROC_PER_NODE"]) == ("2", "1", "8")
