@@ -20,7 +20,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -338,10 +338,16 @@ def localize(uri: str) -> Path:
 
 
 @asks
-def get(uri: str, target: Path) -> None:
-    """Copy a file or a folder to a local path."""
+def get(uri: str, target: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
+    """Copy a file or a folder to a local path.
+
+    Args:
+        uri: what is copied.
+        target: where to.
+        wanted: of a folder, whether a file is copied, by its path in there.
+    """
     filesystem, path = fresh(uri)
-    files = filesystem.find(path)
+    files = [f for f in filesystem.find(path) if wanted(f.removeprefix(path).lstrip("/"))]
     # Both as lists, for a single name would be taken for a pattern.
     filesystem.get(files, [f"{target}{file.removeprefix(path)}" for file in files])
 

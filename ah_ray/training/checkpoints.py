@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -25,6 +25,11 @@ _OF_THE_TRAINER = re.compile(
     r"(optimizer\.(pt|bin)|scheduler\.pt|scaler\.pt|rng_state.*\.pth|training_args\.bin|latest"
     r"|trainer_state\.json|zero_to_\w+\.py|args\.json|README\.md|global_step\d+/.*"
     r"|uploaded-\w+-\d+)|" + re.escape(MARKER)
+)
+
+# What one rank alone writes, and reads again: its random numbers, and its share of DeepSpeed ZeRO.
+_OF_A_RANK = re.compile(
+    r"rng_state_(\d+)\.pth|global_step\d+/(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_\w+_states\.pt"
 )
 
 
@@ -105,6 +110,20 @@ def upload(folder: Path, uri: str) -> None:
         target = f"{path}/{file.relative_to(folder).as_posix()}"
         filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
         filesystem.put_file(str(file), target)
+
+
+def needed_by(ranks: Collection[int], name: str) -> bool:
+    """Whether any of these ranks reads a file of a checkpoint to go on from it.
+
+    Each reads what no rank or it itself has written. That holds while there are as many ranks as
+    when it was written: with others DeepSpeed refuses to go on.
+
+    Args:
+        ranks: by their numbers in the whole training.
+        name: of the file, in the checkpoint's folder.
+    """
+    match = _OF_A_RANK.fullmatch(name)
+    return match is None or int(match[1] or match[2]) in ranks
 
 
 def uploaded_note(uri: str, attempt: str, node: int) -> str:

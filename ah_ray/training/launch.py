@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ from ah_ray.preflight import alive_nodes, nodes_for, text, train_wish
 from ah_ray.progress import console
 from ah_ray.schemas import stable_id
 from ah_ray.tasks import SUBTITLE
-from ah_ray.training.checkpoints import Checkpoint, complete_checkpoints, delete_incomplete, upload
+from ah_ray.training.checkpoints import (
+    Checkpoint,
+    complete_checkpoints,
+    delete_incomplete,
+    needed_by,
+    upload,
+)
 from ah_ray.training.config import TrainConfig
 from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
 from ah_ray.training.rows import RUN, with_subtitle
@@ -171,7 +178,7 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
     # Node 0 says where to meet and from where to go on: all must do the same.
     done = complete_checkpoints(job.checkpoints)
     address, port, newest = broadcast_from_rank_zero(
-        (ray.util.get_node_ip_address(), _free_port(), done[-1] if done else None)
+        (ray.util.get_node_ip_address(), free_port(), done[-1] if done else None)
     )
     node = node_of(settings, rank, address, port)
     scratch = node_scratch(job, settings, rank)
@@ -187,7 +194,9 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
             if rows and local:
                 localize_rows(rows, Path(local), job.run, lambda: load(model).tokenizer)
         if newest is not None and paths.resume and paths.resume != newest.uri:
-            storage.get(newest.uri, Path(paths.resume))
+            each = settings.processes_per_node
+            ours = range(rank * each, (rank + 1) * each)
+            storage.get(newest.uri, Path(paths.resume), partial(needed_by, ours))
         Path(paths.output).mkdir(parents=True, exist_ok=True)
         kernel, note = attention_kernel(job.model.attention, node.use_gpu)
         report = _Report(job, paths, note, newest) if rank == 0 else None
@@ -332,7 +341,8 @@ def localize_rows(uri: str, target: Path, run: str, tokenizer: Callable[[], Any]
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         port: int = probe.getsockname()[1]

@@ -14,6 +14,7 @@ from ah_ray.training.checkpoints import (
     delete,
     delete_incomplete,
     mark_complete,
+    needed_by,
     publish,
     superseded,
     upload,
@@ -73,6 +74,21 @@ def test_a_deleted_checkpoint_is_gone(store):
     (checkpoint,) = complete_checkpoints(store)
     delete(checkpoint)
     assert names(store) == set()
+
+
+def test_a_node_brings_what_its_ranks_and_all_need(tmp_path):
+    uri = f"memory:///{uuid.uuid4().hex}/checkpoint-5"
+    shared = ["optimizer.pt", "latest", "global_step5/mp_rank_00_model_states.pt", *OF_THE_MODEL]
+    of_rank = [
+        "rng_state_{}.pth",
+        "global_step5/zero_pp_rank_{}_mp_rank_00_model_states.pt",
+        "global_step5/zero_pp_rank_{}_mp_rank_00_optim_states.pt",
+        "global_step5/bf16_zero_pp_rank_{}_mp_rank_00_optim_states.pt",
+    ]
+    for name in [*shared, *(file.format(rank) for file in of_rank for rank in (0, 1, 2, 12))]:
+        storage.write_bytes(f"{uri}/{name}", b"x")
+    storage.get(uri, tmp_path / "node", lambda name: needed_by(range(2, 4), name))
+    assert names(str(tmp_path / "node")) == {*shared, *(file.format(2) for file in of_rank)}
 
 
 def test_each_node_uploads_its_part(store, tmp_path):
