@@ -9,6 +9,7 @@ of the two conflicts.
 from __future__ import annotations
 
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -53,18 +54,40 @@ class CueClip:
 
 
 def write_cue_clips(
-    folder: Path, count: int, seed: int, *, workers: int | None = None
+    folder: Path,
+    count: int,
+    seed: int,
+    *,
+    workers: int | None = None,
+    sizes: Sequence[tuple[int, int]] = cues.SIZES,
+    frames: tuple[int, int] = (20, 26),
 ) -> list[CueClip]:
-    """Write ``count`` clips of 2 to 2.6 s, each as a video file and a sound file."""
+    """Write ``count`` clips, each as a video file and a sound file.
+
+    Args:
+        folder: for the files.
+        count: of clips.
+        seed: of what they show.
+        workers: processes; by default one per core.
+        sizes: width and height of the pictures, of which each clip has one.
+        frames: the fewest and the most of a clip; there are ten a second.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    return cues.in_processes(partial(_write_clip, folder, seed), range(count), workers)
+    write = partial(_write_clip, folder, seed, sizes, frames)
+    return cues.in_processes(write, range(count), workers)
 
 
-def _write_clip(folder: Path, seed: int, number: int) -> CueClip:
+def _write_clip(
+    folder: Path,
+    seed: int,
+    sizes: Sequence[tuple[int, int]],
+    counts: tuple[int, int],
+    number: int,
+) -> CueClip:
     rng = np.random.default_rng([seed, number])
     # Training reads two frames of a clip, so more than ten a second would only cost time.
-    form = replace(cues.random_format(rng), fps=Fraction(10), sample_rate=AUDIO_HZ)
-    frame_count = int(rng.integers(20, 27))
+    form = replace(cues.random_format(rng, sizes), fps=Fraction(10), sample_rate=AUDIO_HZ)
+    frame_count = int(rng.integers(*counts, endpoint=True))
     smiling, bright = (bool(cue) for cue in rng.integers(2, size=2))
     sound = cues.voice(rng, np.full(frame_count * AUDIO_HZ // 10, bright), AUDIO_HZ)
     clip = CueClip(folder / f"{number:05}.mp4", folder / f"{number:05}.wav", smiling, bright)

@@ -89,16 +89,34 @@ def write_random(
         folder: for the weights, the config and how it answers.
         seed: of the weights.
     """
+    model = random_model(kind, config, seed)
+    model.generation_config = greedy(tokenizer)
+    model.save_pretrained(folder)
+
+
+def random_model(kind: Any, config: PreTrainedConfig, seed: int, **how: Any) -> Any:
+    """A model with random weights, on torch's default device.
+
+    Args:
+        kind: its class.
+        config: its sizes, and its number format.
+        seed: of the weights.
+        how: further arguments of its class, such as ``attn_implementation``.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = kind(config)
+        model = kind._from_config(config, **how)
         _scale_by_fan_in(model)
-    model.generation_config = GenerationConfig(
+    return model
+
+
+def greedy(tokenizer: Qwen2Tokenizer) -> GenerationConfig:
+    """How a model answers greedily up to the end of a turn."""
+    return GenerationConfig(
         do_sample=False,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model.save_pretrained(folder)
 
 
 def _scale_by_fan_in(model: torch.nn.Module) -> None:
