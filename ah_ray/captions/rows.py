@@ -16,7 +16,8 @@ from ah_ray.lineage import fingerprint
 from ah_ray.schemas import Row
 from ah_ray.yaml_objects import Frozen, build
 
-TABLE, ROWS_FILE = "captions", "captions.jsonl"  # in a run: ``schemas.CAPTIONS``, and this file
+# In a run: ``schemas.CAPTIONS``, this file, and how many there are of each kind.
+TABLE, ROWS_FILE, COUNTS_FILE = "captions", "captions.jsonl", "captions.json"
 
 _Words = Annotated[str, Field(min_length=1)]
 

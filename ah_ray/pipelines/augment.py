@@ -27,7 +27,7 @@ from ah_ray.captions.config import AugmentConfig
 from ah_ray.captions.duplicates import Told
 from ah_ray.captions.filters import LABEL_FOUND, Caption, Filter, dropped_by, made_filters
 from ah_ray.captions.held_out import held_out
-from ah_ray.captions.rows import ROWS_FILE, TABLE
+from ah_ray.captions.rows import COUNTS_FILE, ROWS_FILE, TABLE
 from ah_ray.cluster import connect
 from ah_ray.config import RunConfig
 from ah_ray.ensemble import voting, writing
@@ -41,7 +41,6 @@ from ah_ray.schemas import Row
 from ah_ray.tasks import LABEL, Prompt, Question, load_task
 from ah_ray.tasks.answers import LabelSet
 
-COUNTS_FILE = "captions.json"
 #: What drops captions besides the filters.
 HELD_OUT, NO_CAPTION, NEAR_DUPLICATES = "held_out", "no_caption", "near_duplicates"
 
@@ -112,13 +111,14 @@ def augment(run: RunDirectory, members: Sequence[Member], settings: AugmentConfi
     console.print(f"[bold]augment[/]: captions of {', '.join(sorted(captioners))}")
     storage.remove(run.path(ROWS_FILE))
     storage.remove(run.path(TABLE))
+    asked = Asked(captioners, readers_of)
     connect()
     ray.data.from_items([{"part": part} for part in range(len(_BOUNDS) - 1)]).map_batches(
-        make_filter_part(run, Asked(captioners, readers_of), settings.splits, filters),
+        make_filter_part(run, asked, settings.splits, filters),
         batch_size=1,
         num_cpus=1,
     ).materialize()
-    counts = ray.get(_across_parts.remote(run, settings))
+    counts = ray.get(_across_parts.remote(run, asked, settings))
     _print_counts(counts)
 
 
@@ -136,7 +136,9 @@ class Asked(NamedTuple):
     @property
     def members(self) -> dict[str, str]:
         """All of them, with their fingerprints."""
-        return dict(self.captioners) | {n: f for of in self.readers.values() for n, f in of.items()}
+        return {
+            name: f for of in (self.captioners, *self.readers.values()) for name, f in of.items()
+        }
 
 
 def make_filter_part(
@@ -228,7 +230,7 @@ def _part(run: RunDirectory, part: int) -> str:
 
 
 @ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]
-def _across_parts(run: RunDirectory, settings: AugmentConfig) -> dict[str, Any]:
+def _across_parts(run: RunDirectory, asked: Asked, settings: AugmentConfig) -> dict[str, Any]:
     """Drop near-duplicates, write what training takes, and count; all in the order of the parts."""
     similar = settings.near_duplicates
     told = None if similar is None else Told(similar)
@@ -263,6 +265,7 @@ def _across_parts(run: RunDirectory, settings: AugmentConfig) -> dict[str, Any]:
         },
         "videos": len(videos),
         "filtered_by": settings.model_dump(mode="json"),
+        "read_by": {n: f for of in asked.readers.values() for n, f in sorted(of.items())},
     }
     storage.write_bytes(run.path(COUNTS_FILE), json.dumps(found, indent=2).encode())
     storage.write_bytes(run.path(ROWS_FILE), "".join(lines).encode())

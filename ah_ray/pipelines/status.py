@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ah_ray import lineage, schemas, storage, tables
-from ah_ray.captions.rows import ROWS_FILE, TABLE, Source
+from ah_ray.captions.rows import COUNTS_FILE, ROWS_FILE, TABLE, Source
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
 from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from
@@ -196,11 +196,24 @@ def _captioned(run: RunDirectory) -> Line:
     for name in pc.unique(rows["captioner"]).to_pylist():
         if (member := _standing(run, name)) is not None:
             made |= answers_made_from(member_fingerprint(member), how, clips)
+    for name, known in _read_by(run).items():
+        if (member := _standing(run, name)) is None or member_fingerprint(member) != known:
+            note = f"{name}, who reads them, is another one: run `ah-ray augment` again"
+            return Line("augment", "captions", 0, len(rows), 0, 0, note)
     current = rows.filter(lineage.holds(rows, made))
     kept = current["dropped_by"].null_count
     whole = storage.exists(run.path(ROWS_FILE))
     note = "" if whole else "were cut off: run `ah-ray augment` again"
     return Line("augment", "captions", kept, len(rows) - len(current), 0, len(current) - kept, note)
+
+
+def _read_by(run: RunDirectory) -> dict[str, str]:
+    """Who has read the captions of a run, with the fingerprints that they had."""
+    path = run.path(COUNTS_FILE)
+    found: dict[str, str] = {}
+    if storage.exists(path):
+        found = json.loads(storage.read_bytes(path)).get("read_by", {})
+    return found
 
 
 def stale_verdicts(run: RunDirectory) -> int:

@@ -331,3 +331,11 @@ def test_reasons_are_kept_where_a_reader_finds_the_label(reasoning: Path, tmp_pa
     members = read_ensemble(run.path("members"))
     with pytest.raises(ConfigError, match="nobody reads english"):
         augment(run, [one for one in members if one.name != "of_english"], config.augment)
+    counts = json.loads((tmp_path / "run" / "captions.json").read_text())
+    (line,) = [line for line in status(run) if line.stage == "augment"]
+    assert (line.done, line.stale) == (counts["kept"], 0)
+    card = tmp_path / "run" / "members" / "of_english" / "member.yaml"
+    card.write_text(card.read_text().replace("max_new_tokens: 32", "max_new_tokens: 16"))
+    (line,) = [line for line in status(run) if line.stage == "augment"]
+    assert (line.done, line.stale) == (0, counts["captions"])
+    assert "of_english, who reads them" in line.note
