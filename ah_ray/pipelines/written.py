@@ -19,6 +19,8 @@ def written(
 ) -> dict[str, dict[str, Written]]:
     """By member and video; the explanation is that of the clip that speaks most for its answer.
 
+    Of a video whose options were weighed nothing is written.
+
     Args:
         verdicts: ``schemas.VERDICTS``; whose videos.
         clips: the manifest of scoring clips.
@@ -26,8 +28,6 @@ def written(
     """
     answers = answers.filter(pc.is_valid(answers["raw_text"])).select(_COLUMNS)
     answers = answers.filter(pc.is_in(answers["video_id"], verdicts["video_id"].combine_chunks()))
-    if not len(answers):
-        return {}
     columns = (clips[name].to_pylist() for name in ("clip_id", "start_s"))
     start_s: Mapping[str, float] = dict(zip(*columns, strict=True))
     replies: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)

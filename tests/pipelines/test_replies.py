@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import ray
 import yaml
@@ -14,6 +15,7 @@ from ah_ray.cli import main
 from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
+from ah_ray.evaluation.judged import Written
 from ah_ray.media.config import MediaConfig, SegmentationConfig
 from ah_ray.members import MEMBER_FILE, MemberCard, member_fingerprint, read_member, write_card
 from ah_ray.models.config import ModelConfig
@@ -22,6 +24,7 @@ from ah_ray.pipelines.compare import compare
 from ah_ray.pipelines.judge import judge
 from ah_ray.pipelines.report import report
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.written import written
 from ah_ray.tasks import load_task
 from ah_ray.toy.text import write_tiny_text
 from ah_ray.words.judging import JudgeConfig
@@ -158,6 +161,18 @@ def test_another_parser_reads_what_was_written_and_says_so(
     )
     assert ah_ray("reduce")[0] == 0
     assert said(run)["b"] is None
+
+
+def test_where_options_were_weighed_nothing_is_written(ah_ray: Command, run: RunDirectory) -> None:
+    assert ah_ray("reduce")[0] == 0
+    answers = tables.read_table(run.predictions_path("m"), schemas.PREDICTIONS)
+    answers = answers.append_column("member", pa.array(["m"] * len(answers)))
+    told = written(run.verdicts(), run.clips(SCORING), answers)
+    assert told["m"]["b"] == Written(("Angry or happy",))
+    at = answers.column_names.index("raw_text")
+    weighed = answers.set_column(at, "raw_text", pa.nulls(len(answers), pa.string()))
+    found = written(run.verdicts(), run.clips(SCORING), weighed)
+    assert found == {"m": dict.fromkeys("abcd", Written(()))}
 
 
 def test_figures_by_two_parsers_are_not_compared(
