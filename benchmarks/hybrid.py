@@ -156,10 +156,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", default="runs/hybrid", help="a finished run of the demo")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--folder", default=None, help="where its runs stay, to go on from")
     options = parser.parse_args()
     source = RunDirectory.at(options.run)
     with tempfile.TemporaryDirectory() as name:
-        faces, things = (RunDirectory.at(f"{name}/{run}") for run in ("faces", "things"))
+        folder = options.folder or name
+        faces, things = (RunDirectory.at(f"{folder}/{run}") for run in ("faces", "things"))
         config = of_faces(faces, source, range(options.seeds))
         emotion = accuracies(faces, config)
         asked = of_things(things, source, faces, list(config.members))
