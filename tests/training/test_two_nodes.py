@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ah_ray.media.config import MediaConfig
 from ah_ray.models.config import ModelConfig
 from ah_ray.toy.base import cue_rows, write_cue_clips
 from ah_ray.toy.model import write_tiny_checkpoint
-from ah_ray.training.checkpoints import complete_checkpoints, publish
+from ah_ray.training.checkpoints import complete_checkpoints, delete, publish
 from ah_ray.training.config import TrainConfig
 from ah_ray.training.launch import fit
 from ah_ray.training.process import STEP
@@ -164,3 +165,24 @@ def test_two_nodes_that_break_train_as_one_process_does(
         np.testing.assert_allclose(value, weights[1][name], rtol=0, atol=5e-4, err_msg=name)
         moved = max(moved, float(np.abs(value - untrained[name]).max()))
     assert moved > 1e-2
+
+
+@pytest.mark.slow
+def test_nodes_that_share_the_weights_go_on_with_their_own_shares(
+    cluster: Cluster, bucket: str, data: Path, tmp_path: Path
+) -> None:
+    training = job(data, f"{bucket}/zero", batch_size=2, epochs=2, deepspeed="zero3")
+    model = ModelConfig(path=str(data / "model"), dtype="bfloat16")
+    training = replace(training, model=model, epoch_steps=ROWS // 4)
+    settings = TrainConfig(nodes=2, loaders_per_process=1, scratch=str(tmp_path / "scratch"))
+    fit(training, settings)
+    first, second = complete_checkpoints(training.checkpoints)
+    delete(second)  # as if it had been killed while it wrote that
+    storage.remove(training.finished)
+    fit(training, settings)
+    assert json.loads(storage.read_bytes(training.progress))["notes"] == [
+        f"goes on from step {first.step}"
+    ]
+    _, again = complete_checkpoints(training.checkpoints)
+    assert again.step == second.step == 2 * first.step
+    assert again.loss == pytest.approx(second.loss, rel=0.02)  # bfloat16
