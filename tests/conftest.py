@@ -11,19 +11,13 @@ hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
 
 
-#: Modules of minutes each that need no run of the demo: begun late, they would be waited for.
-_LONG = {"test_hybrid.py", "test_labels.py", "test_two_nodes.py", "test_zero.py"}
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The module that makes the demo's run comes first, and those that wait for it last."""
 
     def turn(item: pytest.Item) -> int:
-        if item.path.name == "test_archive.py":
-            return 0
-        if item.path.name in _LONG:
+        if item.path.parent.name != "e2e":
             return 1
-        return 3 if item.path.parent.name == "e2e" else 2
+        return 0 if item.path.name == "test_archive.py" else 2
 
     items.sort(key=turn)
 
