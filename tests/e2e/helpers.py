@@ -38,7 +38,7 @@ def kill_when(
     command: list[str],
     ready: Callable[[], bool],
     with_workers: bool = True,
-    timeout_s: float = 300,
+    timeout_s: float = 900,
     how: signal.Signals = signal.SIGKILL,
 ) -> None:
     """Start ``command`` and kill it as soon as ``ready``.
