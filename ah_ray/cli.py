@@ -23,7 +23,7 @@ from ah_ray.progress import console, results
 from ah_ray.shipped import find_file
 from ah_ray.words.ask import GroupsConfig
 from ah_ray.words.judging import JudgeConfig
-from ah_ray.yaml_objects import build, read_yaml, with_overrides
+from ah_ray.yaml_objects import Model, build, read_yaml, with_overrides
 
 app = typer.Typer(
     help="Find ambivalence and hesitancy in video archives with ensembles of multimodal LLMs.\n\n"
@@ -271,6 +271,12 @@ def augment(
         (plan_augment if dry_run else augment_stage)(*opened, limit=limit)
 
 
+def _settings(kind: type[Model], config: str, overrides: list[str]) -> Model:
+    """What a file of its own and the command line set for a command that asks about a run."""
+    values = read_yaml(find_file(config) or config)
+    return build(kind, with_overrides(values, overrides), config)
+
+
 @app.command()
 def groups(
     of: Annotated[str, typer.Option("--of", help="The run whose words are grouped.")],
@@ -283,8 +289,7 @@ def groups(
 ) -> None:
     """Ask a text model which words of a video mean the same; write groups.json for a metric."""
     directory, asked = open_run(run), open_run(of)
-    values = read_yaml(find_file(config) or config)
-    settings = build(GroupsConfig, with_overrides(values, set_), config)
+    settings = _settings(GroupsConfig, config, set_)
     from ah_ray.pipelines.word_groups import group_words
 
     with holding(directory, "ah-ray groups"):
@@ -303,8 +308,7 @@ def judge(
 ) -> None:
     """Ask a text model how good explanations are; write judged.json for a metric."""
     directory, asked = open_run(run), open_run(of)
-    values = read_yaml(find_file(config) or config)
-    settings = build(JudgeConfig, with_overrides(values, set_), config)
+    settings = _settings(JudgeConfig, config, set_)
     from ah_ray.pipelines.judge import judge as judge_explanations
 
     with holding(directory, "ah-ray judge"):
