@@ -14,7 +14,7 @@ from ah_ray.members import Member, member_fingerprint
 from ah_ray.pipelines.parts import Parts, in_order
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.verdict_table import make_verdicts, verdicts_of
-from ah_ray.progress import StageProgress
+from ah_ray.progress import StageProgress, console
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.yaml_objects import build
 
@@ -39,6 +39,7 @@ def reduce(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -
     now = CurrentVerdicts(run, members, judgement)
     run.remember({"judgement": judgement.model_dump(mode="json")})
     told = run.path("verdicts")
+    incomplete = 0
     with (
         StageProgress("reduce", now.videos, "videos", table=told, note=run.note_cost) as progress,
         tables.writing(run.path("verdicts", "part-0.parquet"), schemas.VERDICTS) as write,
@@ -47,6 +48,12 @@ def reduce(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -
             write(verdicts)
             undecided = pc.sum(pc.equal(verdicts["status"], "undecided"), min_count=0).as_py()
             progress.advance(len(verdicts), undecided, ["undecided"] * undecided)
+            incomplete += pc.sum(pc.less(verdicts["coverage"], 1.0), min_count=0).as_py()
+    if incomplete:
+        console.print(
+            f"  [yellow]warning[/] {incomplete} of {now.videos} verdicts lack clip answers: "
+            "none was given, it is stale, or it says nothing; `ah-ray status` counts them by member"
+        )
 
 
 def noted_judgement(run: RunDirectory) -> Judgement | None:

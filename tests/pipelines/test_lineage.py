@@ -394,6 +394,17 @@ def test_metrics_hold_no_longer_than_the_verdicts_and_answers_under_them(run, tm
     assert told(run, "evaluate") == (0, 1, 0)
 
 
+def test_verdicts_without_the_answers_they_need_are_told(run, tmp_path, capsys):
+    member = make_member(tmp_path / "v1")
+    answer_all(run, member)
+    reduce(run, [member], JUDGEMENT)
+    assert "lack clip answers" not in capsys.readouterr().out
+    (tmp_path / "v1" / "model.safetensors").write_bytes(b"other")
+    reduce(run, [member], JUDGEMENT)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warning 3 of 3 verdicts lack clip answers" in said
+
+
 @pytest.mark.parametrize(
     "change", [{"policies": {"missing": "Yes"}}, {"rules": {"clips": "most", "members": "all"}}]
 )
