@@ -52,7 +52,7 @@ def reduce(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -
     if incomplete:
         console.print(
             f"  [yellow]warning[/] {incomplete} of {now.videos} verdicts lack clip answers: "
-            "none was given, it is stale, or it says nothing; `ah-ray status` counts them by member"
+            "none was given, it is stale, or it says nothing; their column `members` counts which"
         )
 
 

@@ -15,6 +15,7 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.members import Member
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
+from ah_ray.pipelines.scorer import BATCHES_AT_ONCE
 from tests.pipelines.scoring import predictions, without, write_manifest
 
 
@@ -68,7 +69,7 @@ def test_a_node_that_is_gone_costs_what_it_had_under_way(
     mine = ("attempts", "made_from")  # the file that the engine notes in is an argument of it
     assert without(disturbed, *mine) == without(undisturbed, *mine)
     redone = len((tmp_path / "begun-disturbed").read_text().splitlines()) - len(disturbed)
-    assert redone <= 3, "more than the batch that its one actor had"
+    assert redone <= 3 * BATCHES_AT_ONCE, "more than what its one actor had in hand"
 
 
 @pytest.fixture
