@@ -2,8 +2,9 @@
 
 Takes a finished run of the hybrid demo, for its archive and its base model. From that one base are
 trained, with each of some seeds: (a) projector and language model on faces, (b) the three stages of
-a model with two experts, and (b) with one merger in the place of both. All are asked about faces
-and about things, and the base too.
+a model with two experts, (b) with one merger in the place of both, and (a) on both kinds of clips,
+as many rows as the stages see: what is due to stages, and what to being reminded. All are asked
+about faces and about things, and the base too.
 
     ah-ray demo --config jobs/hybrid_demo.yaml --run runs/hybrid
     python benchmarks/hybrid.py --run runs/hybrid
@@ -42,7 +43,7 @@ from ah_ray.pipelines.stages import STAGES
 from ah_ray.progress import console
 
 FACES, THINGS = "jobs/hybrid_demo.yaml", "jobs/hybrid_things.yaml"
-WAYS = ("plain", "hybrid", "one_merger")
+WAYS = ("plain", "hybrid", "one_merger", "reminded")
 BASE = "base"
 #: What stands for the parts of a model with two experts in one that has a single merger.
 _ONE = {"general": ["aligner"], "emotion": ["aligner"], "gate": []}
@@ -63,7 +64,10 @@ def of_faces(run: RunDirectory, source: RunDirectory, seeds: range) -> RunConfig
     recipes["one_merger"] = recipes["staged"] | {
         "stages": with_one_merger(recipes["staged"]["stages"])
     }
-    of = {"plain": ("plain", "looks"), "one_merger": ("one_merger", "looks")}
+    *_, last = recipes["staged"]["stages"]
+    at_once = {"name": "at_once", "trains": ["aligner", "language"], "data": last["data"]}
+    recipes["reminded"] = recipes["staged"] | {"stages": [at_once | {"epochs": 3}]}
+    of = {name: (name, "looks") for name in ("plain", "one_merger", "reminded")}
     members: dict[str, Any] = {BASE: {"model": "looks", "prompt": "short"}}
     for way in WAYS:
         recipe, model = of.get(way, ("staged", None))

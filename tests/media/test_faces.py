@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage import data
 
 from ah_ray.errors import ConfigError, ItemError
 from ah_ray.media.config import MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
-from ah_ray.media.faces import DIMMED, dimmed, with_faces
+from ah_ray.media.faces import DIMMED, dimmed, frontal_faces, with_faces
 from ah_ray.media.segment import Span
 from ah_ray.models.architecture import require_media
 from ah_ray.models.config import ModelConfig
@@ -69,6 +70,25 @@ def test_a_clip_is_decoded_with_them(tmp_path: Path) -> None:
     assert isinstance(failed, ItemError)
     assert failed.kind == "detector_failed"
     assert "no weights" in failed.message
+
+
+def test_the_one_that_comes_along_finds_a_real_face() -> None:
+    astronaut, coffee = data.astronaut(), data.coffee()[:, 44:556]
+    nobody = np.zeros((512, 512, 3), np.uint8)
+    nobody[:400] = coffee
+    seen = np.stack([astronaut, nobody, astronaut[:, ::-1]])
+    (box,), none, (mirrored,) = frontal_faces(seen)
+    assert none == []
+    for found, middle in ((box, 224), (mirrored, 512 - 224)):  # of her face, as one sees it
+        top, left, bottom, right = found
+        assert (top + bottom) / 2 == pytest.approx(115, abs=12)
+        assert (left + right) / 2 == pytest.approx(middle, abs=12)
+        assert 80 < bottom - top == right - left < 130
+    shown = with_faces(seen, "ah_ray.media.faces:frontal_faces", "a.mp4")
+    assert (shown[0, 115, 224] == astronaut[115, 224]).all()
+    assert (shown[0, 115, 20] == (astronaut[115, 20] * np.float32(DIMMED)).astype(np.uint8)).all()
+    assert (shown[1] == nobody).all()
+    assert frontal_faces(np.zeros((1, 16, 40, 3), np.uint8)) == [[]]  # smaller than any face
 
 
 def test_a_detector_says_of_each_frame_what_there_is() -> None:
