@@ -18,8 +18,7 @@ from ah_ray.errors import ConfigError, ItemError
 from ah_ray.names import find
 
 DIMMED = 0.4  # of its brightness is left of what is around faces
-# Of the shorter side of a frame: who talks to a camera is larger, and what is found smaller is mostly
-# no face.
+# Of the shorter side of a frame: who talks to a camera is larger; what is smaller is rarely a face.
 _SMALLEST = 1 / 8
 _CASCADE_PX = 24  # a side of what the cascade was trained on
 
@@ -96,7 +95,7 @@ def _cascade() -> Any:
     from skimage.data import lbp_frontal_face_cascade_filename
     from skimage.feature import Cascade
 
-    return Cascade(lbp_frontal_face_cascade_filename())
+    return Cascade(lbp_frontal_face_cascade_filename())  # type: ignore[no-untyped-call]
 
 
 def dimmed(frame: Frames, boxes: Boxes) -> Frames:
