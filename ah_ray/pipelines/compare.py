@@ -5,13 +5,11 @@ evaluated runs -> the same videos? -> their ensembles as sources of answers -> s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from ah_ray import storage
 from ah_ray.config import ENSEMBLE
 from ah_ray.errors import ConfigError
 from ah_ray.evaluation.config import EvaluateConfig
@@ -24,6 +22,7 @@ from ah_ray.pipelines.evaluate import (
     judged_by,
     labelled_in,
     metrics_made_from,
+    read_metrics,
     shown_in,
 )
 from ah_ray.pipelines.run_directory import RunDirectory
@@ -107,7 +106,7 @@ def _evaluated(run: RunDirectory) -> Evaluated:
     """
     run.require(METRICS_FILE, "ah-ray evaluate")
     path = run.path(METRICS_FILE)
-    metrics = json.loads(storage.read_bytes(path))
+    metrics = read_metrics(run)
     splits = metrics["splits"]
     if metrics["made_from"] != metrics_made_from(run, splits):
         problem = "is not made from the verdicts and labels that there are now"

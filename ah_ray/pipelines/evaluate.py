@@ -114,6 +114,22 @@ def evaluate(
     return report
 
 
+def read_metrics(run: RunDirectory) -> dict[str, Any]:
+    """What ``evaluate`` has written of a run that it was asked about.
+
+    Raises:
+        ConfigError: the file is damaged, or of another version.
+    """
+    path = run.path(METRICS_FILE)
+    try:
+        report = json.loads(storage.read_bytes(path))
+    except ValueError:
+        report = None
+    if not isinstance(report, dict) or not {"by", "task", "splits", "made_from"} <= report.keys():
+        raise ConfigError(path, "is damaged or of another version", "run `ah-ray evaluate` again")
+    return report
+
+
 def labelled_in(run: RunDirectory, splits: Sequence[str]) -> pa.Table:
     """The videos of splits that have labels, as far as a trial has come (``schemas.VIDEOS``).
 

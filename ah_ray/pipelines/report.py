@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -14,7 +13,13 @@ from markupsafe import Markup
 from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.members import is_complete, read_member
-from ah_ray.pipelines.evaluate import METRICS_FILE, counts, judged_by, metrics_made_from
+from ah_ray.pipelines.evaluate import (
+    METRICS_FILE,
+    counts,
+    judged_by,
+    metrics_made_from,
+    read_metrics,
+)
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.reduce import noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -170,9 +175,9 @@ def _metrics(run: RunDirectory, splits: Sequence[str]) -> tuple[dict[str, Any] |
     if not storage.exists(path):
         return None, "the run was not evaluated"
     try:
-        found: dict[str, Any] = json.loads(storage.read_bytes(path))
-    except ValueError:
+        found = read_metrics(run)
+    except ConfigError:
         return None, f"{METRICS_FILE} is damaged: run `ah-ray evaluate` again"
-    if found.get("made_from") != metrics_made_from(run, found.get("splits", splits)):
+    if found["made_from"] != metrics_made_from(run, found["splits"]):
         return None, f"{METRICS_FILE} is of other verdicts or labels: run `ah-ray evaluate` again"
     return found, ""

@@ -18,7 +18,7 @@ from ah_ray import lineage, schemas, storage, tables
 from ah_ray.captions.rows import COUNTS_FILE, ROWS_FILE, TABLE, Source
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
-from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from
+from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from, read_metrics
 from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.reduce import CurrentVerdicts, noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
@@ -100,13 +100,13 @@ def status(run: RunDirectory) -> Iterator[Line]:
         yield line
     if storage.exists(run.path(METRICS_FILE)):
         try:
-            report = json.loads(storage.read_bytes(run.path(METRICS_FILE)))
-        except ValueError:  # it is damaged
-            report = {}
-        splits, made_from = report.get("splits", []), report.get("made_from")
-        same = _same_groups(report)
-        current = hold and same and made_from == metrics_made_from(run, splits)
-        note = "" if same else "the groups or wheels that it is by have changed since"
+            report = read_metrics(run)
+            made_from = metrics_made_from(run, report["splits"])
+            same = _same_groups(report)
+            current = hold and same and report["made_from"] == made_from
+            note = "" if same else "the groups or wheels that it is by have changed since"
+        except ConfigError:
+            current, note = False, "it is damaged"
         yield Line("evaluate", METRICS_FILE, int(current), int(not current), 0, 0, note)
     if storage.exists(run.path(REPORT_FILE)):
         stated = stated_made_from(storage.read_bytes(run.path(REPORT_FILE)))
@@ -116,11 +116,11 @@ def status(run: RunDirectory) -> Iterator[Line]:
 
 def _same_groups(report: dict[str, Any]) -> bool:
     """Whether the groups and wheels that metrics are by are what they were."""
-    if not report.get("by"):
+    if not report["by"]:
         return True
     try:
         now = compared_by(build(Judgement, report["task"], METRICS_FILE))
-    except (ConfigError, KeyError):  # a file is gone, or the report is damaged
+    except ConfigError:  # a file is gone
         return False
     return bool(report["by"] == now)
 

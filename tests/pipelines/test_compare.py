@@ -99,6 +99,10 @@ def test_what_is_stale_or_missing_is_refused(tmp_path: Path) -> None:
     tables.write_rows(rows, schemas.VERDICTS, other.path("verdicts", "part-0.parquet"))
     with pytest.raises(ConfigError, match="is not made from the verdicts"):
         compare([one, other], FEW)
+    for damaged in ("{", "[]", "{}"):
+        Path(other.path("metrics.json")).write_text(damaged)
+        with pytest.raises(ConfigError, match=r"(?s)metrics\.json: is damaged.*ah-ray evaluate"):
+            compare([one, other], FEW)
     Path(other.path("metrics.json")).unlink()
     with pytest.raises(ConfigError, match="is not there yet"):
         compare([one, other], FEW)
