@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ah_ray.captions import words
+from ah_ray.errors import ConfigError
 from ah_ray.names import Named, find_made
 from ah_ray.tasks.answers import LabelSet
 from ah_ray.tasks.lists import listed
 
 #: Letters that a language is written in, by the beginning of their names in Unicode.
 _SCRIPTS = {"en": "LATIN", "zh": "CJK"}
+_TOLD = 80  # letters of a caption that a filter fails on
 _SHARE = 0.8  # of the letters, at least: names and abbreviations may be in others
 _SIGNS = {1: "positive", 0: "neutral", -1: "negative"}
 
@@ -181,8 +183,19 @@ def made_filters(
 
 
 def dropped_by(caption: Caption, filters: Sequence[tuple[str, Filter]]) -> tuple[str, str] | None:
-    """The name of the first filter that drops a caption, and why; None where all keep it."""
-    for name, keeps in filters:
-        if (why := keeps(caption)) is not None:
+    """The name of the first filter that drops a caption, and why; None where all keep it.
+
+    Raises:
+        ConfigError: a filter failed on it; one of the user's own may do anything.
+    """
+    for name, drops in filters:
+        try:
+            why = drops(caption)
+        except Exception as error:
+            wrote = f"what {caption.captioner} wrote, {caption.text[:_TOLD]!r}"
+            problem = f"fails with {type(error).__name__}: {error}, on {wrote}"
+            where = f"augment.filters: {name}"
+            raise ConfigError(where, problem, "mend it, or leave it out") from error
+        if why is not None:
             return name, why
     return None

@@ -34,6 +34,7 @@ from ah_ray.ensemble import voting, writing
 from ah_ray.errors import ConfigError
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member, MemberCard, member_fingerprint
+from ah_ray.pipelines.attempts import Attempts
 from ah_ray.pipelines.ledger import in_splits
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import console
@@ -92,7 +93,7 @@ def augment(run: RunDirectory, members: Sequence[Member], settings: AugmentConfi
         settings: the splits, and what is kept.
 
     Raises:
-        ConfigError: nobody writes captions, or there is no such filter.
+        ConfigError: nobody writes captions, or there is no such filter, or it failed.
     """
     filters = made_filters(settings.filters)
     captioners = {one.name: member_fingerprint(one) for one in writing(members)}
@@ -113,11 +114,13 @@ def augment(run: RunDirectory, members: Sequence[Member], settings: AugmentConfi
     storage.remove(run.path(TABLE))
     asked = Asked(captioners, readers_of)
     connect()
-    ray.data.from_items([{"part": part} for part in range(len(_BOUNDS) - 1)]).map_batches(
-        make_filter_part(run, asked, settings.splits, filters),
-        batch_size=1,
-        num_cpus=1,
-    ).materialize()
+    attempts = Attempts()
+    with attempts.listening():
+        ray.data.from_items([{"part": part} for part in range(len(_BOUNDS) - 1)]).map_batches(
+            make_filter_part(run, asked, settings.splits, filters, attempts),
+            batch_size=1,
+            num_cpus=1,
+        ).materialize()
     counts = ray.get(_across_parts.remote(run, asked, settings))
     _print_counts(counts)
 
@@ -146,6 +149,7 @@ def make_filter_part(
     asked: Asked,
     splits: Sequence[str],
     filters: Sequence[tuple[str, Filter]],
+    attempts: Attempts,
 ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """A function that writes one part of the captions, each with the first filter that drops it.
 
@@ -156,14 +160,16 @@ def make_filter_part(
         asked: whose answers there are.
         splits: that are captioned.
         filters: by name, in order.
+        attempts: hears of what ends the stage.
     """
 
     def filter_part(batch: Mapping[str, Any]) -> dict[str, Any]:
         (part,) = batch["part"].tolist()
-        rows = [
-            row | {"dropped_by": dropped[0], "why": dropped[1]}
-            for row, dropped in _judged(run, asked, splits, filters, part)
-        ]
+        with attempts.telling():
+            rows = [
+                row | {"dropped_by": dropped[0], "why": dropped[1]}
+                for row, dropped in _judged(run, asked, splits, filters, part)
+            ]
         if rows:
             table = run.stored(pa.Table.from_pylist(rows, schema=schemas.CAPTIONS))
             tables.write_table(table, _part(run, part))

@@ -193,7 +193,7 @@ def test_what_is_not_whole_is_not_there(folder: Path, done: Path, tmp_path: Path
     copy = tmp_path / "run"
     shutil.copytree(done, copy)
     fragile = 'augment={filters: ["tests.pipelines.light_engines:fragile"]}'
-    with pytest.raises(Exception, match="as of today"):
+    with pytest.raises(ConfigError, match=r"filters: tests\.pip.*ValueError: .* as of today"):
         augment_stage(RunDirectory.at(str(copy)), settings(folder, fragile))
     assert not (copy / "captions.jsonl").exists()
     augment_stage(RunDirectory.at(str(copy)), settings(folder))
