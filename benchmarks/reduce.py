@@ -10,6 +10,9 @@ as the stages write it; then judges it, each time in a process of its own:
   and the clip that shows it; how many answers ended how; what videos are; in order of videos.
 
     python benchmarks/reduce.py --rows 1000000 10000000
+    python benchmarks/reduce.py --rows 100000000 --beside duckdb
+
+(of 100 million clips ``whole`` sorts more than 50 GB on disk).
 
 Prints a table, then one JSON object: ``vs_duckdb`` and ``vs_whole`` are our time divided by
 DuckDB's, by size, the medians of rounds with the least and the largest (``spread_...``);
@@ -34,7 +37,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -310,22 +313,33 @@ def measured(way: str, folder: Path) -> dict[str, float]:
     command = [sys.executable, __file__, "--measure", way, str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    console.print(f"  {way}: {found}", markup=False)
     return found
 
 
-def require_same(folder: Path) -> None:
-    """Fail unless ours and ``whole`` have the same rows, and ``duckdb`` the same labels."""
+def require_same_labels(folder: Path) -> None:
+    """Fail unless ours and ``duckdb`` have the same labels."""
     mine = tables.Stored(str(folder / "verdicts"), schemas.VERDICTS)
-    theirs, labels = (pq.ParquetFile(folder / f"{name}.parquet") for name in ("whole", "duckdb"))
-    yes = dict(zip(*labels.read(["video_id", "yes"]).to_pydict().values(), strict=True))
+    labels = pq.read_table(folder / "duckdb.parquet", columns=["video_id", "yes"])
+    yes = dict(zip(*labels.to_pydict().values(), strict=True))
+    for batch in mine.batches():
+        for video_id, said in zip(*map(batch.column, ("video_id", "labels")), strict=True):
+            if said.is_valid and said.as_py() != [("No", "Yes")[yes.pop(video_id.as_py())]]:
+                raise SystemExit(f"not the same of video {video_id}: {said}")
+    if yes:
+        raise SystemExit(f"ours has no labels of {len(yes)} videos")
+
+
+def require_same_rows(folder: Path) -> None:
+    """Fail unless ours and ``whole`` have the same rows."""
+    mine = tables.Stored(str(folder / "verdicts"), schemas.VERDICTS)
+    theirs = pq.ParquetFile(folder / "whole.parquet")
     rows = (row for batch in theirs.iter_batches(10_000) for row in batch.to_pylist())
     for batch in mine.batches():
         for row in batch.to_pylist():
             other = next(rows, None)
             if other is None or not same({name: row[name] for name in other}, other):
                 raise SystemExit(f"not the same: {row} and {other}")
-            if row["labels"] is not None and row["labels"] != [("No", "Yes")[yes[row["video_id"]]]]:
-                raise SystemExit(f"not the same: {row} and {yes[row['video_id']]}")
     if next(rows, None) is not None:
         raise SystemExit("there are verdicts that ours has not")
 
@@ -341,19 +355,23 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-def compared(rows: int, repeats: int, folder: Path) -> dict[str, float]:
-    """Both ways at one size."""
+SAME = {"duckdb": require_same_labels, "whole": require_same_rows}
+
+
+def compared(rows: int, repeats: int, folder: Path, beside: Sequence[str]) -> dict[str, float]:
+    """Ours and what stands beside it at one size."""
     start = time.perf_counter()
     write_run(folder, rows)
     size_gb = sum(file.stat().st_size for file in folder.rglob("*.parquet")) / 1e9
     console.print(f"{rows} clips: {size_gb:.2f} GB in {time.perf_counter() - start:.0f} s")
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in ("ours", *beside)}
     for _ in range(repeats):
-        for way in WAYS:
-            found[way].append(measured(way, folder))
-    require_same(folder)
+        for way, some in found.items():
+            some.append(measured(way, folder))
+    for way in beside:
+        SAME[way](folder)
     result = {}
-    for way in ("duckdb", "whole"):
+    for way in beside:
         pairs = zip(found["ours"], found[way], strict=True)
         ratios = [one["seconds"] / other["seconds"] for one, other in pairs]
         result[f"vs_{way}"] = statistics.median(ratios)
@@ -370,6 +388,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=5, help="of sizes below 100 million; else 1")
+    parser.add_argument("--beside", nargs="+", choices=SAME, default=list(SAME))
     parser.add_argument("--folder", default=None, help="where there is room for the runs")
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "RUN"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -381,12 +400,13 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(dir=options.folder))
         try:
             repeats = options.repeats if rows < 100_000_000 else 1
-            found[rows] = compared(rows, repeats, folder)
+            found[rows] = compared(rows, repeats, folder, options.beside)
         finally:
             shutil.rmtree(folder)
     table = Table("clips x 3", "way", "s", "CPU s", "GB", "ours / it", "least", "most")
+    ways = ("ours", *options.beside)
     for rows, of in found.items():
-        for way in WAYS:
+        for way in ways:
             names = [f"{way}_{key}" for key in ("seconds", "cpu", "peak_gb")]
             names += [name for end in ("", "_least", "_most") if (name := f"vs_{way}{end}") in of]
             table.add_row(str(rows), way, *(f"{of[name]:.2f}" for name in names))
@@ -395,7 +415,7 @@ def main() -> None:
         "peak_gb": {str(rows): round(of["ours_peak_gb"], 2) for rows, of in found.items()}
     }
     for rows, of in found.items():
-        for way in ("duckdb", "whole"):
+        for way in options.beside:
             kept = {
                 f"vs_{way}": of[f"vs_{way}"],
                 f"cpu_vs_{way}": of["ours_cpu"] / of[f"{way}_cpu"],
@@ -404,7 +424,7 @@ def main() -> None:
                 result.setdefault(key, {})[str(rows)] = round(value, 2)
             spread = [round(of[f"vs_{way}_{end}"], 2) for end in ("least", "most")]
             result.setdefault(f"spread_{way}", {})[str(rows)] = spread
-        for way in WAYS:
+        for way in ways:
             for key in ("seconds", "peak_gb"):
                 result.setdefault(f"{way}_{key}", {})[str(rows)] = round(of[f"{way}_{key}"], 2)
     print(json.dumps(result))

@@ -108,8 +108,17 @@ def async_rates(member: Member, clips: Sequence[DecodedClip], rounds: int) -> li
     return asyncio.run(measure())
 
 
-def ray_data_llm_rates(member: Member, clips: pa.Table) -> list[float]:
-    """``ray.data.llm`` with our decoder before it, by when its batches come out."""
+def by_difference(seconds: Callable[[int], float], count: int, rounds: int) -> list[float]:
+    """Clips per second of something that starts each time: by how much longer more clips take."""
+    few = SETTINGS.batch_size
+    return [(count - few) / (seconds(count) - seconds(few)) for _ in range(rounds)]
+
+
+def ray_data_llm_rates(member: Member, clips: pa.Table, rounds: int) -> list[float]:
+    """``ray.data.llm`` with our decoder before it.
+
+    Its answers come out in large blocks, so that when they come says nothing of a rate.
+    """
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
     settings = SETTINGS.model_copy(update={"engine": "vllm"})
@@ -149,14 +158,19 @@ def ray_data_llm_rates(member: Member, clips: pa.Table) -> list[float]:
         runtime_env={"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1"}},  # GiB, as for ours
     )
     rows = clips.select(["source_uri", "start_s", "end_s"]).to_pylist()
-    process = build_processor(config, preprocess=read, postprocess=lambda row: {"done": 1})
-    ends = []
-    for _ in process(ray.data.from_items(rows)).iter_batches(batch_size=SETTINGS.batch_size):
-        ends.append(time.perf_counter())
-    middle = ends[len(ends) // 4 : 3 * len(ends) // 4 + 1]
-    each = max(1, (len(middle) - 1) // PIECES)
-    marks = middle[::each]
-    return [each * SETTINGS.batch_size / (b - a) for a, b in itertools.pairwise(marks)]
+
+    def seconds(number: int) -> float:
+        process = build_processor(config, preprocess=read, postprocess=lambda row: {"done": 1})
+        start = time.perf_counter()
+        done = sum(
+            len(batch["done"])
+            for batch in process(ray.data.from_items(rows[:number])).iter_batches()
+        )
+        if done != number:
+            raise RuntimeError(f"{done} answers to {number} clips")
+        return time.perf_counter() - start
+
+    return by_difference(seconds, len(rows), rounds)
 
 
 def swift_rates(
@@ -198,8 +212,7 @@ def swift_rates(
             raise RuntimeError(done.stdout[-2000:])
         return time.perf_counter() - start
 
-    few = SETTINGS.batch_size
-    return [(count - few) / (seconds(count) - seconds(few)) for _ in range(rounds)]
+    return by_difference(seconds, count, rounds)
 
 
 def quotient(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
@@ -247,7 +260,7 @@ def main() -> None:
             "ray_data_llm": (
                 "vs_ray_data_llm",
                 "vllm",
-                lambda: ray_data_llm_rates(member, many),
+                lambda: ray_data_llm_rates(member, many, options.rounds),
             ),
             "swift": (
                 "vs_swift_infer",
