@@ -30,6 +30,7 @@ from ah_ray.tasks import LABEL, SUBTITLE, Question, load_task
 from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.policies import ReduceConfig
 from ah_ray.training.config import TrainConfig
+from ah_ray.training.megatron_trainer import require_possible
 from ah_ray.training.parts import require_parts
 from ah_ray.training.recipe import MEMBER_DATA, RecipeConfig
 from ah_ray.yaml_objects import Count, Frozen, Name, build, read_yaml, with_overrides
@@ -212,7 +213,7 @@ class RunConfig(ArchiveConfig):
 
         Raises:
             ConfigError: the recipe does not exist, an override is wrong, or the processes of
-                ``train`` cannot make its optimizer steps.
+                ``train`` cannot make its optimizer steps or be divided as Megatron is to.
         """
         settings = self.members[member]
         if settings.recipe is None:
@@ -249,7 +250,9 @@ class RunConfig(ArchiveConfig):
         if settings.captions is not None:
             _require_of_captions(recipe, f"recipes.{settings.recipe} (member {member})")
         _require_stages(recipe, self.model_of(member), f"recipes.{settings.recipe}", member)
-        recipe.accumulation(self.train.processes, f"recipes.{settings.recipe} (member {member})")
+        named = f"recipes.{settings.recipe} (member {member})"
+        require_possible(recipe, self.train, self.model_of(member), named)
+        recipe.accumulation(self.train.processes, named)
         known = measured([], judged.metrics, judged.answer).keys() - NOTES - OF_ONE_MEMBER
         if recipe.best_by not in {"loss", *known}:
             raise ConfigError(

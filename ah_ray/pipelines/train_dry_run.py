@@ -22,7 +22,8 @@ from ah_ray.pipelines.validate import validation_run
 from ah_ray.progress import console
 from ah_ray.schemas import Row
 from ah_ray.training.checkpoints import complete_checkpoints
-from ah_ray.training.outlook import parameters_text
+from ah_ray.training.megatron_trainer import missing_packages
+from ah_ray.training.outlook import memory_text, parameters_text
 from ah_ray.training.swift import shell_text
 
 
@@ -61,6 +62,12 @@ def _print_training(plan: Plan, config: RunConfig) -> None:
     print_outlook(plan, config)
     text = parameters_text(job, plan.card.model.path)
     console.print(f"  parameters that are trained: {text}", markup=False)
+    if job.recipe.trainer == "megatron":
+        text = memory_text(job, config.train.processes, plan.card.model.path)
+        console.print(f"  memory of the fullest GPU: {text}", markup=False)
+        if missing := missing_packages():
+            told = f"{', '.join(missing)} not installed, which Megatron needs"
+            console.print(f"[yellow]warning[/] on a node like this machine: {told}")
     done = complete_checkpoints(job.checkpoints)
     model = storage.local_path(job.model.path)
     if model is None or is_hub_id(job.model.path):

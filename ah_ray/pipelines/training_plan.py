@@ -38,6 +38,7 @@ from ah_ray.schemas import Row, stable_id
 from ah_ray.tasks.answers import Answer
 from ah_ray.tasks.lists import listed
 from ah_ray.training.arguments import require_known
+from ah_ray.training.megatron_trainer import NEVER_RUN, require_place
 from ah_ray.training.outlook import FEW_STEPS
 from ah_ray.training.recipe import MEMBER_DATA, RecipeConfig, StageConfig
 from ah_ray.training.row_files import ROW_FILES, read_rows
@@ -208,8 +209,14 @@ def plan_member(
         config: the recipe and its resources.
         name: of the member.
         material: what it learns from.
+
+    Raises:
+        ConfigError: rows that a stage names are wrong, or the run or the model is not one that
+            Megatron can be given.
     """
     recipe = config.recipe(name)
+    if recipe.trainer == "megatron":
+        require_place(run.uri, config.model_of(name), recipe.sizes)
     if not recipe.stages:
         return _plan(run, config, name, material, recipe)
     files = {
@@ -253,15 +260,16 @@ def _plan(
     card = card_of(config, name)
     if stage is not None and MEMBER_DATA not in stage.data:
         clips, validation = [], None
-    taught = evened(balanced(clips, recipe), config.train.processes)
+    unit = recipe.row_unit(config.train.processes)
+    taught = evened(balanced(clips, recipe), unit)
     how = (card.question, recipe, card.media)
     rows = training_rows(in_run(taught, run.uri), *how)
-    rows += _lines(evened(others, config.train.processes), run.uri)
-    # A reward has no loss on given replies: such members are chosen by what they answer.
-    with_loss = validation is not None and recipe.grpo is None
-    asked = evened(validation or [], config.train.processes)
+    rows += _lines(evened(others, unit), run.uri)
+    with_loss = validation is not None and recipe.has_validation_loss
+    asked = evened(validation or [], unit)
     validation_rows = training_rows(in_run(asked, run.uri), *how) if with_loss else None
     base = model_fingerprint(card.model.path)
+    of_megatron = recipe.trainer == "megatron"
     # A stage depends on all before it.
     begins = before[-1].job.store.rsplit("/", 1)[-1] if before else base
     parts = () if stage is None else stage.trains
@@ -269,7 +277,8 @@ def _plan(
         rows.decode(),
         card.model.model_dump_json().replace(f"{run.uri}/", f"{RUN}/"),
         card.media.model_dump_json(),
-        recipe.model_dump_json(),
+        # Without what was not there once: a training that was cut off then goes on.
+        recipe.model_dump_json(exclude=None if of_megatron else {"trainer", "megatron"}),
         json.dumps([with_loss, config.train.nodes, config.train.processes_per_node, *parts]),
         begins,
     )
@@ -351,15 +360,21 @@ def what_is_seen(run: RunDirectory, config: RunConfig, validation: RunDirectory 
 def print_outlook(plan: Plan, config: RunConfig) -> None:
     """Print how many optimizer steps a training will make, and whether they are few."""
     recipe, rows = plan.job.recipe, plan.rows.count(b"\n")
-    steps = optimizer_steps(rows, recipe, config.train.processes)
+    processes = config.train.processes
+    steps = optimizer_steps(rows, recipe, processes)
     what = "replies" if recipe.grpo else "clips"
     most = "at most " if recipe.packing else ""
     console.print(
         f"  {plan.job.name}: {rows} rows, {recipe.global_batch_size} {what} per optimizer step "
-        f"({recipe.accumulation(config.train.processes)} passes of {config.train.processes} x "
+        f"({recipe.accumulation(processes)} passes of {recipe.replicas(processes)} x "
         f"{recipe.batch_size}), {recipe.epochs:g} epochs: {most}{steps} optimizer steps",
         markup=False,
     )
+    if recipe.trainer == "megatron":
+        console.print(f"  [yellow]warning[/] {plan.job.name}: {NEVER_RUN}")
+        if recipe.best_by == "loss":
+            told = "Megatron computes no validation loss here: the last checkpoint is taken"
+            console.print(f"  [yellow]warning[/] {plan.job.name}: {told}")
     if steps < FEW_STEPS:
         console.print(
             f"  [yellow]warning[/] {plan.job.name} makes fewer than {FEW_STEPS} optimizer steps: "

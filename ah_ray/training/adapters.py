@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from ah_ray import storage
@@ -106,8 +107,17 @@ def _fused(name: str) -> str | None:
     return match and (match["expert"] or match["router"])
 
 
-def adapter_parameters(weights: Shapes, lora: LoraConfig, architecture: Architecture) -> int:
+def adapter_parameters(
+    weights: Shapes, lora: LoraConfig, architecture: Architecture, one_input: bool = False
+) -> int:
     """How many parameters an adapter has; see ``Targets`` for the rank of experts.
+
+    Args:
+        weights: of the checkpoint; see ``weights_of``.
+        lora: its targets.
+        architecture: says what they mean.
+        one_input: whether queries, keys and values share what reads their input, as by Megatron,
+            where they are one matrix.
 
     Raises:
         ConfigError: see ``lora_targets``.
@@ -124,5 +134,31 @@ def adapter_parameters(weights: Shapes, lora: LoraConfig, architecture: Architec
             # Half of a matrix that both share, of twice the height and twice the rank.
             count += lora.rank * (inputs + 2 * outputs)
         elif part in targets.fused or module in modules:
-            count += lora.rank * (inputs + outputs)
+            shared = one_input and module.endswith((".k_proj", ".v_proj"))
+            count += lora.rank * (outputs if shared else inputs + outputs)
     return count
+
+
+def adapted_modules(adapter: Shapes) -> list[str]:
+    """The full names of what the adapter in a checkpoint is on, from the names of its weights."""
+    names = (re.fullmatch(r"base_model\.model\.(.+)\.lora_A\.weight", name) for name in adapter)
+    return sorted(match[1] for match in names if match)
+
+
+def name_adapted(folder: Path) -> None:
+    """State in the settings of an adapter the full names of what it is on, as we give them.
+
+    mcore-bridge states the last parts alone, which the audio tower has too.
+
+    Args:
+        folder: with ``adapter_config.json`` and ``adapter_model.safetensors``; on a disk.
+
+    Raises:
+        ValueError: the weights in it are of no such adapter.
+    """
+    file = folder / "adapter_config.json"
+    names = adapted_modules(weights_of(str(folder)))
+    if not names:
+        raise ValueError(f"{folder} has no weights of an adapter under names of PEFT's")
+    settings = json.loads(file.read_text()) | {"target_modules": names}
+    file.write_text(json.dumps(settings, indent=2))

@@ -24,6 +24,7 @@ MARKER = "complete.json"  # written last: what ``Checkpoint`` holds, but for the
 _OF_THE_TRAINER = re.compile(
     r"(optimizer\.(pt|bin)|scheduler\.pt|scaler\.pt|rng_state.*\.pth|training_args\.bin|latest"
     r"|trainer_state\.json|zero_to_\w+\.py|args\.json|README\.md|global_step\d+/.*"
+    r"|iter_\d+/.*|latest_checkpointed_iteration\.txt"  # Megatron's
     r"|uploaded-\w+-\d+)|" + re.escape(MARKER)
 )
 

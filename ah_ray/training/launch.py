@@ -41,6 +41,7 @@ from ah_ray.training.checkpoints import (
     upload,
 )
 from ah_ray.training.config import TrainConfig
+from ah_ray.training.megatron_trainer import require_divisible, require_installed, thinker_of
 from ah_ray.training.process import STEP, SwiftError, last_lines, run_swift
 from ah_ray.training.rows import RUN, with_subtitle
 from ah_ray.training.swift import (
@@ -174,6 +175,9 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
     """What each Ray Train worker does: bring the inputs, run ``swift``, report."""
     job: SwiftJob = config["job"]
     settings: TrainConfig = config["settings"]
+    of_megatron = job.recipe.trainer == "megatron"
+    if of_megatron:
+        require_installed()
     rank = ray.train.get_context().get_world_rank()
     # Node 0 says where to meet and from where to go on: all must do the same.
     done = complete_checkpoints(job.checkpoints)
@@ -188,6 +192,8 @@ def _train_on_node(config: Mapping[str, Any]) -> None:
     try:
         model = str(local_checkpoint(job.model.path))
         require_type(model, job.model.architecture)
+        if of_megatron:
+            require_divisible(thinker_of(model), job.recipe.sizes, model)
         paths = node_paths(job, scratch, model, newest)
         load = find_architecture(job.model.architecture).load_processor
         for rows, local in ((job.rows, paths.rows), (job.validation, paths.validation)):

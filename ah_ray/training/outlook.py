@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from ah_ray.models.architecture import Architecture, find_architecture
 from ah_ray.training.adapters import Shapes, adapter_parameters, weights_of
+from ah_ray.training.megatron_trainer import thinker_of
 from ah_ray.training.parts import LANGUAGE, pattern
 from ah_ray.training.recipe import RecipeConfig
+from ah_ray.training.sizing import GIB, TOKENS, megatron_memory
 from ah_ray.training.swift import SwiftJob
 
 FEW_STEPS = 20
@@ -35,6 +37,27 @@ def parameters_text(job: SwiftJob, checkpoint: str | None = None) -> str:
     return f"{count:,} ({job.recipe.tuner}), of {job.model.path} with {_size(weights):,}"
 
 
+def memory_text(job: SwiftJob, processes: int, checkpoint: str | None = None) -> str:
+    """How much memory a training by Megatron takes of a GPU; see ``sizing.megatron_memory``.
+
+    Args:
+        job: the training.
+        processes: that train together.
+        checkpoint: see ``parameters_text``.
+    """
+    path, recipe = checkpoint or job.model.path, job.recipe
+    try:
+        thinker = thinker_of(path)
+    except Exception as error:  # see above
+        return f"not known, for {path} cannot be read ({type(error).__name__}: {error})"
+    tokens = min(recipe.max_length, TOKENS)
+    passes = f"passes of {recipe.batch_size} x {tokens:,} tokens"
+    share = megatron_memory(thinker, recipe, processes, recipe.batch_size * tokens)
+    parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in share._asdict().items())
+    without = "" if recipe.gradient_checkpointing else "; more without gradient_checkpointing"
+    return f"{share.total / GIB:.1f} GiB ({parts}) in {passes}, computed and not measured{without}"
+
+
 def trained_parameters(
     weights: Shapes, recipe: RecipeConfig, architecture: Architecture, parts: Sequence[str] = ()
 ) -> int:
@@ -51,7 +74,8 @@ def trained_parameters(
     """
     if recipe.lora:
         beside = [part for part in parts if part != LANGUAGE]
-        adapter = adapter_parameters(weights, recipe.lora, architecture)
+        of_megatron = recipe.trainer == "megatron"
+        adapter = adapter_parameters(weights, recipe.lora, architecture, one_input=of_megatron)
         return adapter + (_of_parts(weights, architecture, beside) if beside else 0)
     if parts:
         return _of_parts(weights, architecture, parts)

@@ -13,6 +13,9 @@ from pathlib import Path
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 STEP = "global_step/max_steps"  # the key by which MS-Swift's records have their step
+_STEP_OF_MEGATRON = "iteration"  # the same in those of Megatron's trainer
+
+_PROGRAMS = {"swift": "swift.cli.main", "megatron": "swift.cli._megatron.main"}
 
 # Ray binds a worker to its device and threads with these; torchrun and MS-Swift set their own.
 _RAY_SETS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
@@ -29,7 +32,7 @@ def run_swift(
     records: Path,
     on_progress: Callable[[Mapping[str, object]], None],
 ) -> None:
-    """Run a ``swift`` command to its end; all its processes die with this one.
+    """Run a ``swift`` or ``megatron`` command to its end; all its processes die with this one.
 
     Args:
         command: from ``swift.command``.
@@ -43,9 +46,9 @@ def run_swift(
     """
     seen = records.stat().st_size if records.exists() else 0
     inherited = {k: v for k, v in os.environ.items() if k not in _RAY_SETS}
-    # `swift` of the environment that runs this, whatever the PATH; -P keeps the modules beside
+    # The program of the environment that runs this, whatever the PATH; -P keeps the modules beside
     # the supervisor from hiding others of their names.
-    program = [sys.executable, "-m", "swift.cli.main", *command[1:]]
+    program = [sys.executable, "-m", _PROGRAMS[command[0]], *command[1:]]
     with log.open("wb") as sink:
         child = subprocess.Popen(
             [sys.executable, "-P", str(_SUPERVISOR), *program],
@@ -80,6 +83,8 @@ def _report(records: Path, seen: int, on_progress: Callable[[Mapping[str, object
         whole, newline, _ = file.read().rpartition(b"\n")
     for line in whole.splitlines():
         record = json.loads(line)
+        if _STEP_OF_MEGATRON in record:
+            record[STEP] = record.pop(_STEP_OF_MEGATRON)
         if STEP in record:
             on_progress(record)
     return seen + len(whole) + len(newline)

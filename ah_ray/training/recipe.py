@@ -17,6 +17,7 @@ WITH_EXPERTS = ("experts", "all-linear")
 
 MEMBER_DATA = "member"  # stands for what a member is tuned on
 _PARTS = ("lora", "full", "grpo")  # settings that stand together
+_SECTIONS = (*_PARTS, "megatron")
 
 
 class LoraConfig(Frozen):
@@ -82,6 +83,25 @@ class GrpoConfig(Frozen):
     max_reply_tokens: Count = 64
 
 
+class MegatronConfig(Frozen):
+    """How Megatron divides a training among GPUs; it has never been run.
+
+    Attributes:
+        expert_parallel: GPUs that hold the experts of a layer once together
+            (``expert_model_parallel_size``).
+        tensor_parallel: GPUs that hold every other matrix once together
+            (``tensor_model_parallel_size``).
+        pipeline_parallel: groups of GPUs with a part of the layers each
+            (``pipeline_model_parallel_size``).
+        sequence_parallel: with ``tensor_parallel``, divide what lies between these matrices too.
+    """
+
+    expert_parallel: Count = 1
+    tensor_parallel: Count = 1
+    pipeline_parallel: Count = 1
+    sequence_parallel: bool = True
+
+
 class StageConfig(Frozen):
     """One of several trainings of a member, each of which goes on from the one before.
 
@@ -124,6 +144,9 @@ class RecipeConfig(Frozen):
         full: train the weights.
         stages: train some parts after the others; what comes out are weights.
         grpo: be rewarded for replies; null to learn the replies that the labels ask for.
+        trainer: of MS-Swift: ``swift`` is transformers' own, ``megatron`` the one of Megatron,
+            which has never been run (``training.megatron_trainer``).
+        megatron: how that one divides the training.
         learning_rate: peak of the schedule.
         scheduler: how the learning rate falls after it, as transformers names it.
         epochs: passes over the training clips.
@@ -153,6 +176,8 @@ class RecipeConfig(Frozen):
     full: FullConfig | None = None
     grpo: GrpoConfig | None = None
     stages: tuple[StageConfig, ...] = ()
+    trainer: Literal["swift", "megatron"] = "swift"
+    megatron: MegatronConfig | None = None
     learning_rate: Positive
     scheduler: str = "cosine"
     epochs: Positive = 1.0
@@ -172,6 +197,12 @@ class RecipeConfig(Frozen):
     early_stop_after: Count | None = None
     seed: Annotated[int, Field(ge=0)] = 42
     extra_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _megatron_is_of_its_trainer(self) -> RecipeConfig:
+        if self.megatron is not None and self.trainer != "megatron":
+            raise ValueError("has megatron: set trainer to megatron, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _is_lora_or_full(self) -> RecipeConfig:
@@ -211,12 +242,41 @@ class RecipeConfig(Frozen):
         """How it is learned, as MS-Swift names it."""
         return "sft" if self.grpo is None else "grpo"
 
+    @property
+    def has_validation_loss(self) -> bool:
+        """Whether checkpoints have a loss on validation clips; else their answers choose.
+
+        A reward has none on given replies, and that of Megatron has not been tried.
+        """
+        return self.grpo is None and self.trainer == "swift"
+
+    @property
+    def sizes(self) -> MegatronConfig:
+        """How the training is divided; transformers' trainer divides none of these."""
+        return self.megatron or MegatronConfig()
+
+    def replicas(self, processes: int) -> int:
+        """How many of so many processes learn from clips of their own.
+
+        Those of Megatron that hold the model once together learn from the same clips.
+        """
+        return max(processes // (self.sizes.tensor_parallel * self.sizes.pipeline_parallel), 1)
+
+    def row_unit(self, processes: int) -> int:
+        """What the rows of a data set are made a multiple of, so that none is left out.
+
+        Transformers' trainer deals them out among the processes, and its last step is a smaller
+        one; Megatron leaves out what does not fill a step (``BaseMegatronTrainer.init_iters``).
+        """
+        return self.global_batch_size if self.trainer == "megatron" else processes
+
     def with_overrides(self, overrides: Mapping[str, Any], where: str) -> RecipeConfig:
         """This recipe with other settings.
 
         Args:
-            overrides: plain values. Those of ``lora``, ``full`` and ``grpo`` are taken setting by
-                setting; to name the other one of ``lora`` and ``full`` replaces what is there.
+            overrides: plain values. Those of ``lora``, ``full``, ``grpo`` and ``megatron`` are
+                taken setting by setting; to name the other one of ``lora`` and ``full`` replaces
+                what is there.
             where: names the overrides in the error.
 
         Raises:
@@ -229,7 +289,7 @@ class RecipeConfig(Frozen):
         if named:
             values |= {key: None for key in ("lora", "full") if key not in named} | {"stages": ()}
         for key, value in overrides.items():
-            known = (values.get(key) or {}) if key in _PARTS else {}
+            known = (values.get(key) or {}) if key in _SECTIONS else {}
             values[key] = {**known, **value} if isinstance(value, Mapping) else value
         return build(RecipeConfig, values, where)
 
@@ -245,25 +305,29 @@ class RecipeConfig(Frozen):
         """
         # The replies to one clip are compared with each other, so a step has all of them.
         group = self.grpo.generations if self.grpo else 1
+        replicas = self.replicas(processes)
 
         def unit_of(batch_size: int) -> int:
-            return math.lcm(batch_size * processes, group)
+            return math.lcm(batch_size * replicas, group)
 
         unit = unit_of(self.batch_size)
         if self.global_batch_size % unit == 0:
-            return self.global_batch_size // (self.batch_size * processes)
+            return self.global_batch_size // (self.batch_size * replicas)
         below = self.global_batch_size // unit * unit
         sizes = " or ".join(str(size) for size in (below, below + unit) if size)
         fits = [
             size
-            for size in range(1, self.global_batch_size // processes + 1)
+            for size in range(1, self.global_batch_size // replicas + 1)
             if self.global_batch_size % unit_of(size) == 0
         ]
         near = min(fits, key=lambda size: abs(size - self.batch_size), default=None)
+        of = "train.nodes x train.processes_per_node"
+        if replicas != processes:
+            of = f"{of} / megatron.tensor_parallel / megatron.pipeline_parallel"
         raise ConfigError(
             f"{where}: global_batch_size",
             f"is {self.global_batch_size}, which is no multiple of {unit}: batch_size "
-            f"{self.batch_size} x {processes} processes (train.nodes x train.processes_per_node)"
+            f"{self.batch_size} x {replicas} processes ({of})"
             + (f", in whole groups of {group} generations" if group > 1 else ""),
             f"set global_batch_size to {sizes}" + (f", or batch_size to {near}" if near else ""),
         )
@@ -286,7 +350,11 @@ def settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         recipe: plain values, as a member's card has them.
     """
-    settings = {_FORMERLY.get(k, k): v for k, v in recipe.items() if k not in _PARTS}
+    settings = {_FORMERLY.get(k, k): v for k, v in recipe.items() if k not in _SECTIONS}
+    if "learning_rate" in recipe:  # a whole one; there was no other trainer once
+        settings.setdefault("trainer", "swift")
+    if isinstance(sizes := recipe.get("megatron"), Mapping):
+        settings |= {f"megatron.{key}": value for key, value in sizes.items()}
     for part in _PARTS:
         if isinstance(values := recipe.get(part), Mapping):
             settings |= {f"{part}.{key}": value for key, value in values.items()}

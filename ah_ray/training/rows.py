@@ -63,12 +63,16 @@ def balanced(clips: Sequence[Row], recipe: RecipeConfig) -> list[Row]:
     return [*clips, *again]
 
 
-def evened(clips: Sequence[Row], processes: int) -> list[Row]:
-    """The clips, with the first of them again so that each process gets the same number.
+def evened(clips: Sequence[Row], unit: int) -> list[Row]:
+    """The clips, with the first of them again so that there are whole units of them.
 
     MS-Swift leaves out the last ones of a data set that does not divide evenly, in every epoch.
+
+    Args:
+        clips: rows.
+        unit: see ``RecipeConfig.row_unit``.
     """
-    count = -(-len(clips) // processes) * processes
+    count = -(-len(clips) // unit) * unit
     return list(islice(cycle(clips), count))
 
 
@@ -79,14 +83,14 @@ def epoch_steps(rows: int, recipe: RecipeConfig, processes: int) -> int:
     without enough of them is left out. With packing it is at most as many.
 
     Args:
-        rows: of the data set; they divide evenly among the processes (see ``evened``).
+        rows: of the data set, in whole units (see ``evened``).
         recipe: of the member.
         processes: that train together.
     """
     if recipe.grpo:
         steps = rows * recipe.grpo.generations // recipe.global_batch_size
     else:
-        passes = math.ceil(rows / processes / recipe.batch_size)
+        passes = math.ceil(rows / recipe.replicas(processes) / recipe.batch_size)
         steps = math.ceil(passes / recipe.accumulation(processes))
     return max(steps, 1)
 

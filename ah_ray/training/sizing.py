@@ -4,7 +4,7 @@
 
 prints the tables of ``docs/training.md`` for the published Qwen3-Omni-30B-A3B, or for the
 ``config.json`` in a checkpoint folder, and how to divide a training among so many GPUs of so much
-memory. Sizes are bytes; G is 2**30.
+memory, by DeepSpeed ZeRO and by Megatron. Sizes are bytes; G is 2**30.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from ah_ray.models.qwen3_omni_size import PUBLISHED, lora_parameters, parameters
+from ah_ray.training.recipe import FullConfig, MegatronConfig, RecipeConfig
 
 GIB = 2**30
+#: Of a conversation about a clip of 5 s with a long prompt.
+TOKENS = 4096
 _RESERVE = 1.1  # what the allocator and communication take beside what is counted
 Stage = Literal[0, 1, 2, 3]
 
@@ -27,7 +30,7 @@ class Memory(NamedTuple):
 
     Attributes:
         weights: bfloat16.
-        gradients: bfloat16, of what is trained.
+        gradients: of what is trained; bfloat16, float32 by Megatron.
         optimizer: AdamW's two moments and a master copy, float32, of what is trained.
         activations: what the backward pass needs, with gradient checkpointing.
     """
@@ -126,12 +129,73 @@ def memory(
         weights = weights / gpus + whole
     else:
         weights /= shared[0]
-    return Memory(
-        weights, 2.0 * trained / shared[1], 12.0 * trained / shared[2], _activations(text, tokens)
-    )
+    active = sum(_activations(text, tokens))
+    return Memory(weights, 2.0 * trained / shared[1], 12.0 * trained / shared[2], active)
 
 
-def _activations(text: Mapping[str, Any], tokens: int) -> float:
+def megatron_memory(
+    thinker: Mapping[str, Any], recipe: RecipeConfig, processes: int, tokens: int
+) -> Memory:
+    """The memory of the GPU that holds most in a training by Megatron.
+
+    Of each trained parameter that a GPU holds it has 2 bytes of the weight and 4 of a gradient, and
+    12 bytes of AdamW's state are divided among the GPUs that hold it, too: the rule of Megatron's
+    distributed optimizer for bfloat16 with gradients in float32 (6 + 12/d), which MS-Swift asks for
+    (``main_grads_dtype``). Experts are held by ``expert_parallel`` GPUs once together, all other
+    matrices of the language model by ``tensor_parallel``; norms, routers, towers and projections
+    are whole on each GPU that has them. Experts are taken to be chosen equally often; a GPU whose
+    experts are chosen more often needs more for activations.
+
+    Args:
+        thinker: see ``parameters``.
+        recipe: with the sizes of Megatron; an adapter is on attention.
+        processes: that train together.
+        tokens: of the conversations in one forward pass.
+    """
+    text, counts, sizes = thinker["text_config"], parameters(thinker), recipe.sizes
+    hidden, head, layers = text["hidden_size"], text["head_dim"], text["num_hidden_layers"]
+    stages, tensor = sizes.pipeline_parallel, sizes.tensor_parallel
+    routers = layers * text["num_experts"] * hidden
+    norms = layers * (2 * hidden + 2 * head)
+    experts = (counts.experts - routers) / stages / sizes.expert_parallel
+    matrices = (counts.attention - norms) / tensor + norms + routers
+    towers = counts.vision + counts.audio
+    inputs, layer, logits = _activations(text, tokens)
+    along = tensor if sizes.sequence_parallel else 1
+
+    def of_stage(first: bool, last: bool) -> Memory:
+        ends = counts.embeddings / 2 * (first + last) / tensor
+        dense = matrices / stages + ends
+        held = dense + experts + first * (towers + counts.aligner)
+        learns, learning_experts = 0.0, 0.0
+        if recipe.full:
+            learns += recipe.full.language * dense
+            learns += first * (recipe.full.vision * towers + recipe.full.aligner * counts.aligner)
+            learning_experts = recipe.full.language * experts
+        elif recipe.lora:
+            learns = _megatron_adapter(text, recipe.lora.rank) / stages
+            held += learns
+        divided = learns / (processes / (tensor * stages))
+        divided += learning_experts / (processes / (sizes.expert_parallel * stages))
+        # The first stage has begun as many passes as there are stages when one comes back.
+        begun = inputs if first else inputs / stages
+        active = begun / along + layer / tensor + last * logits / tensor
+        return Memory(2.0 * held, 4.0 * (learns + learning_experts), 12.0 * divided, active)
+
+    if stages == 1:
+        return of_stage(first=True, last=True)
+    return max(of_stage(True, False), of_stage(False, True), key=lambda share: share.total)
+
+
+def _megatron_adapter(text: Mapping[str, int], rank: int) -> int:
+    """The parameters of an adapter on attention, in which queries, keys and values share one."""
+    hidden, head = text["hidden_size"], text["head_dim"]
+    queries, keys = text["num_attention_heads"] * head, text["num_key_value_heads"] * head
+    layer = rank * (hidden + queries + 2 * keys) + rank * (queries + hidden)
+    return text["num_hidden_layers"] * layer
+
+
+def _activations(text: Mapping[str, Any], tokens: int) -> tuple[float, float, float]:
     """With checkpointing: each layer's input, one layer in full, and the logits in float32."""
     hidden, head = text["hidden_size"], text["head_dim"]
     inputs = 2 * tokens * hidden * text["num_hidden_layers"]
@@ -141,7 +205,7 @@ def _activations(text: Mapping[str, Any], tokens: int) -> float:
     expert = text["num_experts_per_tok"] * (2 * hidden + 3 * text["moe_intermediate_size"])
     layer = 2 * 2 * tokens * (4 * hidden + heads * head + expert)
     logits = 2 * 4 * tokens * text["vocab_size"]
-    return float(inputs + layer + logits)
+    return float(inputs), float(layer), float(logits)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| part | parameters |\n|---|---|")
     for name, count in [*sizes._asdict().items(), ("all", sum(sizes))]:
         print(f"| {name} | {count:,} |")
-    tokens = 2 * 4096  # the paper's batch of 2, for clips of 5 s with a long prompt
+    tokens = 2 * TOKENS  # the paper's batch of 2
     recipes: tuple[tuple[str, int, tuple[Stage, ...]], ...] = (
         ("lora attention", lora_parameters(thinker, 8, "attention"), (0, 3)),
         ("lora all-linear", lora_parameters(thinker, 8, "all-linear"), (0, 3)),
@@ -183,6 +247,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 parts = memory(thinker, trained, zero, gpus, tokens)
                 cells = " | ".join(f"{part / GIB:.1f}" for part in (*parts, parts.total))
                 print(f"| {recipe} | {zero or '-'} | {gpus} | {cells} |")
+    print("\nfull by Megatron, which has never been run:\n")
+    print(
+        "| expert_parallel | GPUs | weights | gradients | optimizer | activations | GiB per GPU |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for gpus in (8, 16):
+        for expert_parallel in (n for n in (4, 8, 16) if n <= gpus):
+            divided = MegatronConfig(expert_parallel=expert_parallel)
+            full = RecipeConfig(
+                trainer="megatron", full=FullConfig(), megatron=divided, learning_rate=1
+            )
+            parts = megatron_memory(thinker, full, gpus, tokens)
+            cells = " | ".join(f"{part / GIB:.1f}" for part in (*parts, parts.total))
+            print(f"| {expert_parallel} | {gpus} | {cells} |")
     print(f"\nOn {given.nodes} x {given.gpus} GPUs of {given.gib:g} GiB:\n")
     for recipe, trained, _ in recipes:
         found = strategy(thinker, trained, given.nodes, given.gpus, tokens, given.gib * GIB)

@@ -18,6 +18,7 @@ from ah_ray.media.config import MediaConfig
 from ah_ray.members import MemberCard
 from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
+from ah_ray.training import megatron_trainer
 from ah_ray.training.adapters import lora_targets, weights_of
 from ah_ray.training.parts import LANGUAGE, modules, pattern
 from ah_ray.training.recipe import LoraConfig, RecipeConfig
@@ -26,6 +27,9 @@ from ah_ray.training.recipe import LoraConfig, RecipeConfig
 PLUGINS = tuple(
     Path(__file__).with_name(name)
     for name in ("swift_plugin.py", "swift_callback.py", "swift_reward.py")
+)
+MEGATRON_PLUGINS = tuple(
+    Path(__file__).with_name(name) for name in ("swift_plugin.py", "megatron_callback.py")
 )
 READER = CALLBACK = REWARD = "ah_ray"
 MEDIA_VARIABLE = "AH_RAY_MEDIA"  # the MediaConfig as JSON
@@ -37,6 +41,7 @@ CALLBACK_VARIABLE = "AH_RAY_CALLBACK"  # what ``swift_callback`` needs, as JSON
 _RANK_PATIENCE_S = 3600  # for the others, to load a model or write a checkpoint
 
 COMMANDS = {"sft": ("swift", "sft"), "grpo": ("swift", "rlhf")}
+MEGATRON_COMMAND = ("megatron", "sft")
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,9 @@ def command(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
     Raises:
         ConfigError: the recipe does not go with the node's processes or with the checkpoint.
     """
-    return [*COMMANDS[job.recipe.algorithm], *arguments(job, node, paths)]
+    by_megatron = job.recipe.trainer == "megatron"
+    words = MEGATRON_COMMAND if by_megatron else COMMANDS[job.recipe.algorithm]
+    return [*words, *arguments(job, node, paths)]
 
 
 def shell_text(job: SwiftJob, node: Node, paths: Paths) -> str:
@@ -154,19 +161,25 @@ def shell_text(job: SwiftJob, node: Node, paths: Paths) -> str:
     return " \\\n  ".join([*variables, *words])
 
 
+Settings = dict[str, str | int | float | bool | list[str]]
+
+
 def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
-    """The arguments of the ``swift`` command."""
+    """The arguments of the ``swift`` command, or of ``megatron``."""
+    of_trainer = _of_megatron if job.recipe.trainer == "megatron" else _of_transformers
+    stated = _of_both(job, node, paths) | of_trainer(job, node, paths) | job.recipe.extra_args
+    return [
+        part
+        for key, value in stated.items()
+        for part in (f"--{key}", *map(_text, value if isinstance(value, list) else [value]))
+    ]
+
+
+def _of_both(job: SwiftJob, node: Node, paths: Paths) -> Settings:
+    """What both trainers are told by the same names."""
     recipe, architecture = job.recipe, find_architecture(job.model.architecture)
-    # By epochs MS-Swift would write and validate the last checkpoint twice.
-    steps = recipe.save_every_steps or job.epoch_steps
-    every = "steps" if steps else "epoch"
-    attention, _ = attention_kernel(job.model.attention, node.use_gpu)
-    # The trainer that goes on from a checkpoint of a mixture of experts looks for the experts under
-    # the names that they have in memory, does not find them and says no more than a warning. Taken
-    # as the model to start from, a checkpoint is loaded whole.
-    whole = paths.resume if recipe.full else None
-    stated: dict[str, str | int | float | bool | list[str]] = {
-        "model": whole or paths.model,
+    stated: Settings = {
+        "model": paths.model,
         "model_type": architecture.swift_model,
         "template": architecture.swift_template,
         "use_hf": True,  # and with check_model off: never ask a hub about a local folder
@@ -175,19 +188,13 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "split_dataset_ratio": 0,
         "strict": True,  # a bad row is an error, not another row
         "dataset_shuffle": True,
-        "external_plugins": [str(plugin) for plugin in PLUGINS],
+        "external_plugins": [
+            str(p) for p in (MEGATRON_PLUGINS if recipe.trainer == "megatron" else PLUGINS)
+        ],
         "callbacks": CALLBACK,
         "torch_dtype": job.model.dtype,
-        "attn_impl": attention,
         "tuner_type": recipe.tuner,
-        "learning_rate": recipe.learning_rate,
-        "lr_scheduler_type": recipe.scheduler,
-        "warmup_ratio": recipe.warmup_ratio,
         "weight_decay": recipe.weight_decay,
-        "num_train_epochs": recipe.epochs,
-        "per_device_train_batch_size": recipe.batch_size,
-        "gradient_accumulation_steps": recipe.accumulation(node.count * node.processes),
-        "gradient_checkpointing": recipe.gradient_checkpointing,
         "packing": recipe.packing,
         "max_length": recipe.max_length,
         "truncation_strategy": "left",
@@ -195,16 +202,60 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         "data_seed": recipe.seed,
         "dataloader_num_workers": node.loaders,
         "logging_steps": recipe.log_every_steps,
-        "include_num_input_tokens_seen": True,
         "report_to": "tensorboard",
+        "output_dir": paths.output,
+        "add_version": False,
+        "ddp_timeout": _RANK_PATIENCE_S,
+    }
+    if full := recipe.full:
+        stated |= {
+            "freeze_llm": not full.language,
+            "freeze_vit": not full.vision,
+            "freeze_aligner": not full.aligner,
+        }
+    if lora := recipe.lora:
+        stated |= {
+            "lora_rank": lora.rank,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": lora.dropout,
+        }
+    return stated
+
+
+def _of_megatron(job: SwiftJob, node: Node, paths: Paths) -> Settings:
+    attention, _ = attention_kernel(job.model.attention, node.use_gpu)
+    job.recipe.accumulation(node.count * node.processes)  # fails where there are no whole passes
+    assert job.epoch_steps  # packing is refused, so that it is known
+    return megatron_trainer.settings(
+        job.recipe,
+        attention,
+        every=job.recipe.save_every_steps or job.epoch_steps,
+        tensorboard=paths.tensorboard,
+        resume=paths.resume,
+    )
+
+
+def _of_transformers(job: SwiftJob, node: Node, paths: Paths) -> Settings:
+    recipe, architecture = job.recipe, find_architecture(job.model.architecture)
+    # By epochs MS-Swift would write and validate the last checkpoint twice.
+    steps = recipe.save_every_steps or job.epoch_steps
+    every = "steps" if steps else "epoch"
+    attention, _ = attention_kernel(job.model.attention, node.use_gpu)
+    stated: Settings = {
+        "attn_impl": attention,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.scheduler,
+        "warmup_ratio": recipe.warmup_ratio,
+        "num_train_epochs": recipe.epochs,
+        "per_device_train_batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.accumulation(node.count * node.processes),
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "include_num_input_tokens_seen": True,
         "logging_dir": paths.tensorboard,
         # The callback deletes old checkpoints: MS-Swift would do so before the new one is whole.
         "save_strategy": every,
         "save_only_model": False,
-        "output_dir": paths.output,
-        "add_version": False,
         "eval_strategy": every if paths.validation else "no",
-        "ddp_timeout": _RANK_PATIENCE_S,
     }
     if steps:
         stated["save_steps"] = steps
@@ -220,6 +271,11 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
             stated["early_stop_interval"] = recipe.early_stop_after
     if paths.resume:
         stated["resume_from_checkpoint"] = paths.resume
+        if recipe.full:
+            # The trainer that goes on from a checkpoint of a mixture of experts looks for the
+            # experts under the names that they have in memory, does not find them and says no more
+            # than a warning. Taken as the model to start from, a checkpoint is loaded whole.
+            stated["model"] = paths.resume
     if grpo := recipe.grpo:
         stated |= {
             "rlhf_type": "grpo",
@@ -229,19 +285,8 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
             "max_completion_length": grpo.max_reply_tokens,
             "use_vllm": False,
         }
-    if full := recipe.full:
-        stated |= {
-            "freeze_llm": not full.language,
-            "freeze_vit": not full.vision,
-            "freeze_aligner": not full.aligner,
-        }
     if lora := recipe.lora:
-        stated |= {
-            "lora_rank": lora.rank,
-            "lora_alpha": lora.alpha,
-            "lora_dropout": lora.dropout,
-            "target_modules": _adapted(lora, job, paths.model),
-        }
+        stated["target_modules"] = _adapted(lora, job, paths.model)
     if job.parts and recipe.full:
         # The pattern outranks what is frozen.
         stated["trainable_parameters_regex"] = pattern(architecture, job.parts, in_memory=True)
@@ -253,12 +298,7 @@ def arguments(job: SwiftJob, node: Node, paths: Paths) -> list[str]:
         stated["use_cpu"] = True
         if _by_torchrun(job, node):
             stated["ddp_backend"] = "gloo"
-    stated |= recipe.extra_args
-    return [
-        part
-        for key, value in stated.items()
-        for part in (f"--{key}", *map(_text, value if isinstance(value, list) else [value]))
-    ]
+    return stated
 
 
 def _adapted(lora: LoraConfig, job: SwiftJob, checkpoint: str) -> list[str]:
@@ -288,6 +328,7 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
                 "save_total_limit": job.recipe.save_total_limit,
                 "resume": paths.resume,
             }
+            | (_steps_of_megatron(job) if job.recipe.trainer == "megatron" else {})
         ),
         **find_architecture(job.model.architecture).swift_environment(job.media, READER),
         "TOKENIZERS_PARALLELISM": "false",
@@ -297,6 +338,8 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
             dict.fromkeys([str(Path(__file__).parents[2]), *filter(None, sys.path)])
         ),
     }
+    if job.recipe.trainer == "megatron":
+        stated |= megatron_trainer.ENVIRONMENT
     if job.card is not None:
         stated[MEMBER_VARIABLE] = job.card.model_dump_json(exclude={"trained"})
     if _by_torchrun(job, node):
@@ -314,9 +357,15 @@ def environment(job: SwiftJob, node: Node, paths: Paths) -> dict[str, str]:
     return stated
 
 
+def _steps_of_megatron(job: SwiftJob) -> dict[str, int]:
+    assert job.epoch_steps
+    return {"steps": int(job.recipe.epochs) * job.epoch_steps}
+
+
 def _by_torchrun(job: SwiftJob, node: Node) -> bool:
-    """Whether processes find each other: DeepSpeed looks for others also where there is one."""
-    return node.distributed or job.recipe.deepspeed is not None
+    """Whether processes find each other: these look for others also where there is one."""
+    of_many = job.recipe.deepspeed is not None or job.recipe.trainer == "megatron"
+    return node.distributed or of_many
 
 
 def _text(value: str | int | float | bool) -> str:

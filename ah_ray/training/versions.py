@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = (
-    "ah-ray", "deepspeed", "flash-attn", "ms-swift", "peft", "qwen-omni-utils", "qwen-vl-utils",
-    "ray", "torch", "transformers", "trl",
+    "ah-ray", "deepspeed", "flash-attn", "mcore-bridge", "megatron-core", "ms-swift", "peft",
+    "qwen-omni-utils", "qwen-vl-utils", "ray", "torch", "transformer-engine", "transformers", "trl",
 )  # fmt: skip
 
 

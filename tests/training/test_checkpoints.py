@@ -24,6 +24,7 @@ OF_THE_TRAINER = [
     *("optimizer.pt", "scheduler.pt", "rng_state.pth", "rng_state_3.pth", "training_args.bin"),
     *("README.md", "args.json", "zero_to_fp32.py", "zero_to_torch.py"),
     *("trainer_state.json", "global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt", "latest"),
+    *("iter_0000005/__0_0.distcp", "iter_0000005/common.pt", "latest_checkpointed_iteration.txt"),
 ]
 OF_THE_MODEL = ["config.json", "model-00001-of-00002.safetensors", "sub/adapter_model.safetensors"]
 

@@ -100,6 +100,27 @@ def test_a_record_that_is_half_written_waits_for_its_other_half(child):
     assert records == [{"loss": 1.5, STEP: 1}]
 
 
+def test_megatron_is_a_program_of_its_own_that_calls_steps_otherwise(child, tmp_path):
+    package = tmp_path / "fake" / "swift" / "cli" / "_megatron"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    output = tmp_path / "output"
+    output.mkdir()
+    (package / "main.py").write_text(
+        "import json, sys\n"
+        f"records = [{{'loss': 1.5, 'iteration': '3/9'}}, {{'args': sys.argv[1:]}}]\n"
+        f"with open({str(output / 'logging.jsonl')!r}, 'a') as file:\n"
+        "    file.writelines(json.dumps(one) + '\\n' for one in records)\n"
+    )
+    told: list = []
+    run_swift(
+        ["megatron", "sft"], {"PYTHONPATH": str(tmp_path / "fake")}, output / "log",
+        output / "logging.jsonl", told.append,
+    )  # fmt: skip
+    assert told == [{"loss": 1.5, STEP: "3/9"}]
+    assert '"args": ["sft"]' in (output / "logging.jsonl").read_text()
+
+
 def test_a_failure_shows_the_last_lines(child):
     program = (
         "for n in range(70): print('line', n)\n"
