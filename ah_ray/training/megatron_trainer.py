@@ -14,6 +14,9 @@ What differs from transformers' trainer, by their sources:
   them.
 - To go on from one, it is read as ``mcore_model`` (an adapter: ``mcore_adapter``) with ``finetune``
   off; the model that it began with gives the config alone, or what the adapter is on.
+
+This file is not called ``megatron``: MS-Swift puts the folder of its plugins, which is this one,
+before all others, where NVIDIA's package of that name is looked for.
 """
 
 from __future__ import annotations

@@ -2,20 +2,24 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from ah_ray import schemas, tables
 from ah_ray.config import load_config
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
+from ah_ray.pipelines.train import train
 from ah_ray.pipelines.train_dry_run import dry_run
 from ah_ray.preflight import train_wish, verdict
 from ah_ray.toy.model import write_tiny_checkpoint
 from ah_ray.training.arguments import megatron_parser
-from ah_ray.training.megatron_trainer import thinker_of
+from ah_ray.training.megatron_trainer import missing_packages, thinker_of
+from ah_ray.training.process import SwiftError
 from ah_ray.training.sizing import GIB, megatron_memory
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +72,7 @@ def test_what_every_node_would_run_is_printed(
     # 90 clips are 128 rows: whole steps of 64, of eight copies of the model.
     assert "v2: 128 rows, 64 clips per optimizer step (4 passes of 8 x 2), 2 epochs: 4" in said
     assert "v2: trainer megatron has never been run" in said
-    assert "megatron-core, mcore-bridge, transformer-engine not installed" in said
+    assert ("not installed, which Megatron needs" in said) == bool(missing_packages())
     share = megatron_memory(thinker_of(base), config.recipe("v2"), 16, 2 * 4096)
     assert f"memory of the fullest GPU: {share.total / GIB:.1f} GiB (weights" in said
     assert "passes of 2 x 4,096 tokens" in said
@@ -124,6 +128,30 @@ def test_an_adapter_has_the_parameters_that_megatron_trains(
     # Of each layer, what reads the input of queries, keys and values is one and not three.
     hidden, layers, rank = 64, 2, 8
     assert counted["swift"] - counted["megatron"] == 2 * rank * hidden * layers
+
+
+@pytest.fixture
+def eight_gpus() -> Iterator[None]:
+    ray.init(address="local", num_cpus=40, num_gpus=8, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.skipif(not missing_packages(), reason="Megatron is installed")
+def test_a_node_without_megatron_ends_before_anything_is_loaded(
+    run: RunDirectory, base: str, eight_gpus: None
+) -> None:
+    overrides = [f"model.path={base}", "recipes.full.megatron={expert_parallel: 4}"]
+    overrides += ["train.validation_splits=[]", "train.max_failures=0", "recipes.full.best_by=loss"]
+    with pytest.raises(SwiftError) as caught:
+        train(run, load_config(JOB, run.uri, overrides, ["v2"]))
+    said = str(caught.value)
+    assert "training of v2 failed 1 times; newest complete checkpoint: none" in said
+    missing = ", ".join(missing_packages())
+    assert f"recipes: trainer: megatron needs {missing}, not installed on this node" in said
+    assert "fix: install that on every node (docs/training.md), or set trainer to swift" in said
+    assert not list(Path(run.uri).rglob("checkpoint-*"))
+    assert not Path(run.path("members", "v2")).exists()
 
 
 def test_eight_gpus_of_a_node_are_enough() -> None:
