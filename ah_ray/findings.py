@@ -103,7 +103,7 @@ KINDS: dict[str, Kind] = {
     "one_class_scored": _catalog("warning", "scored: no metric can tell the classes apart"),
     # Prepare: a video that cannot be used.
     "missing": _prepare("error", "left out until there is such a file", True),
-    "unreadable": _prepare("error", "left out: it is no video file, or broken", True),
+    "unreadable": _prepare("error", "left out: it is no video or picture file, or broken", True),
     "no_video": _prepare("error", "left out: the file has no picture", True),
     "no_duration": _prepare("error", "left out: the file has no length that can be measured", True),
     "no_picture": _prepare("error", "left out: no frame can be decoded where one should be", True),
@@ -129,6 +129,7 @@ KINDS: dict[str, Kind] = {
         "warning",
         "the interval is cut at the end of the video, and dropped if it starts after it",
     ),
+    "picture_with_intervals": _prepare("warning", "used whole: a picture has no moments"),
     # Train: a clip that cannot be used.
     "clip_file_missing": _train("error", "the clip is left out of training"),
     "clip_unlabelled": _train("error", "the clip is left out of training"),

@@ -63,7 +63,7 @@ CLIPS = pa.schema(
         ("audio_uri", pa.string()),  # its 16 kHz mono WAV; null when the clip is virtual
         ("width", pa.int32()),  # of the source, in pixels
         ("height", pa.int32()),
-        ("fps", pa.float64()),  # of the source, average
+        ("fps", pa.float64()),  # of the source, average; 0 of a picture
         ("has_audio", pa.bool_()),  # false: the model hears silence
         ("damage", pa.int32()),  # decoder errors inside the clip, met when its file was cut
         ("bucket", pa.string()),  # frames x height x width that the model sees

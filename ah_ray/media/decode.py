@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
+import av
 import av.logging
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
 from ah_ray.errors import ItemError
 from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.faces import with_faces
-from ah_ray.media.frames import AUDIO_HZ, audio_samples, frame_times
+from ah_ray.media.frames import AUDIO_HZ, audio_samples, fit_size, frame_times
 from ah_ray.media.packets import SEEK_FROM_S, Clock, Gap, packets, seek
 from ah_ray.media.probe import open_media, pick_streams, start_of, stated_end_s, time_left
 from ah_ray.media.reading import Mark, Picture, Sound, read
 from ah_ray.media.segment import Span
+from ah_ray.media.stills import Pixels, read_still
 
 # The first frame may come this late, and the last one stand this long, before a clip that asks
 # for a frame beyond it counts as having no picture.
@@ -60,7 +65,7 @@ def decode(
     neither a clip nor another picture needs are not decoded.
 
     Args:
-        uri: the video.
+        uri: the video, or a picture: then every frame of a clip is that picture.
         spans: its clips, in any order; they may overlap.
         media: frame rate and size, and whether there is sound.
         limits: what the source may cost.
@@ -72,6 +77,13 @@ def decode(
         Every index in ``spans`` once, with its clip or the error that it ends with. A file that
         breaks in its middle costs the clips from there on, not those before.
     """
+    try:
+        if (still := read_still(uri, limits)) is not None:
+            yield from _repeated(uri, still, spans, media)
+            return
+    except ItemError as error:
+        yield from ((index, error) for index in range(len(spans)))
+        return
     upcoming = deque(sorted(range(len(spans)), key=lambda index: spans[index]))
     ids = clip_ids or [""] * len(spans)
     times = [frame_times(span, media, id_) for span, id_ in zip(spans, ids, strict=True)]
@@ -129,6 +141,24 @@ def decode(
         draft = open_clips.get(index) or _Draft(spans[index], times[index], media, latest)
         clip = draft.finish(uri, marks, stands_s)
         yield index, failure if failure and isinstance(clip, ItemError) else clip
+
+
+def _repeated(
+    uri: str, still: Pixels, spans: Sequence[Span], media: MediaConfig
+) -> Iterator[tuple[int, DecodedClip | ItemError]]:
+    """The clips of a picture: it is every frame that they take, and there is nothing to hear.
+
+    Raises:
+        ItemError: ``frame_size``.
+    """
+    height, width, _ = still.shape
+    frame = av.VideoFrame.from_ndarray(still, "rgb24")
+    frame.time_base = Fraction(1)
+    size = fit_size(width, height, media)
+    picture = Picture(0.0, frame, size, (0, False), VideoReformatter())
+    for index, span in enumerate(spans):
+        draft = _Draft(span, frame_times(span, media), media, picture)
+        yield index, draft.finish(uri, _Marks(), stands_s=math.inf)
 
 
 def _stands_s(container: Any, video: Any, latest: Picture | None, errors: int) -> float:

@@ -18,6 +18,8 @@ from av.sidedata.sidedata import Type
 from ah_ray import storage
 from ah_ray.errors import ItemError
 from ah_ray.media.config import LimitsConfig
+from ah_ray.media.segment import STILL
+from ah_ray.media.stills import read_still
 from ah_ray.storage_errors import StorageError
 
 av.logging.set_level(av.logging.PANIC)  # what libav calls errors is counted, but not printed
@@ -47,6 +49,7 @@ class MediaInfo:
         fps: average frame rate in Hz; 0 when the file does not say.
         video_stream: index of the video stream that is used.
         audio_stream: index of the audio stream that is used; None when there is none.
+        still: it is a picture (``stills``), and its length but a convention.
     """
 
     duration_s: float
@@ -55,6 +58,7 @@ class MediaInfo:
     fps: float
     video_stream: int
     audio_stream: int | None
+    still: bool = False
 
 
 @contextmanager
@@ -99,6 +103,8 @@ def _reason(error: av.FFmpegError | ValueError) -> str:
     """What libav says of a file, with the format that it takes it for."""
     reason = str(getattr(error, "strerror", None) or error)
     _, name, said = getattr(error, "log", None) or (0, "", "")  # the last line of libav's log
+    if name == "image2":  # by its name alone
+        return "begins neither like a picture (JPEG, PNG, WebP) nor like a video"
     if "not on whitelist" in said:
         return f"looks like {name}, which is none of the formats that are read: convert it to MP4"
     return f"{reason} ({name}: {said.strip()})" if said else reason
@@ -216,12 +222,15 @@ def _matroska_duration(stream: Any) -> float | None:
 
 
 def probe(uri: str, limits: LimitsConfig = LimitsConfig()) -> MediaInfo:
-    """Read a file's headers and its first frame.
+    """Read a file's headers and its first frame; of a picture, all of it.
 
     Raises:
         ItemError: ``missing``, ``unreadable``, ``storage_error``, ``timeout``, ``no_video``,
             ``no_duration``, ``too_long`` or ``too_large``.
     """
+    if (still := read_still(uri, limits)) is not None:
+        height, width, _ = still.shape
+        return MediaInfo(STILL.duration_s, width, height, 0.0, 0, None, still=True)
     with open_media(uri, limits) as container:
         video, audio = pick_streams(container, uri, limits)
         left = time_left(uri, limits)

@@ -33,6 +33,11 @@ class Span(NamedTuple):
         return self.end_s - self.start_s
 
 
+#: What a picture counts as: a clip needs a length, and a model a frame rate. At two frames a
+#: second, the usual rate, it is the one pair of frames that Qwen takes for one picture.
+STILL = Span(0.0, 1.0)
+
+
 def split(span: Span, rule: SegmentationConfig) -> list[Span]:
     """Cut one stretch into clips, in order of time (the split rule of the paper, section 3).
 

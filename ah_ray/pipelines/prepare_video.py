@@ -14,7 +14,7 @@ from ah_ray.findings import note
 from ah_ray.media.cut import cut
 from ah_ray.media.frames import bucket
 from ah_ray.media.probe import MediaInfo, probe
-from ah_ray.media.segment import Balance, Span, clamp, scoring_spans, split
+from ah_ray.media.segment import STILL, Balance, Span, clamp, scoring_spans, split
 from ah_ray.media.subtitles import subtitle_of
 from ah_ray.pipelines.manifest import PASSING, Manifest, Outcome
 from ah_ray.pipelines.run_directory import TRAINING, RunDirectory
@@ -89,13 +89,19 @@ def _clips(
         segments = training_segments(video, info, manifest, lengths, findings)
         rows = _clip_rows(video, info, manifest, segments)
     else:  # neither label nor annotation is looked at
-        spans = scoring_spans(info.duration_s, manifest.rule)
-        rows = _clip_rows(video, info, manifest, [Segment(spans, None)])
+        rows = _clip_rows(video, info, manifest, [Segment(_whole(info, manifest), None)])
     if not rows:
         raise ItemError("no_clip", f"{video['uri']}: nothing is as long as segmentation wants")
-    if manifest.writes_files:
+    if manifest.writes_files and not info.still:  # a picture is its own file
         rows = _cut(run, manifest, video, info, rows, findings)
     return rows
+
+
+def _whole(info: MediaInfo, manifest: Manifest) -> list[Span]:
+    """The clips of a whole video; a picture is one, whatever the rule says of short ones."""
+    if info.still:
+        return [STILL]
+    return scoring_spans(info.duration_s, manifest.rule)
 
 
 def training_segments(
@@ -112,6 +118,11 @@ def training_segments(
     """
     if video["labels"] is None:
         raise ItemError("no_label", f"{video['uri']}: a training video needs a label")
+    if info.still:
+        if video["intervals"]:
+            message = f"{video['uri']}: a picture, and {len(video['intervals'])} intervals of it"
+            findings.append(note(video["video_id"], "picture_with_intervals", message))
+        return [Segment(_whole(info, manifest), video["labels"])]
     annotated: dict[str | None, list[Span]] = defaultdict(list)
     for interval in video["intervals"]:
         annotated[interval["label"]].append(Span(interval["start_s"], interval["end_s"]))
@@ -138,7 +149,7 @@ def training_segments(
     if lengths:
         clips = Balance(lengths, video["video_id"]).clips(info.duration_s, manifest.rule)
     else:
-        clips = scoring_spans(info.duration_s, manifest.rule)
+        clips = _whole(info, manifest)
     return [Segment(clips, video["labels"])]
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from rich.markup import escape
 
 from ah_ray import schemas
+from ah_ray.media.segment import STILL
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.progress import printable, results
 
@@ -171,6 +172,11 @@ def evidence(verdict: Mapping[str, Any]) -> str | None:
     return None if best is None else best["evidence_clip_id"]
 
 
+def is_still(clip: Mapping[str, Any]) -> bool:
+    """Whether a clip (``schemas.CLIPS``: start_s, end_s and fps) is a picture."""
+    return bool(clip["fps"] == 0 and (clip["start_s"], clip["end_s"]) == STILL)
+
+
 def span_text(start_s: float, end_s: float) -> str:
     """A stretch of a video as players show it: ``00:10`` and ``00:12.5``, a dash between them."""
     return f"{_clock(start_s)}\N{EN DASH}{_clock(end_s)}"
@@ -193,12 +199,14 @@ def opening_lines(run: RunDirectory) -> list[str]:
 
 
 def _times(run: RunDirectory, videos: Sequence[Strong]) -> dict[str | None, str]:
-    """When the evidence of some videos is, by clip."""
+    """When the evidence of some videos is, by clip; a picture has no times."""
     evidences = (one.evidence_clip_id for video in videos for one in video.said)
     ids = {clip_id for clip_id in evidences if clip_id is not None}
-    clips = run.clips(SCORING).select(["clip_id", "start_s", "end_s"])
+    clips = run.clips(SCORING).select(["clip_id", "start_s", "end_s", "fps"])
     rows = clips.filter(pc.is_in(clips["clip_id"], pa.array(sorted(ids), pa.string()))).to_pylist()
-    return {row["clip_id"]: span_text(row["start_s"], row["end_s"]) for row in rows}
+    return {
+        row["clip_id"]: span_text(row["start_s"], row["end_s"]) for row in rows if not is_still(row)
+    }
 
 
 def _print_findings(findings: pa.Table) -> None:

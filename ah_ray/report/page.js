@@ -21,12 +21,14 @@ const percent = (chance) => (chance == null ? "" : chance.toFixed(2));
 const colour = (place) => (place === 0 ? "var(--accent)" : `var(--series-${(place - 1) % 8})`);
 
 // What plays a clip: a command where a player reaches the video, else where it is.
-const playing = (row, [start, end]) =>
-  row.path
+const playing = (row, [start, end], still) => {
+  if (still) return row.path ? `ffplay ${row.path}` : row.video;
+  return row.path
     ? `ffplay -autoexit -ss ${start} -t ${+(end - start).toFixed(2)} ${row.path}`
     : `${row.video} ${span([start, end])}`;
+};
 
-function cell(value, clip, position) {
+function cell(value, when, position) {
   const [text, isAnswer] = data.texts[value[0]];
   const chance = value[1] == null ? null : value[1] / 100;
   const option = data.options.indexOf(text);
@@ -45,7 +47,7 @@ function cell(value, clip, position) {
     node.append(h("i"));
     if (data.options.length > 2) node.append(h("span", {}, text));
   }
-  node.title = `${span(clip)}: ${text}${chance == null ? "" : ` (${percent(chance)})`}`;
+  node.title = `${when}: ${text}${chance == null ? "" : ` (${percent(chance)})`}`;
   return node;
 }
 
@@ -58,18 +60,21 @@ function timeline(row, place) {
   const lanes = Object.entries(found.lanes ?? {});
   const end = Math.max(1e-9, ...clips.map((clip) => clip[1]), ...intervals.map((one) => one[1]));
   const at = ([from, to]) => `left:${(100 * from) / end}%;width:${(100 * (to - from)) / end}%`;
+  const when = found.still ? () => "picture" : span; // which is at no time
   const heading = (text) => h("div", { className: "name" }, text);
 
   const detail = h("div", { className: "detail" });
   const halves = data.options.length === 2 ? "halves" : "";
   const tracks = h("div", { className: `tracks ${halves}` });
   const select = (index, copy) => {
-    const command = playing(row, clips[index]);
+    const command = playing(row, clips[index], found.still);
     const code = h("code", {}, command);
     const told = h("span", { className: "copied" }, "");
     detail.replaceChildren(
-      h("strong", {}, span(clips[index])),
-      row.link ? h("a", { href: `${row.link}#t=${clips[index].join(",")}` }, "open there") : "",
+      h("strong", {}, when(clips[index])),
+      row.link
+        ? h("a", { href: found.still ? row.link : `${row.link}#t=${clips[index].join(",")}` }, "open there")
+        : "",
       code,
       told,
       h("dl", {}, ...lanes.flatMap(([name, values]) => {
@@ -98,7 +103,7 @@ function timeline(row, place) {
     );
   lanes.forEach(([name, values]) => {
     const cells = values.map((value, index) => {
-      const node = cell(value, clips[index], at(clips[index]));
+      const node = cell(value, when(clips[index]), at(clips[index]));
       node.dataset.clip = index;
       node.setAttribute("aria-label", `${name}, ${node.title}`);
       node.onclick = () => select(index, true);
@@ -107,7 +112,7 @@ function timeline(row, place) {
     tracks.append(heading(name), h("div", { className: "lane" }, ...cells));
   });
   const step = Math.ceil(clips.length / 6);
-  const marks = clips.filter((_, index) => index % step === 0);
+  const marks = found.still ? [] : clips.filter((_, index) => index % step === 0);
   const decisive = (found.evidence ?? []).filter((one) => one[3] != null);
   tracks.append(
     heading(decisive.length ? "decided by" : ""),
@@ -121,7 +126,7 @@ function timeline(row, place) {
 
   const decided = (ones) =>
     ones.map(([label, chance, by, index]) =>
-      [label, percent(chance), by.length ? `by ${by.join(", ")}` : "", index == null ? "" : span(clips[index])]
+      [label, percent(chance), by.length ? `by ${by.join(", ")}` : "", index == null ? "" : when(clips[index])]
         .filter(Boolean).join(" · "));
   const says = [
     ["verdict", row.verdict, decided(found.evidence ?? [])],

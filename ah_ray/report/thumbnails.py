@@ -24,6 +24,8 @@ _QUALITY = 75
 def thumbnails(uri: str, start_s: float, end_s: float, limits: LimitsConfig) -> list[str]:
     """Three pictures of a stretch of a video as ``data:`` URIs; none where none can be decoded.
 
+    Of what does not move, as a picture, it is one.
+
     Args:
         uri: the video.
         start_s: where the stretch begins, in seconds.
@@ -31,7 +33,10 @@ def thumbnails(uri: str, start_s: float, end_s: float, limits: LimitsConfig) -> 
         limits: what decoding may cost.
     """
     [(_, clip)] = decode(uri, [Span(start_s, end_s)], _SHOWN, limits)
-    return [] if isinstance(clip, ItemError) else [_data_uri(frame) for frame in clip.frames]
+    if isinstance(clip, ItemError):
+        return []
+    moves = (clip.frames != clip.frames[0]).any()
+    return [_data_uri(frame) for frame in (clip.frames if moves else clip.frames[:1])]
 
 
 def _data_uri(frame: npt.NDArray[np.uint8]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ah_ray.evaluation.judged import Judged, overlap
-from ah_ray.pipelines.results import chance, evidence, span_text
+from ah_ray.pipelines.results import chance, evidence, is_still
 from ah_ray.schemas import Row
 from ah_ray.tasks.rules import STATUSES
 
@@ -64,7 +64,7 @@ def row(
     verdict: Mapping[str, Any],
     video: Mapping[str, Any],
     place: Place,
-    spans: Mapping[str, tuple[float, float]],
+    moments: Mapping[str, str],
     options: Sequence[str],
 ) -> Row:
     """A row of the table of videos.
@@ -73,12 +73,11 @@ def row(
         verdict: of ``schemas.VERDICTS``.
         video: of ``schemas.VIDEOS``.
         place: of it.
-        spans: start and end of its clips by id, in seconds.
+        moments: when its clips are, for people, by id; a picture is at no time.
         options: of a choice, in order.
     """
     labels, truth = verdict["labels"], video["labels"]
     considered = verdict["considered"] or []
-    decisive = spans.get(evidence(verdict) or "")
     givers = {one["label"]: one["members"] or () for one in considered}
     # Of two options the chance of what is looked for: one score, whatever the verdict.
     sure = considered[0]["chance"] if len(options) == 2 and considered else chance(verdict)
@@ -94,7 +93,7 @@ def row(
         "by": ", ".join(sorted({by for label in labels or () for by in givers.get(label, ())})),
         "truth": None if truth is None else said(truth),
         "right": None if truth is None or labels is None else _right(overlap(judged), options),
-        "at": span_text(*decisive) if decisive else None,
+        "at": moments.get(evidence(verdict) or ""),
         "status": verdict["status"],
         "coverage": verdict["coverage"],
     }
@@ -132,7 +131,8 @@ def timeline(
         clips (start and end in seconds), lanes (for each member and clip the number of its text
         and the chance in percent: of two options of the first, else of what it says), intervals,
         evidence (of each label of the verdict: label, chance, members, the place of its clip),
-        members (the same of each member's answer), subtitles and attributes.
+        members (the same of each member's answer), subtitles, attributes, and whether it is a
+        picture (still).
     """
     places = {clip["clip_id"]: place for place, clip in enumerate(clips)}
 
@@ -158,6 +158,7 @@ def timeline(
             for one in verdict.get("members") or ()
         ],
         "attributes": dict(video["attributes"] or ()),
+        "still": bool(clips) and all(map(is_still, clips)),
     }
     if any(clip["subtitle"] for clip in clips):
         found["subtitles"] = [texts.number(clip["subtitle"] or "") for clip in clips]

@@ -15,7 +15,7 @@ from ah_ray import schemas, storage, tables
 from ah_ray.media.config import LimitsConfig
 from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.rereading import reread
-from ah_ray.pipelines.results import evidence, ranked, short_names
+from ah_ray.pipelines.results import evidence, is_still, ranked, short_names, span_text
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.report.config import ReportConfig
 from ah_ray.report.timelines import Place, Texts, filled, lost_row, row, timeline
@@ -62,16 +62,22 @@ def listed(
     ids = pa.array([verdict["video_id"] for verdict in chosen], pa.string())
     facts = {video["video_id"]: video for video in _of(scope, ids).to_pylist()}
     clips_of: dict[str, list[Row]] = defaultdict(list)
-    columns = ["video_id", "clip_id", "start_s", "end_s", "subtitle"]
+    columns = ["video_id", "clip_id", "start_s", "end_s", "fps", "subtitle"]
     for clip in _of(clips.select(columns), ids).to_pylist():
         clips_of[clip["video_id"]].append(clip)
     spans = {
         clip["clip_id"]: (clip["start_s"], clip["end_s"]) for of in clips_of.values() for clip in of
     }
+    moments = {
+        clip["clip_id"]: span_text(*spans[clip["clip_id"]])
+        for of in clips_of.values()
+        for clip in of
+        if not is_still(clip)
+    }
     chosen = [verdict for verdict in chosen if verdict["video_id"] in facts]
     videos = [facts[verdict["video_id"]] for verdict in chosen]
     rows = [
-        row(verdict, video, place_of(video["uri"]), spans, options)
+        row(verdict, video, place_of(video["uri"]), moments, options)
         for verdict, video in zip(chosen, videos, strict=True)
     ]
     texts = Texts()

@@ -22,6 +22,7 @@ from ah_ray.media.config import MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.fragment import split_image, split_times
 from ah_ray.media.segment import Span
+from ah_ray.media.stills import read_still
 from ah_ray.models.architecture import find_architecture
 from ah_ray.training.swift import (
     ARCHITECTURE_VARIABLE,
@@ -67,7 +68,7 @@ def read_sound(audio: Any, *args: Any, **options: Any) -> Any:
 
 
 def read_image(image: Any) -> Any:
-    """Read one of the images of a clip; another image as MS-Swift does.
+    """Read one of the images of a clip, or a picture; another image as MS-Swift does.
 
     Raises:
         ItemError: the clip cannot be read.
@@ -75,6 +76,9 @@ def read_image(image: Any) -> Any:
     if isinstance(image, str) and (named := split_image(image)) is not None:
         clip = _decoded(named.clip, os.environ[MEDIA_VARIABLE], named.clip_id)
         return Image.fromarray(clip.frames[named.number])
+    still = read_still(image) if isinstance(image, str) and os.path.isfile(image) else None
+    if still is not None:  # MS-Swift would not turn it
+        return Image.fromarray(still)
     return vision_utils.load_image(image)
 
 

@@ -8,7 +8,7 @@ from ah_ray.catalog.rows import Interval, video_row
 from ah_ray.errors import ItemError
 from ah_ray.media.config import LimitsConfig, MediaConfig, PrepareConfig, SegmentationConfig
 from ah_ray.media.probe import MediaInfo
-from ah_ray.media.segment import Balance, Span, scoring_spans, split
+from ah_ray.media.segment import STILL, Balance, Span, scoring_spans, split
 from ah_ray.pipelines.manifest import Manifest
 from ah_ray.pipelines.prepare_video import Segment, training_segments
 
@@ -30,10 +30,12 @@ def annotations(draw):
     return list(zip([e / 10 for e in edges[::2]], [e / 10 for e in edges[1::2]], strict=False))
 
 
-def segments(labels, intervals, duration_s=400.0, rule=PAPER, lengths=(), absent="No", odd=None):
+def segments(
+    labels, intervals, duration_s=400.0, rule=PAPER, lengths=(), absent="No", odd=None, still=False
+):
     media = MediaConfig(), PrepareConfig(), LimitsConfig()
     manifest = Manifest("training", ("train",), rule, *media, absent)
-    info = MediaInfo(duration_s, 640, 480, 25.0, 0, 1)
+    info = MediaInfo(duration_s, 640, 480, 25.0, 0, 1, still)
     labels = None if labels is None else frozenset(labels)
     video = video_row("v", "v.mp4", labels=labels, intervals=[Interval(*i) for i in intervals])
     return training_segments(video, info, manifest, lengths, [] if odd is None else odd)
@@ -91,3 +93,21 @@ def test_only_what_has_no_intervals_is_balanced():
     assert segments(["No"], [], 60.0, lengths=LENGTHS) == [Segment(balanced, ["No"])]
     annotated = segments(["Yes"], [(1, 9)], 60.0, lengths=LENGTHS)
     assert annotated == [Segment(split(Span(1, 9), PAPER), ["Yes"])]
+
+
+def test_a_picture_is_one_clip_whatever_the_rule_and_whatever_is_annotated():
+    odd = []
+    whole = [Segment([STILL], ["Yes"])]
+    for rule in (
+        PAPER,
+        SegmentationConfig(clip_s=9, min_clip_s=9),
+        SegmentationConfig(clip_s=0.3, min_tail_s=0),
+    ):
+        length = STILL.duration_s
+        assert segments(["Yes"], [], length, rule, still=True, odd=odd) == whole
+        assert segments(["Yes"], [], length, rule, lengths=LENGTHS, still=True, odd=odd) == whole
+    assert odd == []
+    assert segments(["Yes"], [(0.2, 0.5), (3, 4)], 1.0, still=True, odd=odd) == whole
+    assert [finding["kind"] for finding in odd] == ["picture_with_intervals"]
+    with pytest.raises(ItemError, match="needs a label"):
+        segments(None, [], 1.0, still=True)

@@ -24,10 +24,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunDirectory]:
         "words": make_run(
             folder / "words", [HOSTILE, *plain], "emotion_labels", writers=["describer"]
         ),
+        "pictures": make_run(folder / "pictures", ["a b.jpg", "c.jpg"], labelled=False),
         "text": make_run(folder / "text", [HOSTILE, *plain], "captions", [], ["one", "other"]),
     }
+    write_video(folder / "pictures" / "archive" / "a b.jpg")
     for kind, run in made.items():
-        report(run, ReportConfig(thumbnails=len(real) + len(plain) if kind == "choice" else 0))
+        shown = {"choice": len(real) + len(plain), "pictures": 2}.get(kind, 0)
+        report(run, ReportConfig(thumbnails=shown))
     return made
 
 

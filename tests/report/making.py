@@ -12,6 +12,7 @@ from ah_ray import schemas, storage, tables
 from ah_ray.evaluation.config import EvaluateConfig
 from ah_ray.lineage import left_out_made_from
 from ah_ray.media.config import LimitsConfig
+from ah_ray.media.segment import STILL
 from ah_ray.pipelines.evaluate import evaluate
 from ah_ray.pipelines.reduce import make_verdicts
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -87,10 +88,11 @@ def make_run(
 
 
 def write_video(path: Path) -> None:
-    """Twenty seconds of a test picture."""
+    """Twenty seconds of a test picture; or but one, by the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = "testsrc=duration=20:size=160x120:rate=5"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", picture, path]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", picture]
+    command += [*(["-frames:v", "1"] if path.suffix == ".jpg" else []), str(path)]
     subprocess.run(command, check=True)
 
 
@@ -107,6 +109,10 @@ def _video(place: int, name: str, judgement: Judgement, labelled: bool) -> schem
 
 
 def _clips(video: schemas.Row, made_from: str) -> list[schemas.Row]:
+    if video["uri"].endswith(".jpg"):
+        still = {"video_id": video["video_id"], "source_uri": video["uri"], "clip_index": 0}
+        still |= {"start_s": STILL.start_s, "end_s": STILL.end_s, "fps": 0.0, "has_audio": False}
+        return [still | {"clip_id": f"{video['video_id']}-0", "made_from": made_from}]
     count = 3 + int(video["video_id"]) % 5
     return [
         {

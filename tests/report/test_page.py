@@ -144,6 +144,20 @@ def test_a_clip_gives_the_command_that_plays_it(visit, runs):
     )
 
 
+def test_a_picture_is_shown_and_opened_without_times(visit, runs):
+    shown = visit("pictures")
+    shown.page.get_by_placeholder("search all columns").fill("a b.jpg")
+    timeline = shown.open_first()
+    timeline.locator(".cell").first.click()
+    copied = shown.page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"ffplay '{runs['pictures'].path('archive', 'a b.jpg')}'"
+    assert timeline.locator(".detail strong").inner_text() == "picture"
+    assert timeline.locator(".detail a").get_attribute("href") == "archive/a%20b.jpg"
+    assert timeline.locator(".pictures img").count() == 1
+    assert "00:0" not in timeline.inner_text()
+    assert shown.faults == []
+
+
 def test_a_timeline_shows_members_annotation_and_what_decided(visit):
     shown = visit("choice")
     shown.page.locator("#videos thead th.verdict button").click()

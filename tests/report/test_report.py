@@ -169,7 +169,8 @@ def test_the_command_writes_the_page_and_warns_of_stale_verdicts(run):
 
 
 def test_a_clip_that_was_asked_again_counts_once_and_by_its_answer():
-    clips = [{"clip_id": name, "start_s": 0.0, "end_s": 1.0, "subtitle": None} for name in "ab"]
+    clip = {"start_s": 0.0, "end_s": 1.0, "fps": 9.0, "subtitle": None}
+    clips = [clip | {"clip_id": name} for name in "ab"]
     row = {"labels": None, "chances": None, "text": None, "raw_text": None, "error_kind": None}
     answers = [
         row | {"clip_id": "a", "status": "error", "error_kind": "no_picture"},

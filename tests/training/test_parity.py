@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ah_ray.engines.wording import Wording, wording
 from ah_ray.errors import ItemError
@@ -19,7 +20,7 @@ from ah_ray.media.cut import cut
 from ah_ray.media.decode import decode
 from ah_ray.media.fragment import split_times
 from ah_ray.media.probe import probe
-from ah_ray.media.segment import Span, split
+from ah_ray.media.segment import STILL, Span, split
 from ah_ray.members import Member, MemberCard
 from ah_ray.models.architecture import find_architecture
 from ah_ray.models.config import ModelConfig
@@ -104,6 +105,17 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(root.rglob("*.mp4"))
 
 
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture that has to be turned."""
+    path = tmp_path_factory.mktemp("still") / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 13, 3), np.uint8)
+    Image.fromarray(pixels).resize((130, 90)).save(path, exif=exif)
+    return path
+
+
 def stays_text(injected: Wording, empty: Wording, processor: Any) -> None:
     """Check that a subtitle has brought nothing but text, which stands between its tags."""
     special = set(processor.tokenizer.get_added_vocab().values())
@@ -117,7 +129,7 @@ def stays_text(injected: Wording, empty: Wording, processor: Any) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_training_and_scoring_see_the_same(
-    way: str, checkpoints: dict[str, Path], sources: list[Path], tmp_path: Path
+    way: str, checkpoints: dict[str, Path], sources: list[Path], still: Path, tmp_path: Path
 ) -> None:
     (name, _), (shown, *unheard) = way.split(), WAYS[way]
     checkpoint, architecture = checkpoints[name], find_architecture(name)
@@ -155,6 +167,16 @@ def test_training_and_scoring_see_the_same(
                 rows.append(json.loads(training_rows([row], questions[prompt], RECIPE, media)))
                 clips.append(clip)
     assert len(clips) >= 6 * (2 + len(unheard))
+    # A picture, which is never a file of its own.
+    ((_, clip),) = decode(str(still), [STILL], shown, clip_ids=["still"])
+    assert not isinstance(clip, ItemError)
+    row = dict.fromkeys(("media_uri", "audio_uri")) | {"source_uri": str(still)}
+    row |= {"start_s": STILL.start_s, "end_s": STILL.end_s, "clip_id": "still"}
+    row |= {"labels": ["Yes"], "subtitle": INJECTED}
+    rows.append(json.loads(training_rows([row], questions["short"], RECIPE, shown)))
+    clips.append(clip)
+    labels.append("Yes")
+    asked.append(("short", shown.audio))
 
     model = ModelConfig(path=str(checkpoint), architecture=name, dtype="float32")
     members = {

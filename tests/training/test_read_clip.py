@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ah_ray.errors import ItemError
 from ah_ray.media.cut import cut
 from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.fragment import with_image, with_times
 from ah_ray.media.probe import probe
-from ah_ray.media.segment import Span
+from ah_ray.media.segment import STILL, Span
 from ah_ray.models.qwen2_5_vl import QWEN2_5_VL
 from ah_ray.training.swift import ARCHITECTURE_VARIABLE, MEDIA_VARIABLE, READER
 from tests.media.coded_video import MEDIA, numbers_of, steady, tone, write_video
@@ -54,6 +55,23 @@ def test_a_clip_without_a_file_is_what_scoring_takes(read_clip, tmp_path):
         assert as_numbers(frames) == numbers_of(virtual)
         assert rate == virtual.fps
         np.testing.assert_array_equal(read_sound(uri, 16_000), virtual.audio)
+
+
+def test_a_picture_is_what_scoring_takes(read_clip, tmp_path):
+    from ah_ray.training.swift_plugin import read_image
+
+    path, exif = tmp_path / "a.png", Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 255, (160, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(path, exif=exif)
+    turned = np.rot90(pixels, -1)
+    ((_, clip),) = decode(str(path), [STILL], MEDIA)
+    frames, _, rate = read_clip({"video": with_times(str(path), STILL)})
+    assert rate == 2
+    for frame in (*clip.frames, *frames.permute(0, 2, 3, 1).numpy()):
+        np.testing.assert_array_equal(frame, turned)
+    # And as a row of one's own.
+    np.testing.assert_array_equal(np.asarray(read_image(str(path))), turned)
 
 
 @pytest.mark.parametrize("pick", ["uniform", "random"])
