@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ah_ray.catalog.listing import is_picture
 from ah_ray.catalog.rows import needs_interval
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.findings import note, shown
@@ -68,7 +69,8 @@ def _training(videos: Sequence[Mapping[str, Any]], splits: Sequence[str], answer
     usable = [
         v
         for v in rows
-        if v["labels"] is not None and (v["intervals"] or not needs_interval(v, answer.absent))
+        if v["labels"] is not None
+        and (v["intervals"] or is_picture(v["uri"]) or not needs_interval(v, answer.absent))
     ]
     if not rows or len({tuple(video["labels"]) for video in usable}) > 1:
         return []

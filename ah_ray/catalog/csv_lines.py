@@ -20,7 +20,7 @@ from ah_ray.findings import shown
 
 LONGEST = 100_000  # characters of a cell: some 60 pages
 
-_ESCAPED = re.compile("[\udc80-\udcff]")  # what ``surrogateescape`` makes of a byte
+_ESCAPED = re.compile("[\ud800-\udfff]")  # what ``surrogateescape`` makes of a byte, or JSON writes
 
 csv.field_size_limit(2**31 - 1)  # longer ones are for ``problem`` to tell
 

@@ -61,11 +61,12 @@ def _encoding(name: str) -> str:
 
 
 class VideoTable(Frozen):
-    """A CSV file that names videos, or several of one form.
+    """A CSV file (or a JSON list of lists) that names videos, or several of one form.
 
     Attributes:
         files: names or globs. Of files that differ about a video the one that is named earlier
             counts; a glob has its files in order of the alphabet.
+        header: the columns of a JSON list of lists, in their order; a CSV file has its own.
         labels: the column with a word or a list of words.
         subtitle: the column with what is said in the video.
         split: the column with its split.
@@ -79,6 +80,7 @@ class VideoTable(Frozen):
     """
 
     files: Annotated[tuple[Annotated[str, AfterValidator(_inside)], ...], Field(min_length=1)]
+    header: tuple[str, ...] = ()
     labels: str | None = None
     subtitle: str | None = None
     split: str | None = None
@@ -92,6 +94,14 @@ class VideoTable(Frozen):
     def _one_split(self) -> VideoTable:
         if self.split and self.all_in:
             raise ValueError("split is a column and all_in one split for all: state one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _header_has_the_columns(self) -> VideoTable:
+        if len(set(self.header)) < len(self.header):
+            raise ValueError(f"header {list(self.header)} has a column twice")
+        if self.header and (missing := [c for c in self.columns if c not in self.header]):
+            raise ValueError(f"header {list(self.header)} has no column {missing[0]!r}")
         return self
 
     @property

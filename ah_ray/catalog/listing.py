@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterable
 from glob import has_magic
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -14,7 +15,7 @@ VIDEO_EXTENSIONS = frozenset(
     {"3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4"}
     | {"mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"}
 )
-
+PICTURE_EXTENSIONS = frozenset({"jpeg", "jpg", "png", "webp"})
 
 # Where a table may say that its videos are, besides where it is itself: a row must not make
 # workers call any address that somebody wrote into it.
@@ -40,6 +41,21 @@ class Listing(NamedTuple):
 def is_video(path: str) -> bool:
     """Whether the extension, in any letter case, is that of a video file."""
     return PurePosixPath(path).suffix.lstrip(".").lower() in VIDEO_EXTENSIONS
+
+
+def is_picture(path: str) -> bool:
+    """Whether the extension, in any letter case, is that of a picture that is read as a video."""
+    return PurePosixPath(path).suffix.lstrip(".").lower() in PICTURE_EXTENSIONS
+
+
+def to_score(paths: Iterable[str]) -> list[str]:
+    """The videos among files; where there are none, the pictures.
+
+    Beside videos pictures are previews, posters and the like.
+    """
+    paths = list(paths)
+    videos = [path for path in paths if is_video(path)]
+    return videos or [path for path in paths if is_picture(path)]
 
 
 def resolve(uri: str, folder: str) -> str:

@@ -1,7 +1,8 @@
 """The reader for CSV files that say of videos what is known of them: words, subtitles, splits.
 
 Which files and columns those are is stated by the entry (``entry.Lists``), so that one reader is
-enough for MER2024 to MER2026, EMER and CH-SIMS. A video has as many rows as there are tables.
+enough for MER2024 to MER2026, EMER, CH-SIMS, and the JSON lists of EmoSet. A video has as many rows
+as there are tables.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ah_ray import storage
 from ah_ray.catalog import pattern
 from ah_ray.catalog.csv_lines import Line, problem, read_lines, require_columns
 from ah_ray.catalog.entry import CatalogEntry, Lists, VideoTable
-from ah_ray.catalog.listing import Listing, files_below, is_video
+from ah_ray.catalog.json_lists import read_entries
+from ah_ray.catalog.listing import Listing, files_below, is_picture, is_video
 from ah_ray.catalog.rows import (
     Catalog,
     Rows,
@@ -82,8 +84,11 @@ def read(entry: CatalogEntry, root: str, answer: Answer) -> Catalog:
         message = f"rows about videos that no table of videos names: {added}"
         findings.append(note(root, "ignored_rows", message))
     known = listing.files.keys() | listing.refused.keys()
-    if unnamed := sum(is_video(path) for path in known - listed):
-        message = f"video files that no table of videos names: {unnamed}"
+    pictured = any(map(is_picture, listed))  # else pictures are something beside the videos
+    unnamed = sum(is_video(path) or (pictured and is_picture(path)) for path in known - listed)
+    if unnamed:
+        what = "video and picture" if pictured else "video"
+        message = f"{what} files that no table of videos names: {unnamed}"
         findings.append(note(root, "ignored_files", message))
     return Catalog(videos, findings + wording.findings(splits))
 
@@ -125,13 +130,17 @@ def _named(
             message = f"there is no {' or '.join(table.files)}"
             findings.append(note(root, "table_missing", message))
         for uri in uris:
-            columns, lines = read_lines(uri, entry.lists.encodings)
+            lines: Iterable[Line]
+            if table.header:
+                columns, lines, unit = list(table.header), read_entries(uri, table.header), "entry"
+            else:
+                (columns, lines), unit = read_lines(uri, entry.lists.encodings), "line"
             patterns = _usable(entry.lists, columns)
             keys = {column for one in patterns for column in pattern.columns(one)}
             require_columns(uri, columns, [*sorted(keys), *table.columns])
             used = keys | {*table.columns, *(flag for flag in entry.consent if flag in columns)}
             for line in lines:
-                where = f"line {line.number} of {PurePosixPath(uri).name}"
+                where = f"{unit} {line.number} of {PurePosixPath(uri).name}"
                 try:
                     cells, notes = _cells(where, line, keys, used)
                     path = _path(patterns, cells, listing)

@@ -1,6 +1,7 @@
 """Where a video is, by what a table calls it: ``Raw/{video_id}/{clip_id:04d}.mp4``. Pure functions.
 
-A part in braces is a column; ``:04d`` stands for a number with so many digits, zeros before it.
+A part in braces is a column; ``:04d`` stands for a number with so many digits, zeros before it, and
+``:path`` for one that may hold a whole path.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import PurePosixPath
 from ah_ray.errors import ItemError
 from ah_ray.findings import shown
 
-_FIELD = re.compile(r"\{([^{}:]+)(?::0([1-9])d)?\}")
+_FIELD = re.compile(r"\{([^{}:]+)(?::(?:0([1-9])d|(path)))?\}")
 _NUMBER = re.compile(r"(\d{1,9})(?:\.0+)?", re.ASCII)  # 7.0 is what a spreadsheet makes of 7
 
 
@@ -26,7 +27,8 @@ def check_pattern(pattern: str) -> str:
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"{pattern!r} is no path inside the archive")
     if not columns(pattern) or re.search("[{}]", _FIELD.sub("", pattern)):
-        raise ValueError(f"{pattern!r} is not of the form folder/{{column}}.mp4 or {{column:04d}}")
+        forms = "folder/{column}.mp4, {column:04d} or {column:path}"
+        raise ValueError(f"{pattern!r} is not of the form {forms}")
     return pattern
 
 
@@ -61,13 +63,20 @@ def fill(pattern: str, cells: Mapping[str, str]) -> str:
     'Raw/v1/0001.mp4'
 
     Raises:
-        ItemError: ``bad_row``, a name is empty or no number; ``unsafe_key``, it has parts.
+        ItemError: ``bad_row``, a name is empty or no number; ``unsafe_key``, it has parts, or
+            is a path that leads out of the archive.
     """
 
     def part(match: re.Match[str]) -> str:
         column, digits, value = match[1], match[2], cells[match[1]]
+        path = PurePosixPath(value)
         if not value:
             raise ItemError("bad_row", f"{column} is empty")
+        if match[3]:
+            if path.is_absolute() or ".." in path.parts or "\\" in value:
+                message = f"{column} is {shown(value)}, which is no path inside the archive"
+                raise ItemError("unsafe_key", message)
+            return str(path)
         if re.search(r"[/\\]", value) or value in (".", ".."):
             raise ItemError("unsafe_key", f"{column} is {shown(value)}, a path and no name")
         if digits is None:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ah_ray import storage
 from ah_ray.captions.filters import made_filters
-from ah_ray.catalog.listing import is_video
+from ah_ray.catalog.listing import to_score
 from ah_ray.config import ArchiveConfig, RunConfig
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.registry import engine_of, plan_passes
@@ -66,7 +66,7 @@ def plan_archive(
     """
     members = read_ensemble(ensemble_folder(ensemble), names)
     passes = plan_passes(members, settings.score)
-    found = sum(is_video(uri) for uri in storage.list_files(place(videos, "--videos")))
+    found = len(to_score(storage.list_files(place(videos, "--videos"))))
     if not found:
         raise ConfigError(f"--videos {videos}", "has no video", "check the path")
     rule = members[0].card.segmentation

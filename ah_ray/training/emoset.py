@@ -8,10 +8,9 @@ picture and its annotation: ``["amusement", "amusement_12865", "image/amusement/
 
 from __future__ import annotations
 
-import json
 from pathlib import PurePosixPath
-from typing import Any
 
+from ah_ray.catalog.json_lists import entries
 from ah_ray.errors import ConfigError
 from ah_ray.schemas import Row
 from ah_ray.tasks import load_task, swift_row
@@ -26,16 +25,11 @@ def emoset_rows(content: bytes, file: str) -> list[Row]:
     Raises:
         ConfigError: it is no such list; naming the first entry that is wrong.
     """
-    try:
-        entries: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(file, f"is no JSON: {error}", "name a list of EmoSet, or rows") from error
-    if not isinstance(entries, list):
-        fix = "name train.json of EmoSet, or a file of rows that ends in .jsonl"
-        raise ConfigError(file, "is no list of pictures", fix)
+    fix = "name train.json of EmoSet, or a file of rows that ends in .jsonl"
+    pictures = entries(content, file, fix)
     question = load_task(_TASK).question(_PROMPT, file)
     rows = []
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(pictures, 1):
         where = f"{file}, entry {number}"
         if not (isinstance(entry, list) and len(entry) >= 3 and all(map(_is_text, entry[:3]))):
             problem = "is not of the form [emotion, name, picture, annotation]"

@@ -43,6 +43,25 @@ def test_other_files_are_one_finding(root):
     assert finding["message"].endswith(": 3")
 
 
+def test_pictures_count_where_there_is_no_video(root, tmp_path):
+    for name in ("a.jpg", "deep/b.PNG", "deep/c.webp", "deep/d.jpeg", "deep/e.gif"):
+        Path(root, name).touch()
+    beside = read_catalog(ENTRY, root)
+    assert len(beside.videos) == len(VIDEOS)
+    (finding,) = beside.findings
+    assert ": 8, of which 4 are pictures" in finding["message"]
+    named = read_catalog(ENTRY, f"{root}/deep/*.[Pj]*").videos
+    assert [Path(video["uri"]).name for video in named] == ["b.PNG", "d.jpeg"]
+    assert len(read_catalog(ENTRY, f"{root}/a.jpg").videos) == 1
+    for name in VIDEOS:
+        Path(root, name).unlink()
+    alone = read_catalog(ENTRY, root)
+    assert [video["video_id"] for video in alone.videos] == [
+        stable_id(name) for name in ("a.jpg", "deep/b.PNG", "deep/c.webp", "deep/d.jpeg")
+    ]
+    assert alone.findings[0]["message"].endswith(": 4")
+
+
 @pytest.mark.parametrize("protocol", ["", "file://"])
 @pytest.mark.parametrize(
     ("part", "names"),

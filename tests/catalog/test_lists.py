@@ -1,5 +1,6 @@
 """One reader for the emotion data sets: each format as published, and everything odd."""
 
+import json
 import os
 from collections import Counter
 from functools import partial
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ah_ray.catalog import CatalogEntry, load_entry, read_catalog
+from ah_ray.catalog.entry import VideoTable
 from ah_ray.catalog.lists import drawn_split, list_words
 from ah_ray.catalog.pattern import fill, folders
 from ah_ray.errors import ConfigError, ItemError
@@ -112,6 +114,76 @@ def test_a_fold_of_dfew(tmp_path, name):
     found = [(row["split"], row["labels"]) for row in read("dfew", tmp_path, answer).videos]
     expected = [("train", ["happy"]), ("train", ["fear"]), ("test", ["surprise"]), ("test", None)]
     assert sorted(found, key=str) == sorted(expected, key=str)
+
+
+PICTURES = {
+    "train.json": [
+        ["amusement", "amusement_1", "image/amusement/amusement_1.jpg", "annotation/a/1.json"],
+        ["Awe", "awe_2", "image/awe/awe_2.jpg", "annotation/awe/awe_2.json"],
+        ["glad", "awe_3", "image/awe/awe_3.jpg", "annotation/awe/awe_3.json"],
+        ["awe", "awe_4", "image/awe/awe_4.jpg"],
+        ["awe", "gone", "image/awe/gone.jpg", ""],
+        ["awe", "out", "../out.jpg", ""],
+        ["awe", "out", "/etc/passwd", ""],
+        ["awe", ["out"], "image/awe/awe_2.jpg", ""],
+        {"emotion": "awe"},
+        "awe",
+        None,
+        ["awe", "\ud800", "image/awe/awe_5.jpg", ""],
+        ["awe", "both", "./image//awe/both.jpg", None],
+        ["awe", "", "", ""],
+    ],
+    "val.json": [["sadness", "sadness_1", "image/sadness/sadness_1.jpg", "a.json"]],
+    "test.json": [
+        ["fear", "fear_1", "image/fear/fear_1.jpg", "annotation/fear/fear_1.json"],
+        ["awe", "both", "image/awe/both.jpg", "annotation/awe/both.json"],
+    ],
+}
+
+
+def test_emoset(tmp_path):
+    root = write(tmp_path / "root", {name: json.dumps(rows) for name, rows in PICTURES.items()})
+    write(tmp_path, {"out.jpg": ""})
+    there = ["amusement/amusement_1", "awe/awe_2", "awe/awe_3", "awe/awe_4", "awe/awe_5"]
+    there += ["awe/both", "awe/not_named", "sadness/sadness_1", "fear/fear_1"]
+    write(root, {f"image/{name}.jpg": "" for name in there} | {"annotation/awe/awe_2.json": "{}"})
+    catalog = read("emoset", root, load_task("emoset_emotions").answer)
+    assert facts(catalog) == {
+        "amusement/amusement_1.jpg": (None, "train", ["amusement"], [], {"name": "amusement_1"}),
+        "awe/awe_2.jpg": (None, "train", ["awe"], [], {"name": "awe_2"}),
+        "awe/awe_3.jpg": (None, "train", None, [], {"name": "awe_3"}),
+        "awe/awe_5.jpg": (None, "train", ["awe"], [], {}),
+        "sadness/sadness_1.jpg": (None, "val", ["sadness"], [], {"name": "sadness_1"}),
+        "fear/fear_1.jpg": (None, "test", ["fear"], [], {"name": "fear_1"}),
+    }
+    assert catalog.videos[0]["video_id"] == stable_id("image/amusement/amusement_1.jpg")
+    wanted = {
+        **{"bad_row": 6, "unsafe_key": 2, "missing_file": 1, "video_in_two_splits": 1},
+        **{"label_invalid": 1, "cell_unreadable": 1, "no_participants": 1, "ignored_files": 1},
+    }
+    found = Counter(kinds(catalog))
+    assert found - Counter({"label_words": found["label_words"]}) == wanted
+    messages = [finding["message"] for finding in catalog.findings]
+    assert any("entry 3 of train.json has the label 'glad'" in message for message in messages)
+    assert "video and picture files that no table of videos names: 2" in messages
+    # Each entry is in the catalog, or a finding says that it is not; one picture is named twice.
+    left_out = sum(count for kind, count in found.items() if kind in LEFT_OUT)
+    assert len(catalog.videos) + left_out == sum(map(len, PICTURES.values())) - 1
+    for message in messages:
+        message.encode()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[", '{"a": []}', "[" * 100_000, "\x00"])
+def test_a_file_that_is_no_list_is_named(tmp_path, content):
+    root = write(tmp_path, dict.fromkeys(PICTURES, "[]") | {"val.json": content})
+    with pytest.raises(ConfigError, match=r"val\.json: is no"):
+        read("emoset", root, load_task("emoset_emotions").answer)
+
+
+def test_a_header_has_the_columns_that_are_used():
+    for header, said in ((["name"], "no column 'emotion'"), (["emotion"] * 2, "twice")):
+        with pytest.raises(ValueError, match=said):
+            VideoTable(files=("a.json",), header=header, labels="emotion")
 
 
 def test_who_asks_for_text_is_told_of_no_labels(tmp_path):
@@ -494,6 +566,21 @@ def test_what_is_no_number_is_a_bad_row(clip):
 )
 def test_a_folder_is_listed_once(patterns, found):
     assert folders(patterns) == found
+
+
+@given(st.text())
+@example("a/b.jpg")
+@example("/a")
+@example("a/../..")
+@example("..\\a")
+def test_no_path_leaves_the_archive(name):
+    try:
+        path = fill("{name:path}", {"name": name})
+    except ItemError:
+        return
+    assert not os.path.isabs(path)
+    assert os.path.normpath(path) == path
+    assert not path.startswith("..")
 
 
 @given(st.text())

@@ -166,7 +166,7 @@ def test_a_wrong_entry_of_emoset_is_named(tmp_path: Path, entries: list[object],
     with pytest.raises(ConfigError, match=f"(?s){said}"):
         read_rows(emoset(tmp_path, *entries), "stages.0.data")
     (tmp_path / "info.json").write_text("{}")
-    with pytest.raises(ConfigError, match="is no list of pictures"):
+    with pytest.raises(ConfigError, match="is no list"):
         read_rows(str(tmp_path / "info.json"), "stages.0.data")
 
 
