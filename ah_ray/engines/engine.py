@@ -37,8 +37,8 @@ class Reply(NamedTuple):
             (``pipelines.scorer``).
         mass: the probability of all options together, of all that begin as they do; None as above,
             and where no model was asked.
-        gate: the weight of each expert for what is seen, by name; None where the model has no gate,
-            or the engine does not show it.
+        gate: the weight of each expert for what is seen, by name; None where the model has no gate
+            or was shown nothing.
     """
 
     text: str | None
@@ -80,6 +80,13 @@ def begun(
     if isinstance(engine, OverlappingEngine):
         return engine.begin(members, items)
     return partial(engine.answer, members, items)
+
+
+def gate_of(shown: Sequence[Mapping[str, float]] | None) -> Mapping[str, float] | None:
+    """The gate of an item by those of its media: of several pictures their mean."""
+    if not shown:
+        return None
+    return {name: sum(one[name] for one in shown) / len(shown) for name in shown[0]}
 
 
 def weighed_reply(words: Wording, scores: Scores, text: str | None = None) -> Reply:

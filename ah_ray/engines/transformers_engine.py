@@ -16,7 +16,7 @@ from ah_ray import storage
 from ah_ray.attention import attention_kernel
 from ah_ray.checkpoints import local_checkpoint
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Item, Replies, Reply, weighed_reply, written_reply
+from ah_ray.engines.engine import Item, Replies, Reply, gate_of, weighed_reply, written_reply
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.ensemble import EngineGroup
 from ah_ray.members import Member
@@ -307,14 +307,11 @@ def _log_chances(words: Wording, logits: Any) -> list[dict[int, float]]:
 def _per_item(
     gates: Sequence[Mapping[str, float]] | None, items: int
 ) -> Sequence[Mapping[str, float] | None]:
-    """One gate for each item; of one that is several pictures, their mean."""
+    """One gate for each item, all of which have as many media."""
     if gates is None:
         return [None] * items
     each = len(gates) // items
-    return [
-        {name: sum(one[name] for one in of_item) / each for name in of_item[0]}
-        for of_item in (gates[each * n : each * (n + 1)] for n in range(items))
-    ]
+    return [gate_of(gates[each * n : each * (n + 1)]) for n in range(items)]
 
 
 def _finite(logits: Any) -> Any:

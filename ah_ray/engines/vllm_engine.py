@@ -13,12 +13,19 @@ from typing import Any
 from ah_ray import storage
 from ah_ray.checkpoints import local_checkpoint, local_config
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Item, Replies, Reply, weighed_reply, written_reply
+from ah_ray.engines.engine import (
+    Item,
+    Replies,
+    Reply,
+    gate_of,
+    weighed_reply,
+    written_reply,
+)
 from ah_ray.engines.longest import longest_media, tokens_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.ensemble import EngineGroup
 from ah_ray.members import Member, MemberCard
-from ah_ray.models.architecture import find_architecture, require_square, require_type
+from ah_ray.models.architecture import PromptGates, find_architecture, require_square, require_type
 from ah_ray.training.adapters import weights_of
 
 # Room for each text in a prompt; a longer one is an error of its clip.
@@ -48,6 +55,10 @@ def serves_adapters(group: EngineGroup, settings: ScoreConfig) -> bool:
     from vllm.model_executor.models.interfaces import supports_lora
 
     return bool(supports_lora(ModelRegistry.models[config.architectures[0]].load_model_cls()))
+
+
+def _no_gates(prompts: Sequence[Any]) -> Callable[[], list[None]]:
+    return lambda: [None] * len(prompts)
 
 
 def _adapter_config(member: Member) -> dict[str, Any]:
@@ -141,6 +152,8 @@ class VllmEngine:
             **settings.engine_args,
         }
         self.llm = LLM(**self.arguments)
+        gates = self.architecture.vllm_gates
+        self.gates: PromptGates = gates(self.llm) if gates else _no_gates
         self.batches = itertools.count()
 
     def answer(self, members: Sequence[Member], items: Sequence[Item]) -> Replies:
@@ -157,9 +170,13 @@ class VllmEngine:
             (self.llm.renderer.render_cmpl([prompt])[0], params, member)
             for prompt, params, member in self.requests(members, items)
         ]
+        # All are shown the same of an item: by the first member's questions one sees its gate.
+        first = len(self._contexts(members[0], self.wordings[members[0].name])) if members else 1
+        seen = self.gates([prompt for prompt, *_ in requests[: first * len(items) : first]])
 
         def replies() -> Replies:
             outputs = iter(self._run(requests))
+            gates = [*map(gate_of, seen())]
 
             def read(member: Member) -> Reply:
                 words = self.wordings[member.name]
@@ -167,7 +184,7 @@ class VllmEngine:
                     member, words, [next(outputs) for _ in self._contexts(member, words)]
                 )
 
-            return [[read(member) for _ in items] for member in members]
+            return [[read(member)._replace(gate=gate) for gate in gates] for member in members]
 
         return replies
 

@@ -31,6 +31,10 @@ ARCHITECTURES = {
 }
 
 
+#: Told of rendered prompts, what tells after their answers the gates of each one's media.
+PromptGates = Callable[[Sequence[Any]], Callable[[], list[list[dict[str, float]] | None]]]
+
+
 class Parts(NamedTuple):
     """What weights belong to, by how their names in a checkpoint begin.
 
@@ -80,6 +84,8 @@ class Architecture:
         register_vllm: make vLLM and transformers know one that they do not come with.
         gates: the weight of each expert for every picture or video of a core's last pass, by name;
             None where it has no gate, or was shown nothing since they were read last.
+        vllm_gates: the same of a ``vllm.LLM``, for each of its prompts; a list is None where not
+            all media of a prompt were seen. None for an architecture without gates.
         register: make MS-Swift know an architecture that it does not come with.
     """
 
@@ -103,6 +109,7 @@ class Architecture:
     square: Callable[[Mapping[str, Any]], int] | None = None
     register_vllm: Callable[[], None] = lambda: None
     gates: Callable[[Any], list[dict[str, float]] | None] = lambda core: None
+    vllm_gates: Callable[[Any], PromptGates] | None = None
     register: Callable[[], None] = lambda: None
 
 

@@ -54,6 +54,12 @@ def _register_vllm() -> None:
     register()
 
 
+def _vllm_gates(llm: Any) -> Any:
+    from ah_ray.models.hybrid_vllm import gates
+
+    return gates(llm)
+
+
 def _register() -> None:
     from swift.model import MODEL_MAPPING, Model, ModelGroup, ModelMeta, register_model
     from swift.model.models.qwen import Qwen2_5VLLoader
@@ -102,5 +108,6 @@ QWEN2_5_VL_HYBRID = replace(
     load_model=_load_model,
     register_vllm=_register_vllm,
     gates=_gates,
+    vllm_gates=_vllm_gates,
     register=_register,
 )
