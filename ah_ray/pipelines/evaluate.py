@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +31,7 @@ from ah_ray.pipelines.verdict_rows import member_verdict
 from ah_ray.pipelines.written import written
 from ah_ray.tasks.answers import LabelSet
 from ah_ray.tasks.judgement import Judgement
+from ah_ray.tasks.opinions import STATUSES
 
 METRICS_FILE, TRADE_OFF_FILE = "metrics.json", "combinations.svg"
 
@@ -51,8 +52,8 @@ def evaluate(
         judgement: names the metrics.
         baseline: what something that looks at no video says of the same videos
             (``schemas.VERDICTS``).
-        answers: the members' answers to clips (``RunDirectory.answers``), to compare with annotated
-            intervals, and for metrics of what was written; None not to.
+        answers: the members' answers to clips of labelled videos (``RunDirectory.answers``), to
+            compare with annotated intervals, and for metrics of what was written; None not to.
         settings: of what is told beside the metrics.
 
     Returns:
@@ -75,8 +76,9 @@ def evaluate(
         problem = f"no video in split {', '.join(splits) or 'at all'} has a label"
         raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
     verdicts = run.verdicts()
-    clips = run.clips(SCORING)
-    told = {} if answers is None else written(verdicts, clips, answers)
+    of_labelled = _of(_truth(labelled), verdicts)
+    clips = _of(_truth(labelled), run.clips(SCORING))
+    told = {} if answers is None else written(of_labelled, clips, answers)
     sources = judged_by(labelled, verdicts, told)
     report: dict[str, Any] = {"video_level": _measured(sources, judgement)}
     if not any(metrics["n"] for metrics in report["video_level"].values()):
@@ -193,7 +195,7 @@ def judged_by(
     stated = dict(
         zip(*(videos[name].to_pylist() for name in ("video_id", "attributes")), strict=True)
     )
-    ensemble = {row["video_id"]: row for row in verdicts.to_pylist()}
+    ensemble = {row["video_id"]: row for row in _of(truth, verdicts).to_pylist()}
     members: dict[str, dict[str, Any]] = defaultdict(dict)
     for video, row in ensemble.items():
         for member in row["members"]:
@@ -243,9 +245,16 @@ def combinations_level(
     videos: pa.Table, verdicts: pa.Table, judgement: Judgement
 ) -> dict[str, Metrics]:
     """Metrics of every combination of members, over the same videos as those of the ensemble."""
+    truth = _truth(videos)
+    verdicts = _of(truth, verdicts)
     rows = zip(verdicts["video_id"].to_pylist(), verdicts["members"].to_pylist(), strict=True)
     answers = {video: [member_verdict(row) for row in members] for video, members in rows}
-    return by_combination(_truth(videos), answers, judgement)
+    return by_combination(truth, answers, judgement)
+
+
+def _of(videos: Iterable[str], rows: pa.Table) -> pa.Table:
+    """What there is of some videos: beside these an archive may have any number without labels."""
+    return rows.filter(pc.is_in(rows["video_id"], pa.array(list(videos), pa.string())))
 
 
 def _truth(videos: pa.Table) -> dict[str, LabelSet]:
@@ -317,13 +326,13 @@ def accounted(run: RunDirectory, splits: Sequence[str]) -> tuple[set[str], set[s
 
 def _predictions(verdicts: pa.Table) -> dict[str, dict[str, int]]:
     """Per member: how its expected clip answers ended."""
-    totals: dict[str, Counter[str]] = {}
-    for members in verdicts["members"].to_pylist():
-        for member in members:
-            total = totals.setdefault(member["member"], Counter())
-            for status in ("ok", "unparseable", "error", "missing"):
-                total[status] += member[f"clips_{status}"]
-    return {name: dict(total) for name, total in sorted(totals.items())}
+    members = pa.Table.from_struct_array(verdicts["members"].combine_chunks().flatten())
+    statuses = [f"clips_{status}" for status in STATUSES]
+    sums = members.group_by("member").aggregate([(name, "sum") for name in statuses])
+    return {
+        row["member"]: {status: row[f"clips_{status}_sum"] for status in STATUSES}
+        for row in sums.sort_by("member").to_pylist()
+    }
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:

@@ -128,8 +128,9 @@ def current_verdicts(
 
 
 def current_answers(run: RunDirectory, members: Sequence[Member], clips: pa.Table) -> pa.Table:
-    """The answers of members to the clips of a manifest, made from what there is now."""
-    return run.answers({m.name: member_fingerprint(m) for m in members}, clips)
+    """The answers of members to clips of a manifest, made from what there is now."""
+    known = {member.name: member_fingerprint(member) for member in members}
+    return run.answers(known, clips, videos=pc.unique(clips["video_id"]))
 
 
 def require_current(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -> None:

@@ -179,18 +179,27 @@ class RunDirectory:
         """Every member's predictions, with a column ``member``; also those that hold no more."""
         return tables.read_table(self.path("predictions"), schemas.PREDICTIONS, "member")
 
-    def answers(self, members: Mapping[str, str], clips: pa.Table, how: Any = None) -> pa.Table:
+    def answers(
+        self,
+        members: Mapping[str, str],
+        clips: pa.Table,
+        how: Any = None,
+        videos: pa.Array | None = None,
+    ) -> pa.Table:
         """The predictions of some members that hold, with a column ``member``.
 
         Args:
             members: their fingerprints by name.
-            clips: the manifest of scoring clips.
+            clips: the manifest of scoring clips, or those of some of its videos.
             how: they were asked (``lineage.asked_how``); by default, as scoring noted it last.
+            videos: read no answers to clips of others; by default, of all.
         """
         how = how or self.settings().get("asked")
-        parts = []
+        where = None if videos is None else pc.field("video_id").isin(videos)
+        parts = [schemas.PREDICTIONS.append(pa.field("member", pa.string())).empty_table()]
         for name, member in sorted(members.items()):
-            table = tables.read_table(self.predictions_path(name), schemas.PREDICTIONS)
+            path = self.predictions_path(name)
+            table = tables.read_table(path, schemas.PREDICTIONS, where=where)
             made = answers_made_from(member, how, clips)
             table = table.filter(lineage.holds(table, made))
             parts.append(table.append_column("member", pa.array([name] * len(table), pa.string())))

@@ -27,6 +27,7 @@ from ah_ray.pipelines.evaluate import (
     accounted,
     counts,
     evaluate,
+    labelled_in,
 )
 from ah_ray.pipelines.ledger import in_splits, require_prepared
 from ah_ray.pipelines.manifest import Manifest, needed
@@ -215,7 +216,10 @@ def evaluate_stage(run: RunDirectory, config: RunConfig) -> None:
         require_current_prior(prior, {video: rates[video] for video in counted})
         baseline = current_verdicts(run, [prior], judgement)
         require_answered(baseline, run.predictions_path(prior.name))
-    answers = current_answers(run, voting(members), run.clips(SCORING))
+    labelled = labelled_in(run, config.score.splits)["video_id"].combine_chunks()
+    clips = run.clips(SCORING)
+    clips = clips.filter(pc.is_in(clips["video_id"], labelled))
+    answers = current_answers(run, voting(members), clips)
     report = evaluate(run, config.score.splits, judgement, baseline, answers, config.evaluate)
     print_metrics(report)
     print_levels(report)
