@@ -199,19 +199,23 @@ def only(table: pa.Table, wanted: pa.ChunkedArray) -> pa.Table:
     return table.slice(first, size) if size == len(places) else table.filter(wanted)
 
 
-def drop_rows(uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array]) -> pa.Table:
+def drop_rows(
+    uri: str, schema: pa.Schema, holds: Callable[[pa.Table], pa.Array], by: Sequence[str]
+) -> pa.Table:
     """Drop rows of a table, part by part; parts that lose none are left alone.
 
     Args:
         uri: the table's folder.
         schema: its columns.
         holds: which of some rows stay, as one boolean for each.
+        by: the columns that it looks at.
 
     Returns:
         The rows that were dropped.
     """
     dropped = [schema.empty_table()]
-    if not pc.all(holds(read_table(uri, schema)), min_count=0).as_py():
+    looked_at = pa.schema([schema.field(name) for name in by])
+    if not pc.all(holds(read_table(uri, looked_at)), min_count=0).as_py():
         for part in (file for file in storage.list_files(uri) if file.endswith(_PART)):
             table = read_table(part, schema)
             stay = holds(table)

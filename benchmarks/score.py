@@ -16,6 +16,7 @@ Prints a table, then one JSON object:
     overhead_ms_per_clip     a pass with the engine that costs nothing, per clip
     resume_s                 a call on that pass when it is complete
     planning_s               reading and planning a manifest, by its number of clips
+    planning_mb              what that takes of the driver's memory at most
     decoded_bytes_per_clip   what a decoder hands to an engine
 """
 
@@ -23,13 +24,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 from rich.table import Table
 
@@ -64,23 +70,22 @@ def new_run(folder: Path, clips: pa.Table) -> RunDirectory:
 
 def repeated(clips: pa.Table, count: int) -> pa.Table:
     """A manifest of ``count`` clips: those of ``clips`` over and over, under other ids."""
-    rows = clips.to_pylist()
-    copies = [
-        {
-            **rows[number % len(rows)],
-            "clip_id": f"{number:08}",
-            "video_id": f"{number // len(rows):04}-{rows[number % len(rows)]['video_id']}",
-            "made_from": None,  # of no prepare
-        }
-        for number in range(count)
-    ]
-    return pa.Table.from_pylist(copies, schema=schemas.CLIPS)
+    number = np.arange(count)
+    copies = clips.take(pa.array(number % len(clips)))
+    turn = pc.utf8_lpad(pa.array(number // len(clips)).cast(pa.string()), 4, "0")
+    new = {
+        "clip_id": pc.utf8_lpad(pa.array(number).cast(pa.string()), 8, "0"),
+        "video_id": pc.binary_join_element_wise(turn, copies["video_id"], "-"),
+        "made_from": pa.nulls(count, pa.string()),  # of no prepare
+    }
+    columns = [new.get(name, copies[name]) for name in schemas.CLIPS.names]
+    return pa.table(columns, schema=schemas.CLIPS)
 
 
 def decoded(clips: pa.Table, member: Member) -> list[DecodedClip]:
     """The clips of a manifest in memory."""
     found = []
-    for batch in plan_batches(clips, SETTINGS.batch_size):
+    for batch in plan_batches(clips, SETTINGS.batch_size).to_pylist():
         for source in batch["sources"]:
             spans = [Span(clip["start_s"], clip["end_s"]) for clip in source["clips"]]
             for _, clip in decode(source["source_uri"], spans, member.card.media):
@@ -130,14 +135,22 @@ def adapters(member: Member) -> list[Member]:
     ]
 
 
-def planning(folder: Path, clips: pa.Table, prior: Member, count: int) -> float:
-    """Seconds from a manifest of ``count`` clips to the batches that are missing."""
-    run = new_run(folder / f"plan-{count}", repeated(clips, count))
+def planning(run: RunDirectory, prior: Member) -> tuple[float, float]:
+    """From a manifest to the batches that are missing: seconds, and the MB that it takes more."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     manifest = run.clips(SCORING)
     plan = plan_batches(manifest, SETTINGS.batch_size)
     missing_batches(run, EngineGroup(prior.uri, (prior,)), plan, SETTINGS, manifest)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000
+
+
+def planned(folder: Path, clips: pa.Table, prior: Member, count: int) -> tuple[float, float]:
+    """``planning`` of ``count`` clips, in a process of its own."""
+    run = new_run(folder / f"plan-{count}", repeated(clips, count))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(planning, run, prior).result()
 
 
 def main() -> None:
@@ -161,9 +174,9 @@ def main() -> None:
         manifest = repeated(clips, options.overhead_clips)
         chances = {key: {"Yes": 0.25, "No": 0.75} for key in manifest["video_id"].to_pylist()}
         prior = write_prior(str(folder / "prior"), card, chances)
-        result["planning_s"] = {
-            str(count): planning(folder, clips, prior, count) for count in options.planning
-        }
+        plans = {str(count): planned(folder, clips, prior, count) for count in options.planning}
+        result["planning_s"] = {count: seconds for count, (seconds, _) in plans.items()}
+        result["planning_mb"] = {count: mb for count, (_, mb) in plans.items()}
         run = new_run(folder / "overhead", manifest)
         result["overhead_ms_per_clip"] = 1000 / pass_rate(run, [prior], SETTINGS)
         start = time.perf_counter()

@@ -38,13 +38,16 @@ def test_rows_are_dropped_part_by_part(home):
     before = storage.read_bytes(storage.join(uri, "kept.parquet"))
     stays = partial(pc.is_in, value_set=pa.array(["a", "b"]))
     for dropped in (["c", "c", "c"], []):
-        found = tables.drop_rows(uri, SCHEMA, lambda table: stays(table["id"]))
+        found = tables.drop_rows(uri, SCHEMA, lambda table: stays(table["id"]), ["id"])
         assert found["id"].to_pylist() == dropped
         assert sorted(tables.read_table(uri, SCHEMA)["id"].to_pylist()) == ["a", "a", "b"]
     assert storage.read_bytes(storage.join(uri, "kept.parquet")) == before
     assert {file.rsplit("/", 1)[-1] for file in storage.list_files(uri)} == {
         "kept.parquet", "mixed.parquet"}  # fmt: skip
-    assert len(tables.drop_rows(storage.join(home, "none"), SCHEMA, lambda t: stays(t["id"]))) == 0
+    assert (
+        len(tables.drop_rows(storage.join(home, "none"), SCHEMA, lambda t: stays(t["id"]), ["id"]))
+        == 0
+    )
 
 
 def test_partitions_become_a_column(home):
@@ -78,7 +81,7 @@ def test_copies_beside_the_parts_are_no_part_of_a_table(home):
     assert len(tables.read_table(storage.join(home, "p"), SCHEMA, "member")) == 2
     uri = storage.join(home, "t")
     assert len(tables.read_table(uri, SCHEMA)) == 2
-    dropped = tables.drop_rows(uri, SCHEMA, lambda table: pc.equal(table["id"], "a"))
+    dropped = tables.drop_rows(uri, SCHEMA, lambda table: pc.equal(table["id"], "a"), ["id"])
     assert dropped["id"].to_pylist() == ["b"]
     assert len(storage.list_files(uri)) == 3
 

@@ -32,7 +32,7 @@ ARCHITECTURES = {
 
 
 #: Told of rendered prompts, what tells after their answers the gates of each one's media.
-PromptGates = Callable[[Sequence[Any]], Callable[[], list[list[dict[str, float]] | None]]]
+PromptGates = Callable[[Sequence[Any]], Callable[[], Sequence[list[dict[str, float]] | None]]]
 
 
 class Parts(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,9 +13,8 @@ from ah_ray.engines.config import ScoreConfig
 from ah_ray.ensemble import EngineGroup
 from ah_ray.errors import ConfigError
 from ah_ray.members import member_fingerprint
-from ah_ray.pipelines.batches import clip_ids
+from ah_ray.pipelines.batches import lacking
 from ah_ray.pipelines.run_directory import RunDirectory, answers_made_from
-from ah_ray.schemas import Row
 
 
 def asked_how(settings: ScoreConfig) -> dict[str, Any]:
@@ -60,16 +59,17 @@ def drop_stale(run: RunDirectory, member: str, made_from: tuple[str, Any], clips
     """
     now = answers_made_from(*made_from, clips)
     path = run.predictions_path(member)
-    return len(tables.drop_rows(path, schemas.PREDICTIONS, lambda rows: lineage.holds(rows, now)))
+    holds = partial(lineage.holds, made_from=now)
+    return len(tables.drop_rows(path, schemas.PREDICTIONS, holds, ["made_from"]))
 
 
 def missing_batches(
     run: RunDirectory,
     group: EngineGroup,
-    plan: Sequence[Row],
+    plan: pa.Table,
     settings: ScoreConfig,
     clips: pa.Table,
-) -> list[Row]:
+) -> pa.Table:
     """The batches in which a member of ``group`` lacks an answer that holds.
 
     Args:
@@ -80,13 +80,11 @@ def missing_batches(
         clips: the manifest of scoring clips.
     """
     members = {member.name: member_fingerprint(member) for member in group.members}
-    answers = run.answers(members, clips, asked_how(settings))
+    known = ("clip_id", "status", "made_from")
+    answers = run.answers(members, clips, asked_how(settings), columns=known)
     if settings.retry_errors:
         answers = answers.filter(pc.not_equal(answers["status"], "error"))
-    done = set.intersection(
-        *(
-            set(answers.filter(pc.equal(answers["member"], name))["clip_id"].to_pylist())
-            for name in members
-        )
+    return lacking(
+        plan,
+        (answers.filter(pc.equal(answers["member"], name))["clip_id"] for name in members),
     )
-    return [batch for batch in plan if not done.issuperset(clip_ids(batch))]

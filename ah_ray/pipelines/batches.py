@@ -1,16 +1,26 @@
-"""What scoring does at a time: batches of clips, which follow from the manifest alone."""
+"""What scoring does at a time: batches of clips, which follow from the manifest alone.
+
+A plan is a table with a row for each batch, which takes less memory than the manifest and is given
+to the cluster as it is.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ah_ray.schemas import Row
+Ints = npt.NDArray[np.int64]
+
+_OF_SOURCE = ("video_id", "source_uri", "content")
+_OF_CLIP = ("clip_id", "start_s", "end_s", "subtitle")
 
 
-def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
+def plan_batches(clips: pa.Table, batch_size: int) -> pa.Table:
     """The work: batches of at most ``batch_size`` clips, each of a few whole sources.
 
     Sources of one size stand together, so that a batch needs little padding. A source with more
@@ -22,40 +32,123 @@ def plan_batches(clips: pa.Table, batch_size: int) -> list[Row]:
         batch_size: most clips per batch.
 
     Returns:
-        Rows with a list ``sources`` of {video_id, source_uri, content, clips: [{clip_id, start_s,
+        A column ``sources``: lists of {video_id, source_uri, content, clips: [{clip_id, start_s,
         end_s, subtitle}]}.
     """
-    by_source: dict[tuple[str, str, str | None], list[Row]] = defaultdict(list)
-    size_of: dict[tuple[str, str, str | None], str] = {}
-    columns = ["clip_id", "start_s", "end_s", "subtitle"]
-    for clip in clips.select([*columns, "video_id", "source_uri", "content", "bucket"]).to_pylist():
-        source = clip.pop("video_id"), clip.pop("source_uri"), clip.pop("content")
-        size_of[source] = max(size_of.get(source, ""), clip.pop("bucket") or "")
-        by_source[source].append(clip)
-    batches: list[Row] = []
+    clips = clips.select([*_OF_SOURCE, *_OF_CLIP, "bucket"]).combine_chunks()
+    place = {name: _places(clips[name]) for name in (*_OF_SOURCE, "clip_id", "bucket")}
+    first, source = _groups([place[name] for name in _OF_SOURCE])
+    size = np.zeros(len(first), np.int64)
+    np.maximum.at(size, source, place["bucket"])
+    keys = (place["clip_id"], clips["start_s"].to_numpy(), first[source])  # the last counts most
+    order = np.lexsort((*keys, place["source_uri"], place["video_id"], size[source]))
+    starts = np.flatnonzero(np.diff(source[order], prepend=-1))
+    lengths, begins = _packed(np.diff(starts, append=len(order)).tolist(), batch_size)
+    clips = clips.take(pa.array(order))
+    pieces = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    facts = clips.select(_OF_SOURCE).take(pa.array(pieces[:-1]))
+    of_pieces = pa.ListArray.from_arrays(_offsets(pieces), _structs(clips.select(_OF_CLIP)))
+    sources = pa.ListArray.from_arrays(
+        _offsets([*begins, len(lengths)]), _structs(facts.append_column("clips", of_pieces))
+    )
+    return pa.table({"sources": sources})
+
+
+def _places(column: pa.ChunkedArray) -> Ints:
+    """Of each text its place among all that there are, in order; of null 0, the first."""
+    coded = column.combine_chunks().dictionary_encode()
+    of_word = np.zeros(len(coded.dictionary) + 1, np.int64)
+    of_word[pc.sort_indices(coded.dictionary).to_numpy()] = np.arange(1, len(of_word))
+    places: Ints = of_word[pc.fill_null(coded.indices, len(coded.dictionary)).to_numpy()]
+    return places
+
+
+def _groups(columns: Iterable[Ints]) -> tuple[Ints, Ints]:
+    """Of rows that are alike in some columns where the first is; and of each row its group."""
+    first, group = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    for column in columns:
+        alike = group * (column.max(initial=0) + 1) + column
+        _, first, group = np.unique(alike, return_index=True, return_inverse=True)
+    return first, group
+
+
+def _packed(sources: Iterable[int], batch_size: int) -> tuple[list[int], list[int]]:
+    """Sources as pieces that fit into a batch, and these into batches, in order.
+
+    Args:
+        sources: how many clips each has.
+        batch_size: most clips of a batch.
+
+    Returns:
+        How many clips each piece has, and with which piece each batch begins.
+    """
+    pieces: list[int] = []
+    begins: list[int] = []
     free = 0
-    for source in sorted(by_source, key=lambda source: (size_of[source], source[:2])):
-        ordered = sorted(by_source[source], key=lambda clip: (clip["start_s"], clip["clip_id"]))
-        for first in range(0, len(ordered), batch_size):
-            piece = ordered[first : first + batch_size]
-            if len(piece) > free:
-                batches.append({"sources": []})
+    for clips in sources:
+        for first in range(0, clips, batch_size):
+            piece = min(batch_size, clips - first)
+            if piece > free:
+                begins.append(len(pieces))
                 free = batch_size
-            facts = dict(zip(("video_id", "source_uri", "content"), source, strict=True))
-            batches[-1]["sources"].append(facts | {"clips": piece})
-            free -= len(piece)
-    return batches
+            pieces.append(piece)
+            free -= piece
+    return pieces, begins
 
 
-def of_first_videos(plan: Sequence[Row], limit: int | None) -> list[Row]:
+def _offsets(places: Any) -> pa.Array:
+    return pa.array(places, pa.int32())
+
+
+def _structs(table: pa.Table) -> pa.StructArray:
+    return table.combine_chunks().to_struct_array().combine_chunks()
+
+
+def of_first_videos(plan: pa.Table, limit: int | None) -> pa.Table:
     """The batches, each as it was planned, that hold the first ``limit`` videos by their ids."""
-    videos = sorted({source["video_id"] for batch in plan for source in batch["sources"]})
-    first = set(videos[:limit])
-    return [
-        batch for batch in plan if any(source["video_id"] in first for source in batch["sources"])
-    ]
+    if limit is None:
+        return plan
+    sources = _flat(plan["sources"])
+    videos = pc.struct_field(sources, "video_id")
+    first = pc.unique(videos).sort().slice(0, limit)
+    return plan.filter(_any(plan["sources"], pc.is_in(videos, first)))
 
 
-def clip_ids(batch: Row) -> list[str]:
-    """The clips of one row of ``plan_batches``."""
-    return [clip["clip_id"] for source in batch["sources"] for clip in source["clips"]]
+def lacking(plan: pa.Table, done: Iterable[pa.ChunkedArray]) -> pa.Table:
+    """The batches with a clip that is missing in one of some lists of clip ids."""
+    ids, missing = clip_ids(plan), np.zeros(clips_in(plan), bool)
+    for known in done:
+        missing |= ~pc.is_in(ids, known.combine_chunks()).to_numpy(zero_copy_only=False)
+    clips = pc.struct_field(_flat(plan["sources"]), "clips")
+    return plan.filter(_any(plan["sources"], _any(clips, missing)))
+
+
+def _any(lists: pa.Array | pa.ChunkedArray, of_items: Any) -> pa.Array:
+    """Of each list whether something is true of one of its items; none is empty."""
+    ends = np.cumsum(pc.list_value_length(lists).to_numpy())
+    marks = np.asarray(of_items).astype(np.int64)
+    sums = np.concatenate(([0], np.cumsum(marks)))
+    return pa.array(
+        sums[ends] > sums[np.concatenate(([0], ends[:-1]))] if len(ends) else [], pa.bool_()
+    )
+
+
+def _flat(lists: pa.ChunkedArray) -> pa.Array:
+    flat = pc.list_flatten(lists)
+    return flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
+
+
+def clip_ids(plan: pa.Table) -> pa.Array:
+    """The clips of batches, in their order."""
+    clips = pc.list_flatten(pc.struct_field(_flat(plan["sources"]), "clips"))
+    return pc.struct_field(clips, "clip_id")
+
+
+def clips_in(plan: pa.Table) -> int:
+    """How many clips batches have."""
+    return len(clip_ids(plan))
+
+
+def one_by_one(plan: pa.Table) -> Iterator[pa.Table]:
+    """Each batch alone."""
+    return (plan.slice(row, 1) for row in range(len(plan)))

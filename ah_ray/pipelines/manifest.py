@@ -125,7 +125,10 @@ def drop_stale(run: RunDirectory, purpose: str) -> int:
     clips = set(current.values())
     left_out = {lineage.left_out_made_from(made, limits) for made in clips}
     stale = tables.drop_rows(
-        run.clips_path(purpose), schemas.CLIPS, lambda table: lineage.holds(table, clips)
+        run.clips_path(purpose),
+        schemas.CLIPS,
+        lambda table: lineage.holds(table, clips),
+        ["made_from"],
     )
     changed = set(stale["video_id"].to_pylist())
     if purpose == TRAINING:
@@ -139,6 +142,7 @@ def drop_stale(run: RunDirectory, purpose: str) -> int:
             lineage.holds(table, clips | left_out),
             pc.invert(pc.is_in(table["kind"], pa.array(sorted(PASSING)))),
         ),
+        ["made_from", "kind"],
     ).to_pylist()
     changed |= {row["item_id"] for row in dropped if row["kind"] in LEFT_OUT - PASSING}
     return len(changed & current.keys())

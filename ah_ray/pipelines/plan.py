@@ -18,7 +18,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, card_of, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import missing_batches
 from ah_ray.pipelines.augment import NEAR_DUPLICATES, captioning, labels_card
-from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
+from ah_ray.pipelines.batches import clips_in, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos
 from ah_ray.pipelines.manifest import needed
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -133,7 +133,7 @@ def _print_passes(
     """Print one paragraph per pass."""
     manifest = run.clips(SCORING)
     plan = of_first_videos(plan_batches(manifest, settings.batch_size), limit)
-    clips = sum(len(clip_ids(batch)) for batch in plan)
+    clips = clips_in(plan)
     if not clips:
         _print("score: the clips of the videos are not known yet, prepare finds them")
     for number, group in enumerate(passes, 1):
@@ -143,8 +143,11 @@ def _print_passes(
             alone = EngineGroup(group.checkpoint, (member,))
             there = _is_there(member)  # who is not has answered nothing
             todo = missing_batches(run, alone, plan, settings, manifest) if there else plan
-            count = sum(len(clip_ids(batch)) for batch in todo)
-            left = f": {count} of {clips} clips to do, in {len(todo)} batches" if clips else ""
+            left = (
+                f": {clips_in(todo)} of {clips} clips to do, in {len(todo)} batches"
+                if clips
+                else ""
+            )
             _print(f"  {member.name}{left}")
         actors = f"{settings.min_actors}"
         if settings.max_actors > settings.min_actors:

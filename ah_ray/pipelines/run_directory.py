@@ -120,7 +120,7 @@ class RunDirectory:
         if current is None and storage.exists(self.path("videos")):
             ids = self._stored_videos()["video_id"]
         made_from = None if current is None else current.values()
-        table = table.filter(self.hold(table, made_from, ids))
+        table = tables.only(table, self.hold(table, made_from, ids))
         table = _unique(self.resolved(table), "clip_id")
         return table.sort_by([("video_id", "ascending"), ("start_s", "ascending")])
 
@@ -185,6 +185,7 @@ class RunDirectory:
         clips: pa.Table,
         how: Any = None,
         videos: pa.Array | None = None,
+        columns: Sequence[str] = tuple(schemas.PREDICTIONS.names),
     ) -> pa.Table:
         """The predictions of some members that hold, with a column ``member``.
 
@@ -193,13 +194,14 @@ class RunDirectory:
             clips: the manifest of scoring clips, or those of some of its videos.
             how: they were asked (``lineage.asked_how``); by default, as scoring noted it last.
             videos: read no answers to clips of others; by default, of all.
+            columns: of ``schemas.PREDICTIONS``; ``made_from`` is one of them.
         """
         how = how or self.settings().get("asked")
         where = None if videos is None else pc.field("video_id").isin(videos)
-        parts = [schemas.PREDICTIONS.append(pa.field("member", pa.string())).empty_table()]
+        schema = pa.schema([schemas.PREDICTIONS.field(name) for name in columns])
+        parts = [schema.append(pa.field("member", pa.string())).empty_table()]
         for name, member in sorted(members.items()):
-            path = self.predictions_path(name)
-            table = tables.read_table(path, schemas.PREDICTIONS, where=where)
+            table = tables.read_table(self.predictions_path(name), schema, where=where)
             made = answers_made_from(member, how, clips)
             table = table.filter(lineage.holds(table, made))
             parts.append(table.append_column("member", pa.array([name] * len(table), pa.string())))
@@ -341,6 +343,8 @@ def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
 
 def _unique(table: pa.Table, column: str) -> pa.Table:
     """``table`` with the first row of each value of ``column``."""
+    if pc.count_distinct(table[column], mode="all").as_py() == len(table):
+        return table
     first = (
         table.select([column])
         .append_column("row", pa.array(range(len(table)), pa.int64()))

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
 import ray.data
 
 from ah_ray.checkpoints import require_checkpoint
@@ -26,7 +27,7 @@ from ah_ray.media.config import LimitsConfig
 from ah_ray.members import Member, asked, member_fingerprint
 from ah_ray.pipelines.asking import asked_how, drop_stale, missing_batches
 from ah_ray.pipelines.attempts import Attempts
-from ah_ray.pipelines.batches import clip_ids, of_first_videos, plan_batches
+from ah_ray.pipelines.batches import clips_in, of_first_videos, one_by_one, plan_batches
 from ah_ray.pipelines.damage import note_damage
 from ah_ray.pipelines.decoder import make_decode
 from ah_ray.pipelines.mass import note_mass
@@ -34,7 +35,6 @@ from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import BATCHES_AT_ONCE, Scorer
 from ah_ray.preflight import alive_nodes, at_once, require, score_wish, telling_waits
 from ah_ray.progress import StageProgress, console
-from ah_ray.schemas import Row
 
 _BATCHES_PER_DECODER = 1000
 
@@ -65,20 +65,20 @@ def score(
     run.require("clips", "ah-ray prepare")
     clips = run.clips(SCORING)
     plan = of_first_videos(plan_batches(clips, settings.batch_size), limit)
-    planned = sum(len(clip_ids(batch)) for batch in plan)
+    planned = clips_in(plan)
     for group in passes:
-        if plan and engine_of(group, settings).needs_model:
+        if planned and engine_of(group, settings).needs_model:
             require_checkpoint(group.checkpoint, f"{group.members[0].uri}: model.path")
     how = asked_how(settings)
     made_from = {member.name: (member_fingerprint(member), how) for member in members}
     to_do = [(group, missing_batches(run, group, plan, settings, clips)) for group in passes]
-    if any(batches for _, batches in to_do):
+    if any(len(batches) for _, batches in to_do):
         connect()
         require(score_wish(settings))
     run.remember({"asked": how})
     stale = {name: drop_stale(run, name, made, clips) for name, made in made_from.items()}
     for group, batches in to_do:
-        todo = sum(len(clip_ids(batch)) for batch in batches)
+        todo = clips_in(batches)
         name, told = f"score {group.name}", run.path("predictions")
         with StageProgress(name, todo, "clips", planned - todo, told, run.note_cost) as progress:
             if dropped := sum(stale[member.name] for member in group.members):
@@ -86,7 +86,7 @@ def score(
                     f"  {dropped} predictions are stale (weights, question or video have changed "
                     "since) and dropped"
                 )
-            if batches:
+            if todo:
                 # An engine holds what it has until its pass ends. Two jobs that divide a cluster
                 # into engines would leave no decoder any CPU, and wait for each other for ever.
                 with turn("scoring"):
@@ -98,7 +98,7 @@ def score(
 def _run_pass(
     run: RunDirectory,
     group: EngineGroup,
-    batches: Sequence[Row],
+    batches: pa.Table,
     made_from: Mapping[str, tuple[str, Any]],
     settings: ScoreConfig,
     limits: LimitsConfig,
@@ -113,7 +113,7 @@ def _run_pass(
     shown = media if media.kinds and engine_of(group, settings).needs_model else None
     parts = (
         # One block per batch from the start: a step that splits blocks would reserve a CPU.
-        ray.data.from_items(list(batches), override_num_blocks=len(batches))
+        ray.data.from_blocks(list(one_by_one(batches)))
         .map_batches(
             make_decode(shown, settings, limits, attempts),
             batch_size=1,

@@ -9,7 +9,7 @@ import ray
 
 from ah_ray import storage
 from ah_ray.members import Member
-from ah_ray.pipelines.batches import clip_ids, plan_batches
+from ah_ray.pipelines.batches import clip_ids, one_by_one, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
 from tests.pipelines.scoring import settings, write_manifest
@@ -30,7 +30,8 @@ def test_every_call_of_an_engine_has_one_planned_batch(
     write_manifest(run, videos * 2, [])  # batches of three clips, of which four would fit
     how = settings(batch_size=4, gpus_per_actor=gpus, max_actors=2)
     score(run, [member], how)
-    planned = [set(clip_ids(batch)) for batch in plan_batches(run.clips("scoring"), 4)]
+    plan = plan_batches(run.clips("scoring"), 4)
+    planned = [set(clip_ids(batch).to_pylist()) for batch in one_by_one(plan)]
     parts = [
         set(pq.read_table(part)["clip_id"].to_pylist())
         for part in storage.list_files(run.predictions_path(member.name))
