@@ -81,6 +81,21 @@ def megatron_parser() -> tuple[Any, set[str]]:
         # Without the future statement of this file: annotations are types, not text.
         module = ast.Module([*classes], [])
         exec(compile(module, str(folder / name), "exec", dont_inherit=True), built)
+        for one in classes:
+            annotations = built[one.name].__annotations__
+            annotations |= {key: _on_a_command_line(hint) for key, hint in annotations.items()}
     arguments = built["MegatronSftArguments"]
     names = {field.name for field in dataclasses.fields(arguments)}
     return HfArgumentParser(arguments, exit_on_error=False), names
+
+
+def _on_a_command_line(hint: Any) -> Any:
+    """The type of an argument; what may be text, something else or nothing is text.
+
+    Of three, the parser of transformers looks at the second one alone, and which one that is
+    depends on what the process has imported: ``typing`` remembers a union in the order of its first
+    mention.
+    """
+    kinds = typing.get_args(hint)
+    is_union = typing.get_origin(hint) is typing.Union
+    return str | None if is_union and len(kinds) > 2 and str in kinds else hint

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import runpy
 import sys
+import typing
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -135,6 +136,18 @@ def test_the_parser_has_what_the_sources_say(parser):
     assert not {"per_device_train_batch_size", "learning_rate", "deepspeed"} & names
     with pytest.raises(Exception, match="invalid choice"):
         parser.parse_args(["--lr_decay_style", "cosine_with_restarts"])
+
+
+@pytest.mark.parametrize("first", [str, typing.List[str]])  # noqa: UP006
+def test_the_parser_does_not_depend_on_what_was_imported_before(first):
+    megatron_parser()  # what it imports is imported now
+    for forget in typing._cleanups:  # the unions that the process has met
+        forget()
+    other = typing.List[str] if first is str else str  # noqa: UP006
+    assert typing.get_args(typing.Optional[typing.Union[first, other]])[0] == first  # noqa: UP007, UP045
+    parser, _ = megatron_parser()
+    assert parser.parse_args(["--cp_comm_type", "p2p"]).cp_comm_type == "p2p"
+    assert parser.parse_args([]).cp_comm_type is None
 
 
 def test_further_arguments_are_those_of_megatron():
