@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from ah_ray import storage
 from ah_ray.catalog.entry import CatalogEntry
-from ah_ray.catalog.listing import resolve
+from ah_ray.catalog.listing import is_picture, resolve
 from ah_ray.catalog.rows import (
     Catalog,
     Rows,
@@ -149,6 +149,8 @@ def _video(
             advice = answer.advice(stated["label"])
             message = f"{where} has the label {shown(stated['label'])}: {advice}"
             notes.append(note(video_id, "label_invalid", message))
+    if is_picture(resolved):  # it needs none
+        has_intervals = "intervals" in stated
     annotated = _pairs(stated.get("intervals", [])) if has_intervals else None
     intervals, more = check_intervals(video_id, where, labels, annotated, entry, answer)
     participant, split = (

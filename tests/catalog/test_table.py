@@ -9,11 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from ah_ray.catalog import CatalogEntry, read_catalog
+from ah_ray.catalog.against_config import against_config
+from ah_ray.engines.config import ScoreConfig
 from ah_ray.errors import ConfigError
 from ah_ray.findings import LEFT_OUT
 from ah_ray.schemas import VIDEOS, stable_id
 from ah_ray.tasks import load_task
 from ah_ray.tasks.answers import Choice, Text
+from ah_ray.training.config import TrainConfig
 
 read_catalog = partial(read_catalog, answer=load_task("cue_conflict").answer)
 
@@ -263,3 +266,21 @@ def test_an_unusable_table_stops_the_run(tmp_path, name, content, problem):
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=problem):
         read_catalog(ENTRY, str(path))
+
+
+def test_a_picture_needs_no_intervals(tmp_path):
+    path = tmp_path / "videos.jsonl"
+    lines = [
+        '{"uri": "1.JPG", "label": "Yes", "split": "train"}',
+        '{"uri": "2.png", "label": "No", "split": "train"}',
+        '{"uri": "3.mp4", "label": "Yes", "split": "test"}',
+        '{"uri": "4.mp4", "label": "Yes", "split": "test", "intervals": [[1, 2]]}',
+    ]
+    path.write_text("\n".join(lines))
+    catalog = read_catalog(ENTRY, str(path))
+    (finding,) = (f for f in catalog.findings if f["kind"] == "positive_without_intervals")
+    assert finding["item_id"] == stable_id("3.mp4")
+    answer = load_task("cue_conflict").answer
+    train, score = TrainConfig(splits=["train"]), ScoreConfig(splits=["test"])
+    odd = {f["kind"] for f in against_config(catalog.videos, train, score, answer)}
+    assert "one_class_training" not in odd
