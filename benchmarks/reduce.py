@@ -396,6 +396,8 @@ def main() -> None:
         print(json.dumps(WAYS[options.measure[0]](Path(options.measure[1]))))
         return
     found = {}
+    if options.folder is not None:
+        Path(options.folder).mkdir(parents=True, exist_ok=True)
     for rows in options.rows:
         folder = Path(tempfile.mkdtemp(dir=options.folder))
         try:
