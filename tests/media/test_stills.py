@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ah_ray import storage
 from ah_ray.errors import ItemError
 from ah_ray.media.config import LimitsConfig, MediaConfig
 from ah_ray.media.decode import DecodedClip, decode
@@ -246,3 +247,14 @@ def test_a_picture_has_a_fingerprint(tmp_path):
     assert found.duration_s == STILL.duration_s
     assert found.picture.any()
     assert not found.sound.any()
+
+
+def test_a_picture_in_object_storage_is_the_same(home):
+    files = {"a.mp4": JPEG, "b.jpg": JPEG[: len(JPEG) // 2], "c.jpg": b"", "d.jpg": b"GIF89a"}
+    for name, content in files.items():
+        storage.write_bytes(storage.join(home, name), content)
+    assert probe(storage.join(home, "a.mp4")).still
+    frames = decoded(storage.join(home, "a.mp4")).frames
+    assert (frames[0] == np.asarray(Image.open(io.BytesIO(JPEG)))).all()
+    kinds = [refusal(storage.join(home, name))[0] for name in ("b.jpg", "c.jpg", "d.jpg", "e.jpg")]
+    assert kinds == ["unreadable"] * 3 + ["missing"]
