@@ -73,7 +73,8 @@ ASKED = {"engine": "transformers", "engine_args": {}}
 
 SQL = """
 copy (
-    select video_id, sum(yes) * 2 > count(*) as yes, avg(chance) as chance
+    select video_id, avg(chance) as chance,
+        sum(yes) * 2 > count(*) or (sum(yes) * 2 = count(*) and avg(chance) >= 0.5) as yes
     from (
         select video_id, member, max((labels[1] = 'Yes')::int) as yes, max(chances['Yes']) as chance
         from read_parquet('{run}/predictions/*/*.parquet', hive_partitioning = true)
