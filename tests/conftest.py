@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import fsspec
@@ -5,6 +6,9 @@ import hypothesis
 import pytest
 import ray
 import s3fs
+
+# Ray's workers would give way to the processes of all other tests, and those wait for the demo.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Machines differ and share their cores: an example may take its time.
 hypothesis.settings.register_profile("no_deadline", deadline=None)

@@ -1,6 +1,5 @@
 """One real run of the demo, shared by the end-to-end tests."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -19,9 +18,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     run = folder / "demo"
     with FileLock(folder / "demo.lock"):
         if not (run / "stdout.txt").exists():
-            # Ray's workers would give way to the other tests, which then wait for them.
-            environment = os.environ | {"RAY_worker_niceness": "0"}
-            done = ah_ray("demo", "--run", str(run), env=environment)
+            done = ah_ray("demo", "--run", str(run))
             (run / "stdout.txt").write_text(done.stdout)
     return run
 
