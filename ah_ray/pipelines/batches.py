@@ -108,19 +108,18 @@ def of_first_videos(plan: pa.Table, limit: int | None) -> pa.Table:
     """The batches, each as it was planned, that hold the first ``limit`` videos by their ids."""
     if limit is None:
         return plan
-    sources = _flat(plan["sources"])
-    videos = pc.struct_field(sources, "video_id")
+    videos = pc.struct_field(_sources(plan), "video_id")
     first = pc.unique(videos).sort().slice(0, limit)
     return plan.filter(_any(plan["sources"], pc.is_in(videos, first)))
 
 
 def lacking(plan: pa.Table, done: Iterable[pa.ChunkedArray]) -> pa.Table:
     """The batches with a clip that is missing in one of some lists of clip ids."""
-    ids, missing = clip_ids(plan), np.zeros(clips_in(plan), bool)
+    ids = clip_ids(plan)
+    missing = np.zeros(len(ids), bool)
     for known in done:
         missing |= ~pc.is_in(ids, known.combine_chunks()).to_numpy(zero_copy_only=False)
-    clips = pc.struct_field(_flat(plan["sources"]), "clips")
-    return plan.filter(_any(plan["sources"], _any(clips, missing)))
+    return plan.filter(_any(plan["sources"], _any(_clips(plan), missing)))
 
 
 def _any(lists: pa.Array | pa.ChunkedArray, of_items: Any) -> pa.Array:
@@ -133,20 +132,25 @@ def _any(lists: pa.Array | pa.ChunkedArray, of_items: Any) -> pa.Array:
     )
 
 
-def _flat(lists: pa.ChunkedArray) -> pa.Array:
-    flat = pc.list_flatten(lists)
-    return flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
+def _sources(plan: pa.Table) -> pa.Array:
+    """Those of all batches, in their order."""
+    return pc.list_flatten(plan["sources"]).combine_chunks()
+
+
+def _clips(plan: pa.Table) -> pa.Array:
+    """The same of their lists of clips."""
+    return pc.struct_field(_sources(plan), "clips")
 
 
 def clip_ids(plan: pa.Table) -> pa.Array:
     """The clips of batches, in their order."""
-    clips = pc.list_flatten(pc.struct_field(_flat(plan["sources"]), "clips"))
-    return pc.struct_field(clips, "clip_id")
+    return pc.struct_field(pc.list_flatten(_clips(plan)), "clip_id")
 
 
 def clips_in(plan: pa.Table) -> int:
     """How many clips batches have."""
-    return len(clip_ids(plan))
+    count: int = pc.sum(pc.list_value_length(_clips(plan)), min_count=0).as_py()
+    return count
 
 
 def one_by_one(plan: pa.Table) -> Iterator[pa.Table]:

@@ -15,8 +15,6 @@ import torch.distributed
 from swift.megatron.callbacks import MegatronCallback, megatron_callbacks_map
 
 from ah_ray import storage
-from ah_ray.members import Member, MemberCard
-from ah_ray.models.architecture import find_architecture
 from ah_ray.training.adapters import name_adapted
 from ah_ray.training.checkpoints import (
     Checkpoint,
@@ -25,7 +23,7 @@ from ah_ray.training.checkpoints import (
     mark_complete,
     superseded,
 )
-from ah_ray.training.same_tokens import require_same_tokens
+from ah_ray.training.same_tokens import require_first_row
 from ah_ray.training.swift import CALLBACK, CALLBACK_VARIABLE, MEMBER_VARIABLE
 
 
@@ -46,12 +44,8 @@ class Callback(MegatronCallback):  # type: ignore[misc]
                 f"{self.args.train_iters}"
             )
         if (card := os.environ.get(MEMBER_VARIABLE)) and _rank() == 0:
-            with Path(self._settings["rows"]).open("rb") as file:
-                row = json.loads(file.readline())
-            member = Member(self._settings["model"], MemberCard.model_validate_json(card))
-            theirs = self.trainer.template.encode(row)["input_ids"]
-            architecture = find_architecture(member.card.model.architecture)
-            require_same_tokens(theirs, row, architecture.load_processor(member.uri), member)
+            of = self._settings
+            require_first_row(of["rows"], self.trainer.template, of["model"], card)
 
     def on_log(self, logs: dict[str, Any]) -> None:
         """Remember the loss, which the ranks with the last layers know."""

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest
+from pathlib import Path
 from typing import Any
 
 from ah_ray.engines.wording import wording
-from ah_ray.members import Member
+from ah_ray.members import Member, MemberCard
+from ah_ray.models.architecture import find_architecture
 from ah_ray.tasks import SUBTITLE
+
+
+def require_first_row(rows: str, template: Any, model: str, card: str) -> None:
+    """``require_same_tokens`` of the first row of a data set.
+
+    Args:
+        rows: the file, on a disk.
+        template: MS-Swift's, which makes tokens of rows.
+        model: the checkpoint that is trained.
+        card: the member's (``MemberCard``), as JSON.
+
+    Raises:
+        ValueError: with the first token that differs.
+    """
+    with Path(rows).open("rb") as file:
+        row = json.loads(file.readline())
+    member = Member(model, MemberCard.model_validate_json(card))
+    trained = template.encode(row)["input_ids"]
+    architecture = find_architecture(member.card.model.architecture)
+    require_same_tokens(trained, row, architecture.load_processor(member.uri), member)
 
 
 def require_same_tokens(

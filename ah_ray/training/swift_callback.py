@@ -21,8 +21,6 @@ import torch.distributed
 from swift.callbacks import TrainerCallback, callbacks_map
 
 from ah_ray import storage
-from ah_ray.members import Member, MemberCard
-from ah_ray.models.architecture import find_architecture
 from ah_ray.training.checkpoints import (
     Checkpoint,
     complete_checkpoints,
@@ -32,7 +30,7 @@ from ah_ray.training.checkpoints import (
     upload,
     uploaded_note,
 )
-from ah_ray.training.same_tokens import require_same_tokens
+from ah_ray.training.same_tokens import require_first_row
 from ah_ray.training.swift import CALLBACK, CALLBACK_VARIABLE, MEMBER_VARIABLE
 
 _LOOKS_EVERY_S = 1.0  # for what other nodes have copied
@@ -66,12 +64,8 @@ class Callback(TrainerCallback):  # type: ignore[misc]
                 if rows != written:
                     raise RuntimeError(f"{path} has {written} rows, MS-Swift took {rows}")
         if (card := os.environ.get(MEMBER_VARIABLE)) and args.process_index == 0:
-            with Path(self._settings["rows"]).open("rb") as file:
-                row = json.loads(file.readline())
-            member = Member(self._settings["model"], MemberCard.model_validate_json(card))
-            theirs = self.trainer.template.encode(row)["input_ids"]
-            architecture = find_architecture(member.card.model.architecture)
-            require_same_tokens(theirs, row, architecture.load_processor(member.uri), member)
+            of = self._settings
+            require_first_row(of["rows"], self.trainer.template, of["model"], card)
         self._attempt = _told_by_the_first(uuid.uuid4().hex)
         self._spoke = (time.monotonic(), state.num_input_tokens_seen)
 
