@@ -7,6 +7,7 @@ is a folder of Parquet files in the run directory; see ``storage`` for how they 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -187,6 +188,21 @@ COSTS = pa.schema(
 URIS = ("uri", "source_uri", "media_uri", "audio_uri")
 
 SEVERITIES = ("error", "warning", "info")
+
+
+#: A column of texts that repeat, in memory.
+CODED = pa.dictionary(pa.int32(), pa.string())
+
+
+def columns(schema: pa.Schema, names: Iterable[str], coded: Collection[str] = ()) -> pa.Schema:
+    """Some columns of a table.
+
+    Args:
+        schema: of the table.
+        names: of the columns.
+        coded: those of them that are to be dictionaries, as their texts repeat.
+    """
+    return pa.schema([(name, CODED) if name in coded else schema.field(name) for name in names])
 
 
 def stable_id(*parts: str | int | float) -> str:

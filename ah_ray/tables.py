@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -197,6 +198,23 @@ def only(table: pa.Table, wanted: pa.ChunkedArray) -> pa.Table:
         return table.slice(0, 0)
     first, size = int(places[0]), int(places[-1] - places[0]) + 1
     return table.slice(first, size) if size == len(places) else table.filter(wanted)
+
+
+def ranks(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Of each text its place among all that there are, in order; of null 0, the first.
+
+    Args:
+        column: of texts, or coded as a dictionary.
+    """
+    coded = column.unify_dictionaries().combine_chunks()
+    if not pa.types.is_dictionary(coded.type):
+        coded = coded.dictionary_encode()
+    of_word = np.zeros(len(coded.dictionary) + 1, np.int64)
+    of_word[pc.sort_indices(coded.dictionary).to_numpy()] = np.arange(1, len(of_word))
+    places: npt.NDArray[np.int64] = of_word[
+        pc.fill_null(coded.indices, len(coded.dictionary)).to_numpy()
+    ]
+    return places
 
 
 def drop_rows(

@@ -50,7 +50,7 @@ from ah_ray.media.decode import DecodedClip, decode
 from ah_ray.media.segment import Span
 from ah_ray.members import Member, asked
 from ah_ray.pipelines.asking import missing_batches
-from ah_ray.pipelines.batches import plan_batches
+from ah_ray.pipelines.batches import PLANNED, plan_batches
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.score import score
 from ah_ray.progress import console
@@ -139,7 +139,7 @@ def planning(run: RunDirectory, prior: Member) -> tuple[float, float]:
     """From a manifest to the batches that are missing: seconds, and the MB that it takes more."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    manifest = run.clips(SCORING)
+    manifest = run.clips(SCORING, PLANNED)
     plan = plan_batches(manifest, SETTINGS.batch_size)
     missing_batches(run, EngineGroup(prior.uri, (prior,)), plan, SETTINGS, manifest)
     seconds = time.perf_counter() - start

@@ -14,10 +14,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ah_ray import schemas, tables
+
 Ints = npt.NDArray[np.int64]
 
 _OF_SOURCE = ("video_id", "source_uri", "content")
 _OF_CLIP = ("clip_id", "start_s", "end_s", "subtitle")
+
+#: The columns of clips that a plan is made from; what answers to them are made from is among these.
+PLANNED = schemas.columns(
+    schemas.CLIPS, [*_OF_SOURCE, *_OF_CLIP, "bucket"], coded=[*_OF_SOURCE, "bucket"]
+)
 
 
 def plan_batches(clips: pa.Table, batch_size: int) -> pa.Table:
@@ -28,15 +35,15 @@ def plan_batches(clips: pa.Table, batch_size: int) -> pa.Table:
     is done already.
 
     Args:
-        clips: ``schemas.CLIPS``.
+        clips: columns of ``PLANNED``, coded or not.
         batch_size: most clips per batch.
 
     Returns:
         A column ``sources``: lists of {video_id, source_uri, content, clips: [{clip_id, start_s,
         end_s, subtitle}]}.
     """
-    clips = clips.select([*_OF_SOURCE, *_OF_CLIP, "bucket"]).combine_chunks()
-    place = {name: _places(clips[name]) for name in (*_OF_SOURCE, "clip_id", "bucket")}
+    clips = clips.select(PLANNED.names).combine_chunks()
+    place = {name: tables.ranks(clips[name]) for name in (*_OF_SOURCE, "clip_id", "bucket")}
     first, source = _groups([place[name] for name in _OF_SOURCE])
     size = np.zeros(len(first), np.int64)
     np.maximum.at(size, source, place["bucket"])
@@ -47,20 +54,12 @@ def plan_batches(clips: pa.Table, batch_size: int) -> pa.Table:
     clips = clips.take(pa.array(order))
     pieces = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     facts = clips.select(_OF_SOURCE).take(pa.array(pieces[:-1]))
+    facts = facts.cast(schemas.columns(schemas.CLIPS, _OF_SOURCE))
     of_pieces = pa.ListArray.from_arrays(_offsets(pieces), _structs(clips.select(_OF_CLIP)))
     sources = pa.ListArray.from_arrays(
         _offsets([*begins, len(lengths)]), _structs(facts.append_column("clips", of_pieces))
     )
     return pa.table({"sources": sources})
-
-
-def _places(column: pa.ChunkedArray) -> Ints:
-    """Of each text its place among all that there are, in order; of null 0, the first."""
-    coded = column.combine_chunks().dictionary_encode()
-    of_word = np.zeros(len(coded.dictionary) + 1, np.int64)
-    of_word[pc.sort_indices(coded.dictionary).to_numpy()] = np.arange(1, len(of_word))
-    places: Ints = of_word[pc.fill_null(coded.indices, len(coded.dictionary)).to_numpy()]
-    return places
 
 
 def _groups(columns: Iterable[Ints]) -> tuple[Ints, Ints]:

@@ -12,7 +12,7 @@ from ah_ray.pipelines.run_directory import RunDirectory
 
 def note_damage(run: RunDirectory, clips: pa.Table) -> None:
     """Write a finding for each clip inside which a decoder met errors, and no others."""
-    columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("clip_id", "damage")])
+    columns = schemas.columns(schemas.PREDICTIONS, ("clip_id", "damage"))
     found = tables.read_table(run.path("predictions"), columns, "member")
     found = found.filter(pc.greater(found["damage"], 0))
     damage = dict(zip(found["clip_id"].to_pylist(), found["damage"].to_pylist(), strict=True))

@@ -26,7 +26,7 @@ from ah_ray.pipelines.clip_level import clip_level
 from ah_ray.pipelines.ledger import in_scope, in_splits
 from ah_ray.pipelines.located import located
 from ah_ray.pipelines.rereading import read_otherwise, reread
-from ah_ray.pipelines.run_directory import SCORING, TRAINING, RunDirectory
+from ah_ray.pipelines.run_directory import SCORING, TRAINING, VIDEO_IDS, RunDirectory
 from ah_ray.pipelines.verdict_rows import member_verdict
 from ah_ray.pipelines.written import written
 from ah_ray.tasks.answers import LabelSet
@@ -285,8 +285,7 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
     archive = len(in_splits(run.videos(), splits, unlabelled=True))
     verdicts = run.verdicts()
     findings = run.findings()
-    clips = run.clips(SCORING)
-    training = run.clips(TRAINING)
+    clips, training = (run.clips(purpose, VIDEO_IDS) for purpose in (SCORING, TRAINING))
     return {
         "videos": len(expected),
         "videos_beyond_trial": archive - len(expected),
@@ -295,7 +294,7 @@ def counts(run: RunDirectory, splits: tuple[str, ...]) -> dict[str, Any]:
         "verdicts_by_status": _tally(verdicts["status"]),
         "clips": len(clips),
         "predictions": _predictions(verdicts),
-        "training_videos": pc.count_distinct(training["video_id"]).as_py(),
+        "training_videos": len(training["video_id"].unique()),
         "training_clips": len(training),
         "findings": {
             stage: _tally(findings.filter(pc.equal(findings["stage"], stage))["severity"])
@@ -314,7 +313,7 @@ def accounted(run: RunDirectory, splits: Sequence[str]) -> tuple[set[str], set[s
     judged = set(run.verdicts()["video_id"].to_pylist()) & expected
     lost = (run.left_out(SCORING) & expected) - judged
     if unseen := sorted(expected - judged - lost):
-        unprepared = set(unseen) - set(run.clips(SCORING)["video_id"].to_pylist())
+        unprepared = set(unseen) - run.prepared(SCORING)
         stages = "prepare, score and reduce" if unprepared else "score and reduce"
         raise ConfigError(
             run.path("verdicts"),

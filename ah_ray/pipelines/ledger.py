@@ -28,7 +28,7 @@ def in_scope(run: RunDirectory, splits: Sequence[str], unlabelled: bool) -> pa.T
 
 def prepared_videos(run: RunDirectory, purpose: str) -> set[str]:
     """The videos that are in a manifest or were left out of it, as they are now."""
-    return set(run.clips(purpose)["video_id"].to_pylist()) | run.left_out(purpose)
+    return run.prepared(purpose) | run.left_out(purpose)
 
 
 def require_prepared(run: RunDirectory, purpose: str, splits: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ def note_mass(run: RunDirectory, members: Sequence[str]) -> None:
         run: the run directory; its predictions are read.
         members: whose predictions to look at.
     """
-    columns = pa.schema([schemas.PREDICTIONS.field("mass")])
+    columns = schemas.columns(schemas.PREDICTIONS, ["mass"])
     rows = []
     for member in members:
         masses = tables.read_table(run.predictions_path(member), columns)["mass"].drop_null()

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from ah_ray import lineage, schemas, tables
 from ah_ray.pipelines.rereading import reread
-from ah_ray.pipelines.run_directory import SCORING, RunDirectory, asked_rows
+from ah_ray.pipelines.run_directory import SCORING, VIDEO_IDS, RunDirectory, asked_rows
 from ah_ray.tasks.parsing import Reader
 
 T = TypeVar("T")
@@ -30,7 +30,6 @@ T = TypeVar("T")
 # So many clips at a time: with the answers of three members about half a GB.
 CLIPS_AT_A_TIME = 800_000
 
-_CODED = pa.dictionary(pa.int32(), pa.string())
 _VIDEO_FACTS = ["video_id", "uri", "content", "participant_id", "split", "subtitles"]
 _REPEATED = {"video_id", "content", "made_from"}  # of clips: the same for all of a video
 _CLIP_FACTS = ["clip_id", "video_id", "start_s", "made_from"]
@@ -74,23 +73,17 @@ class Parts:
         run.require("clips", "ah-ray prepare")
         run.require("videos", "ah-ray catalog")
         self._run, self._members, self._read = run, members, read
-        facts = pa.schema([schemas.VIDEOS.field(name) for name in _VIDEO_FACTS])
+        facts = schemas.columns(schemas.VIDEOS, _VIDEO_FACTS)
         settings = run.settings()
         self._asked = settings.get("asked")
         self._rule = settings.get("manifests", {}).get(SCORING)
         counting = {name for member in members.values() for name in lineage.counting(member)}
         names = [*_CLIP_FACTS, *sorted(counting - {*_CLIP_FACTS})]
-        of_clips = pa.schema(
-            [(n, _CODED) if n in _REPEATED else schemas.CLIPS.field(n) for n in names]
-        )
+        of_clips = schemas.columns(schemas.CLIPS, names, coded=_REPEATED)
         self._clips = tables.Stored(run.clips_path(SCORING), of_clips)
-        of_answers = pa.schema(
-            [
-                *(schemas.PREDICTIONS.field(name) for name in ("clip_id", "labels", "chances")),
-                *((name, _CODED) for name in ("video_id", "status", "made_from")),
-                *([] if read is None else [schemas.PREDICTIONS.field("raw_text")]),
-            ]
-        )
+        coded = ["video_id", "status", "made_from"]
+        said = ["clip_id", "labels", "chances", *([] if read is None else ["raw_text"])]
+        of_answers = schemas.columns(schemas.PREDICTIONS, [*said, *coded], coded)
         self._answers = {
             name: tables.Stored(run.predictions_path(name), of_answers) for name in members
         }
@@ -136,7 +129,7 @@ class Parts:
 
 def _in_parts(run: RunDirectory, at_a_time: int) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """The ids of the videos in the manifest, sorted, and in which part each is."""
-    ids = tables.Stored(run.clips_path(SCORING), pa.schema([("video_id", _CODED)]))
+    ids = tables.Stored(run.clips_path(SCORING), VIDEO_IDS)
     counts = [pa.table({"video_id": pa.array([], pa.string()), "clips": pa.array([], pa.int64())})]
     for batch in ids.batches():
         coded = batch.column(0).drop_null()

@@ -18,7 +18,7 @@ from ah_ray.errors import ConfigError
 from ah_ray.members import Member, card_of, is_complete, read_member, require_settings
 from ah_ray.pipelines.asking import missing_batches
 from ah_ray.pipelines.augment import NEAR_DUPLICATES, captioning, labels_card
-from ah_ray.pipelines.batches import clips_in, of_first_videos, plan_batches
+from ah_ray.pipelines.batches import PLANNED, clips_in, of_first_videos, plan_batches
 from ah_ray.pipelines.ledger import in_splits, prepared_videos
 from ah_ray.pipelines.manifest import needed
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
@@ -131,7 +131,7 @@ def _print_passes(
     run: RunDirectory, passes: Sequence[EngineGroup], settings: ScoreConfig, limit: int | None
 ) -> None:
     """Print one paragraph per pass."""
-    manifest = run.clips(SCORING)
+    manifest = run.clips(SCORING, PLANNED)
     plan = of_first_videos(plan_batches(manifest, settings.batch_size), limit)
     clips = clips_in(plan)
     if not clips:

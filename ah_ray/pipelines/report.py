@@ -109,7 +109,8 @@ def _splits(run: RunDirectory) -> tuple[str, ...]:
     """The splits that were scored."""
     manifest = run.settings().get("manifests", {}).get(SCORING)
     if manifest is None:  # it is somebody else's, who scored what is in it
-        known = pc.unique(run.clips(SCORING)["split"]).drop_null().to_pylist()
+        split = schemas.columns(schemas.CLIPS, ["split"], coded=["split"])
+        known = pc.unique(run.clips(SCORING, split)["split"]).drop_null().to_pylist()
         return tuple(sorted(known))
     return tuple(manifest["splits"])
 
@@ -141,7 +142,7 @@ def _quality(
     if option is not None:
         plots[f"Chance of {option}"] = _chances(verdicts, labelled, option)
     shown = run.path("predictions")
-    columns = pa.schema([schemas.PREDICTIONS.field(name) for name in ("video_id", "gate")])
+    columns = schemas.columns(schemas.PREDICTIONS, ("video_id", "gate"))
     answers = tables.read_table(shown, columns, "member", pc.field("gate").is_valid())
     for expert, means in sums.gates(answers, labelled).items():
         plots[f"Gate: {expert}"] = gate(means, expert)

@@ -202,7 +202,9 @@ def _times(run: RunDirectory, videos: Sequence[Strong]) -> dict[str | None, str]
     """When the evidence of some videos is, by clip; a picture has no times."""
     evidences = (one.evidence_clip_id for video in videos for one in video.said)
     ids = {clip_id for clip_id in evidences if clip_id is not None}
-    clips = run.clips(SCORING).select(["clip_id", "start_s", "end_s", "fps"])
+    clips = run.clips(
+        SCORING, schemas.columns(schemas.CLIPS, ["clip_id", "start_s", "end_s", "fps"])
+    )
     rows = clips.filter(pc.is_in(clips["clip_id"], pa.array(sorted(ids), pa.string()))).to_pylist()
     return {
         row["clip_id"]: span_text(row["start_s"], row["end_s"]) for row in rows if not is_still(row)

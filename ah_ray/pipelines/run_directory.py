@@ -31,6 +31,14 @@ TRAINING, SCORING = "training", "scoring"
 #: a table means counts it up, so that a run is read as it was meant or refused.
 FORMAT = 2
 
+#: The one column of clips that says which videos have any.
+VIDEO_IDS = schemas.columns(schemas.CLIPS, ["video_id"], coded=["video_id"])
+
+# Of a manifest: which clip, whether it holds, and where it comes.
+_DECIDING = schemas.columns(
+    schemas.CLIPS, ["clip_id", "video_id", "start_s", "made_from"], coded=["video_id", "made_from"]
+)
+
 _WHOLE = r"^(/|[A-Za-z][A-Za-z0-9+.-]*://)"  # a URI that is not relative
 
 
@@ -76,11 +84,19 @@ class RunDirectory:
     def resolved(self, table: pa.Table) -> pa.Table:
         """``table`` with whole URIs."""
         for name in set(schemas.URIS) & set(table.column_names):
-            uris = table[name]
-            whole = pc.binary_join_element_wise(self.root, uris, "/")
-            relative = pc.invert(pc.match_substring_regex(uris, _WHOLE))
-            table = _with(table, name, pc.if_else(relative, whole, uris))
+            column = table[name]
+            if pa.types.is_dictionary(column.type):
+                coded = column.unify_dictionaries().combine_chunks()
+                uris = self._resolved(coded.dictionary)
+                column = pa.DictionaryArray.from_arrays(coded.indices, uris)
+            else:
+                column = self._resolved(column)
+            table = _with(table, name, column)
         return table
+
+    def _resolved(self, uris: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+        whole = pc.binary_join_element_wise(self.root, uris, "/")
+        return pc.if_else(pc.match_substring_regex(uris, _WHOLE), uris, whole)
 
     def path(self, *parts: str) -> str:
         """A file or folder in the run."""
@@ -106,23 +122,35 @@ class RunDirectory:
         """The folder of one manifest."""
         return self.path("clips", f"purpose={purpose}")
 
-    def clips(self, purpose: str) -> pa.Table:
+    def clips(self, purpose: str, schema: pa.Schema = schemas.CLIPS) -> pa.Table:
         """The manifest of training or of scoring clips, each clip once, in order.
 
         Only rows that hold: a clip of a video that a later reading of the catalog left out
         (somebody took back their consent) or states otherwise (a label was mended) is not in it.
 
+        Args:
+            purpose: ``TRAINING`` or ``SCORING``.
+            schema: which of its columns; a dictionary in the place of a string is read so, which
+                takes a fraction of the memory where clips of a video have the same.
+
         Raises:
             ConfigError: what ``prepare`` noted about the manifest is lost.
         """
-        table = tables.read_table(self.clips_path(purpose), schemas.CLIPS)
+        there = set(schema.names)
+        read = pa.schema([*schema, *(field for field in _DECIDING if field.name not in there)])
+        table = tables.read_table(self.clips_path(purpose), read).unify_dictionaries()
         current, ids = self.made_from(purpose), None
         if current is None and storage.exists(self.path("videos")):
             ids = self._stored_videos()["video_id"]
         made_from = None if current is None else current.values()
         table = tables.only(table, self.hold(table, made_from, ids))
         table = _unique(self.resolved(table), "clip_id")
-        return table.sort_by([("video_id", "ascending"), ("start_s", "ascending")])
+        order = np.lexsort((table["start_s"].to_numpy(), tables.ranks(table["video_id"])))
+        return table.select(schema.names).take(pa.array(order))
+
+    def prepared(self, purpose: str) -> set[str]:
+        """The videos that have clips in a manifest which hold."""
+        return set(pc.unique(self.clips(purpose, VIDEO_IDS)["video_id"]).to_pylist())
 
     def hold(
         self, clips: pa.Table, made_from: Collection[str] | None, videos: pa.ChunkedArray | None
@@ -157,8 +185,12 @@ class RunDirectory:
         rule = self.settings().get("manifests", {}).get(purpose)
         if rule is None:
             return None
-        videos = self._stored_videos().drop_columns(["attributes"]).to_pylist()
-        return lineage.clips_made_from(videos, purpose == TRAINING, rule["rule"])
+        videos = self._stored_videos()
+        if purpose == SCORING:
+            made = lineage.scoring_clips_made_from(videos, rule["rule"])
+            return dict(zip(videos["video_id"].to_pylist(), made, strict=True))
+        rows = videos.drop_columns(["attributes"]).to_pylist()
+        return lineage.clips_made_from(rows, True, rule["rule"])
 
     def left_out(self, purpose: str) -> set[str]:
         """The videos that were left out of a manifest, each with a finding that says why."""
@@ -198,7 +230,7 @@ class RunDirectory:
         """
         how = how or self.settings().get("asked")
         where = None if videos is None else pc.field("video_id").isin(videos)
-        schema = pa.schema([schemas.PREDICTIONS.field(name) for name in columns])
+        schema = schemas.columns(schemas.PREDICTIONS, columns)
         parts = [schema.append(pa.field("member", pa.string())).empty_table()]
         for name, member in sorted(members.items()):
             table = tables.read_table(self.predictions_path(name), schema, where=where)

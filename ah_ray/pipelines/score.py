@@ -27,7 +27,7 @@ from ah_ray.media.config import LimitsConfig
 from ah_ray.members import Member, asked, member_fingerprint
 from ah_ray.pipelines.asking import asked_how, drop_stale, missing_batches
 from ah_ray.pipelines.attempts import Attempts
-from ah_ray.pipelines.batches import clips_in, of_first_videos, one_by_one, plan_batches
+from ah_ray.pipelines.batches import PLANNED, clips_in, of_first_videos, one_by_one, plan_batches
 from ah_ray.pipelines.damage import note_damage
 from ah_ray.pipelines.decoder import make_decode
 from ah_ray.pipelines.mass import note_mass
@@ -63,7 +63,7 @@ def score(
     """
     passes = plan_passes(members, settings)
     run.require("clips", "ah-ray prepare")
-    clips = run.clips(SCORING)
+    clips = run.clips(SCORING, PLANNED)
     plan = of_first_videos(plan_batches(clips, settings.batch_size), limit)
     planned = clips_in(plan)
     for group in passes:

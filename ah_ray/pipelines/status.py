@@ -18,6 +18,7 @@ from ah_ray import lineage, schemas, storage, tables
 from ah_ray.captions.rows import COUNTS_FILE, ROWS_FILE, TABLE, Source
 from ah_ray.errors import ConfigError
 from ah_ray.members import Member, is_complete, member_fingerprint, read_member, read_seen
+from ah_ray.pipelines.batches import PLANNED
 from ah_ray.pipelines.evaluate import METRICS_FILE, compared_by, metrics_made_from, read_metrics
 from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.reduce import CurrentVerdicts, noted_judgement
@@ -144,7 +145,7 @@ def _standing(run: RunDirectory, name: str) -> Member | None:
 
 def _prepared(run: RunDirectory, purpose: str, splits: list[str]) -> Line:
     expected = set(in_scope(run, splits, purpose == SCORING)["video_id"].to_pylist())
-    done = set(run.clips(purpose)["video_id"].to_pylist()) & expected
+    done = run.prepared(purpose) & expected
     lost = (run.left_out(purpose) & expected) - done
     written = tables.ids_in(run.clips_path(purpose), schemas.CLIPS, "video_id")
     stale = (written & expected) - done - lost
@@ -174,12 +175,15 @@ def _trained(run: RunDirectory, name: str) -> Line:
 
 
 def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
-    clips, stage = run.clips(SCORING), f"score {name}"
-    rows = tables.read_table(run.predictions_path(name), schemas.PREDICTIONS)
+    clips, stage = run.clips(SCORING, PLANNED), f"score {name}"
+    known = ("clip_id", "status", "made_from")
+    rows = tables.read_table(
+        run.predictions_path(name), schemas.columns(schemas.PREDICTIONS, known[:1])
+    )
     if member is None:
         note = "the member, or the base of its adapter, is not there any more"
         return Line(stage, "clips", 0, len(rows), len(clips), 0, note)
-    answers = run.answers({name: member_fingerprint(member)}, clips)
+    answers = run.answers({name: member_fingerprint(member)}, clips, columns=known)
     mine = answers.filter(pc.is_in(answers["clip_id"], clips["clip_id"]))
     done = pc.count_distinct(mine["clip_id"]).as_py()
     # A clip may have an error row beside the answer that a later try brought.
@@ -191,7 +195,7 @@ def _scored(run: RunDirectory, name: str, member: Member | None) -> Line:
 
 def _captioned(run: RunDirectory) -> Line:
     rows = tables.read_table(run.path(TABLE), schemas.CAPTIONS)
-    clips, how = run.clips(SCORING), run.settings().get("asked")
+    clips, how = run.clips(SCORING, PLANNED), run.settings().get("asked")
     made: set[str] = set()
     for name in pc.unique(rows["captioner"]).to_pylist():
         if (member := _standing(run, name)) is not None:
@@ -235,7 +239,7 @@ def _reduced(run: RunDirectory, voters: Sequence[Member | None]) -> Line:
     except ConfigError as error:  # a file that a rule names may not be there any more
         return Line("reduce", "videos", 0, len(run.verdicts()), 0, 0, error.problem)
     if judgement is None:
-        return Line("reduce", "videos", 0, 0, len(run.clips(SCORING)["video_id"].unique()), 0)
+        return Line("reduce", "videos", 0, 0, len(run.prepared(SCORING)), 0)
     done = stale = to_do = 0
     for both in CurrentVerdicts(run, members, judgement).beside(run):
         now, written = (

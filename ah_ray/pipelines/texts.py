@@ -30,7 +30,7 @@ def texts_of(
     Returns:
         By clip and by member; a clip without a usable answer of a member has none of it.
     """
-    schema = pa.schema([schemas.PREDICTIONS.field(name) for name in _COLUMNS])
+    schema = schemas.columns(schemas.PREDICTIONS, _COLUMNS)
     wanted = pa.array(sorted(clips), pa.string())
     texts: dict[str, dict[str, str]] = {clip: {} for clip in clips}
     for member in members:

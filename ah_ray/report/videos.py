@@ -25,7 +25,10 @@ from ah_ray.tasks.parsing import Reader
 from ah_ray.yaml_objects import build
 
 _ANSWERED = ("clip_id", "video_id", "status", "labels", "chances", "text", "raw_text", "error_kind")
-_ANSWERS = pa.schema([schemas.PREDICTIONS.field(name) for name in _ANSWERED])
+_SHOWN = schemas.columns(
+    schemas.CLIPS, ["video_id", "clip_id", "start_s", "end_s", "fps", "subtitle"]
+)
+_ANSWERS = schemas.columns(schemas.PREDICTIONS, _ANSWERED)
 _AT_ONCE = 500  # videos whose answers are Python objects at a time
 
 
@@ -52,7 +55,7 @@ def listed(
     options = judgement.answer.options if judgement else ()
     read = judgement.reader if judgement else None
     place_of = _places(run)
-    clips = run.clips(SCORING)
+    clips = run.clips(SCORING, _SHOWN)
     scope = in_scope(run, splits, unlabelled=True)
     chosen = (
         _undecided(scope, clips, settings.videos)
@@ -62,8 +65,7 @@ def listed(
     ids = pa.array([verdict["video_id"] for verdict in chosen], pa.string())
     facts = {video["video_id"]: video for video in _of(scope, ids).to_pylist()}
     clips_of: dict[str, list[Row]] = defaultdict(list)
-    columns = ["video_id", "clip_id", "start_s", "end_s", "fps", "subtitle"]
-    for clip in _of(clips.select(columns), ids).to_pylist():
+    for clip in _of(clips, ids).to_pylist():
         clips_of[clip["video_id"]].append(clip)
     spans = {
         clip["clip_id"]: (clip["start_s"], clip["end_s"]) for of in clips_of.values() for clip in of

@@ -1,12 +1,13 @@
-"""The run directory: the format of its tables."""
+"""The run directory: the format of its tables, and what is read of them."""
 
 import pytest
 import yaml
 
-from ah_ray import storage
+from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError
+from ah_ray.pipelines.batches import PLANNED, plan_batches
 from ah_ray.pipelines.opening import open_run
-from ah_ray.pipelines.run_directory import FORMAT, RunDirectory
+from ah_ray.pipelines.run_directory import FORMAT, SCORING, RunDirectory
 
 
 @pytest.fixture
@@ -49,3 +50,35 @@ def test_notes_that_are_none_are_named_and_left_alone(run, damaged):
             use()
         assert caught.value.where == path
     assert storage.read_bytes(path) == damaged
+
+
+def test_some_columns_of_a_manifest_coded_or_not_are_those_of_the_whole(run):
+    """From parts whose texts differ, in any order, one clip twice."""
+    rows = [
+        {
+            "clip_id": f"c{number}", "video_id": f"v{number * 7 % 5}", "start_s": -number / 2,
+            "source_uri": f"s3://far/{number % 5}.mp4" if number % 2 else f"near/{number % 5}.mp4",
+            "content": f"h{number % 3}" if number % 3 else None, "subtitle": "so" * (number % 2),
+            "bucket": f"{number % 4}x64x64", "split": "test",
+        }
+        for number in range(40)
+    ]  # fmt: skip
+    for part, some in enumerate((rows[30:], rows[:30], rows[5:6])):
+        tables.write_rows(some, schemas.CLIPS, f"{run.clips_path(SCORING)}/part-{part}.parquet")
+    whole = run.clips(SCORING)
+    assert whole["clip_id"].to_pylist() == [
+        row["clip_id"] for row in sorted(rows, key=lambda row: (row["video_id"], row["start_s"]))
+    ]
+    assert set(whole["source_uri"].to_pylist()) == {
+        row["source_uri"] if number % 2 else f"{run.uri}/{row['source_uri']}"
+        for number, row in enumerate(rows)
+    }
+    coded = run.clips(SCORING, PLANNED)
+    assert coded.schema.names == PLANNED.names
+    assert coded["source_uri"].type == schemas.CODED
+    assert coded.to_pylist() == whole.select(PLANNED.names).to_pylist()
+    assert plan_batches(coded, 7).equals(plan_batches(whole, 7))
+    assert run.clips(SCORING, schemas.columns(schemas.CLIPS, ["split"])).equals(
+        whole.select(["split"])
+    )
+    assert run.prepared(SCORING) == {row["video_id"] for row in rows}
