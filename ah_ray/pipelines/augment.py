@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -186,10 +185,11 @@ def _judged(
     part: int,
 ) -> Iterator[tuple[Row, tuple[str | None, str | None]]]:
     """The captions of one part in order, each with what drops it and why."""
-    clips = _within(in_splits(run.clips(SCORING), splits, unlabelled=True), part)
+    within = _within(part)
+    clips = in_splits(run.clips(SCORING, where=within), splits, unlabelled=True)
     answers = {
         (row["clip_id"], row["member"]): row
-        for row in _within(run.answers(asked.members, clips), part).to_pylist()
+        for row in run.answers(asked.members, clips, where=within).to_pylist()
     }
     videos = run.videos()
     never = held_out(videos, splits)
@@ -223,12 +223,13 @@ def _labels(answer: Row) -> LabelSet | None:
     return frozenset(answer["labels"]) if answer.get("status") == "ok" else None
 
 
-def _within(table: pa.Table, part: int) -> pa.Table:
-    """The rows whose clips are in one of the ranges."""
-    first, end = list(pairwise(_BOUNDS))[part]
+def _within(part: int) -> pc.Expression:
+    """What is true of the rows whose clips are in one of the ranges."""
+    first, end = _BOUNDS[part : part + 2]
+    clip, ends = pc.field("clip_id"), pc.scalar(True)
     if first is not None:
-        table = table.filter(pc.greater_equal(table["clip_id"], first))
-    return table if end is None else table.filter(pc.less(table["clip_id"], end))
+        ends &= clip >= first
+    return ends if end is None else ends & (clip < end)
 
 
 def _part(run: RunDirectory, part: int) -> str:

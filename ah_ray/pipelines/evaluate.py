@@ -77,7 +77,8 @@ def evaluate(
         raise ConfigError("score.splits", problem, "name splits with labels to evaluate")
     verdicts = run.verdicts()
     of_labelled = _of(_truth(labelled), verdicts)
-    clips = _of(_truth(labelled), run.clips(SCORING))
+    ids = labelled["video_id"].combine_chunks()
+    clips = run.clips(SCORING, where=pc.field("video_id").isin(ids))
     told = {} if answers is None else written(of_labelled, clips, answers)
     sources = judged_by(labelled, verdicts, told)
     report: dict[str, Any] = {"video_level": _measured(sources, judgement)}

@@ -130,7 +130,7 @@ def current_verdicts(
 def current_answers(run: RunDirectory, members: Sequence[Member], clips: pa.Table) -> pa.Table:
     """The answers of members to clips of a manifest, made from what there is now."""
     known = {member.name: member_fingerprint(member) for member in members}
-    return run.answers(known, clips, videos=pc.unique(clips["video_id"]))
+    return run.answers(known, clips, where=pc.field("video_id").isin(clips["video_id"].unique()))
 
 
 def require_current(run: RunDirectory, members: Sequence[Member], judgement: Judgement) -> None:

@@ -122,7 +122,12 @@ class RunDirectory:
         """The folder of one manifest."""
         return self.path("clips", f"purpose={purpose}")
 
-    def clips(self, purpose: str, schema: pa.Schema = schemas.CLIPS) -> pa.Table:
+    def clips(
+        self,
+        purpose: str,
+        schema: pa.Schema = schemas.CLIPS,
+        where: pc.Expression | None = None,
+    ) -> pa.Table:
         """The manifest of training or of scoring clips, each clip once, in order.
 
         Only rows that hold: a clip of a video that a later reading of the catalog left out
@@ -132,13 +137,14 @@ class RunDirectory:
             purpose: ``TRAINING`` or ``SCORING``.
             schema: which of its columns; a dictionary in the place of a string is read so, which
                 takes a fraction of the memory where clips of a video have the same.
+            where: only the clips of which this is true; by default, all.
 
         Raises:
             ConfigError: what ``prepare`` noted about the manifest is lost.
         """
         there = set(schema.names)
         read = pa.schema([*schema, *(field for field in _DECIDING if field.name not in there)])
-        table = tables.read_table(self.clips_path(purpose), read).unify_dictionaries()
+        table = tables.read_table(self.clips_path(purpose), read, where=where).unify_dictionaries()
         current, ids = self.made_from(purpose), None
         if current is None and storage.exists(self.path("videos")):
             ids = self._stored_videos()["video_id"]
@@ -216,20 +222,19 @@ class RunDirectory:
         members: Mapping[str, str],
         clips: pa.Table,
         how: Any = None,
-        videos: pa.Array | None = None,
+        where: pc.Expression | None = None,
         columns: Sequence[str] = tuple(schemas.PREDICTIONS.names),
     ) -> pa.Table:
         """The predictions of some members that hold, with a column ``member``.
 
         Args:
             members: their fingerprints by name.
-            clips: the manifest of scoring clips, or those of some of its videos.
+            clips: the manifest of scoring clips, or some of them whose answers are read.
             how: they were asked (``lineage.asked_how``); by default, as scoring noted it last.
-            videos: read no answers to clips of others; by default, of all.
+            where: read only the answers of which this is true; by default, all.
             columns: of ``schemas.PREDICTIONS``; ``made_from`` is one of them.
         """
         how = how or self.settings().get("asked")
-        where = None if videos is None else pc.field("video_id").isin(videos)
         schema = schemas.columns(schemas.PREDICTIONS, columns)
         parts = [schema.append(pa.field("member", pa.string())).empty_table()]
         for name, member in sorted(members.items()):
