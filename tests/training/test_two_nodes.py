@@ -31,6 +31,7 @@ from tests.s3 import new_bucket, s3_server
 
 MEDIA = MediaConfig(fps=1, min_frames=2, max_frames=4, min_pixels=1024, max_pixels=8192)
 STEPS, ROWS = 72, 24  # twelve epochs of batches of 4
+LOOK_EVERY_S = 0.5  # a look at the bucket or at all processes takes time from those that train
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def break_things(training: SwiftJob, cluster: Cluster, broken: list[str]) -> Non
 
 def wait_for_step(training: SwiftJob, step: int) -> None:
     while all(checkpoint.step < step for checkpoint in complete_checkpoints(training.checkpoints)):
-        time.sleep(0.05)
+        time.sleep(LOOK_EVERY_S)
 
 
 def node_with_a_rank(cluster: Cluster, since: float = 0) -> tuple[psutil.Process, psutil.Process]:
@@ -119,7 +120,7 @@ def node_with_a_rank(cluster: Cluster, since: float = 0) -> tuple[psutil.Process
                     trains = "sft.py" in parts and "RANK" in process.environ()
                     if trains and process.create_time() > since:
                         return raylet, process
-        time.sleep(0.1)
+        time.sleep(LOOK_EVERY_S)
 
 
 def test_two_nodes_that_break_train_as_one_process_does(
