@@ -106,7 +106,11 @@ def _sound_duration(clip: Path) -> float:
 
 if os.environ.get(DEEPSPEED_VARIABLE) == "cpu":
     import deepspeed
+    from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
+    # It would first compile a way of its own for ranks on one machine, which takes a C++ compiler
+    # and longer than a small training. It goes without where that cannot be compiled.
+    deepspeed.ops.__compatible_ops__[ShareMemCommBuilder.NAME] = False
     # It takes a library of Intel's for CPUs, unless somebody has begun before.
     deepspeed.init_distributed("gloo")
 
