@@ -27,9 +27,10 @@ from ah_ray.media.config import LimitsConfig
 from ah_ray.members import Member, asked, member_fingerprint
 from ah_ray.pipelines.asking import asked_how, drop_stale, missing_batches
 from ah_ray.pipelines.attempts import Attempts
-from ah_ray.pipelines.batches import PLANNED, clips_in, of_first_videos, one_by_one, plan_batches
+from ah_ray.pipelines.batches import PLANNED, clips_in, of_first_videos, plan_batches
 from ah_ray.pipelines.damage import note_damage
 from ah_ray.pipelines.decoder import make_decode
+from ah_ray.pipelines.feed import feed
 from ah_ray.pipelines.mass import note_mass
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.pipelines.scorer import BATCHES_AT_ONCE, Scorer
@@ -105,15 +106,12 @@ def _run_pass(
     progress: StageProgress,
 ) -> None:
     """Decode the clips of ``batches`` and let the members of ``group`` answer them."""
-    # A row is a batch as it was planned, and a block holds one row.
-    ray.data.DataContext.get_current().target_max_block_size = None
     attempts = Attempts()
     group = EngineGroup(group.checkpoint, tuple(asked(one, settings) for one in group.members))
     media = group.members[0].card.media
     shown = media if media.kinds and engine_of(group, settings).needs_model else None
     parts = (
-        # One block per batch from the start: a step that splits blocks would reserve a CPU.
-        ray.data.from_blocks(list(one_by_one(batches)))
+        feed(batches)
         .map_batches(
             make_decode(shown, settings, limits, attempts),
             batch_size=1,
