@@ -93,6 +93,9 @@ class VllmEngine:
 
         if not settings.gpus_per_actor:
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
+            # Whatever vLLM is told below, each process of it would compile a line of its sampler,
+            # which takes a C++ compiler.
+            torch.compiler.set_stance("force_eager")
         # The engine runs in this process: one process to watch, and half the start-up time.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB

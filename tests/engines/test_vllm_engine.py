@@ -1,6 +1,7 @@
 """vLLM (its CPU build) beside transformers, on a random model that sees and does not hear.
 
-It has the vocabulary of the published models, with which one of two replies takes two steps.
+Where it is asked for words it has the vocabulary of the published models, with which one of two
+replies takes two steps, and which takes seconds to load.
 """
 
 import math
@@ -163,17 +164,17 @@ def reader(real_vision: Path) -> Member:
 
 
 @pytest.fixture(scope="module")
-def viewer(real_vision: Path) -> Member:
+def viewer(vision_only: Path) -> Member:
     """A member that sees each clip as three images."""
     media = MEDIA.model_copy(update={"picture": "images", "images": 3})
-    return member(real_vision, real_vision.name, "short", media)
+    return member(vision_only, vision_only.name, "short", media)
 
 
 @pytest.fixture(scope="module")
-def gated(real_vision: Path, tmp_path_factory: pytest.TempPathFactory) -> Member:
+def gated(vision_only: Path, tmp_path_factory: pytest.TempPathFactory) -> Member:
     """A member with two experts that differ, and a gate that tells clips apart."""
     folder = tmp_path_factory.mktemp("gated")
-    convert(real_vision, folder / "even")
+    convert(vision_only, folder / "even")
     model = QWEN2_5_VL_HYBRID.load_model(str(folder / "even"), "float32", "sdpa")
     merger = model.model.visual.merger
     with torch.no_grad(), torch.random.fork_rng():
