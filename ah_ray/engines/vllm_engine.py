@@ -93,9 +93,6 @@ class VllmEngine:
 
         if not settings.gpus_per_actor:
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
-            # Whatever vLLM is told below, each process of it would compile a line of its sampler,
-            # which takes a C++ compiler.
-            torch.compiler.set_stance("force_eager")
         # The engine runs in this process: one process to watch, and half the start-up time.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
@@ -154,6 +151,9 @@ class VllmEngine:
             **lora_arguments,
             **settings.engine_args,
         }
+        if not gpus and self.arguments["enforce_eager"]:
+            # Even so each process would compile a line of vLLM's sampler, with a C++ compiler.
+            torch.compiler.set_stance("force_eager")
         self.llm = LLM(**self.arguments)
         gates = self.architecture.vllm_gates
         self.gates: PromptGates = gates(self.llm) if gates else _no_gates
