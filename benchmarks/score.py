@@ -15,7 +15,7 @@ Prints a table, then one JSON object:
     three_adapters_vs_one    time of a pass with three adapters on one base / with one
     overhead_ms_per_clip     a pass with the engine that costs nothing, per clip
     resume_s                 a call on that pass when it is complete
-    planning_s               reading and planning a manifest, by its number of clips
+    planning_s               CPU time of reading and planning a manifest, by its number of clips
     planning_mb              what that takes of the driver's memory at most
     decoded_bytes_per_clip   what a decoder hands to an engine
 """
@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -135,15 +134,20 @@ def adapters(member: Member) -> list[Member]:
     ]
 
 
+def peak_mb() -> float:
+    """The most that this process has held of memory; its ``ru_maxrss`` begins with its parent's."""
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1000
+
+
 def planning(run: RunDirectory, prior: Member) -> tuple[float, float]:
-    """From a manifest to the batches that are missing: seconds, and the MB that it takes more."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    """From a manifest to the batches that are missing: seconds of the CPU, and MB beside ours."""
+    before = peak_mb()
+    start = time.process_time()
     manifest = run.clips(SCORING, PLANNED)
     plan = plan_batches(manifest, SETTINGS.batch_size)
     missing_batches(run, EngineGroup(prior.uri, (prior,)), plan, SETTINGS, manifest)
-    seconds = time.perf_counter() - start
-    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1000
+    seconds = time.process_time() - start
+    return seconds, peak_mb() - before
 
 
 def planned(folder: Path, clips: pa.Table, prior: Member, count: int) -> tuple[float, float]:

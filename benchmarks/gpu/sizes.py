@@ -5,7 +5,6 @@ A size is data: what is built, shown and trained. The parts are the same code fo
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -250,4 +249,6 @@ def peak_gib(size: Size) -> float:
     """The most that torch took of the device, or this process of memory."""
     if size.gpus:
         return float(torch.cuda.max_memory_allocated() / GIB)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # Not ru_maxrss, which begins with what the parent held.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
