@@ -10,27 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-import pyarrow as pa
 import pytest
 import ray
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ah_ray import schemas, storage
+from ah_ray import storage
 from ah_ray.cluster import connect
 from ah_ray.engines.config import ScoreConfig
-from ah_ray.engines.engine import Reply
 from ah_ray.engines.prior import write_prior
 from ah_ray.errors import ConfigError, StageError
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import MEMBER_FILE, Member, read_member, write_card
 from ah_ray.models.config import ModelConfig
-from ah_ray.pipelines.batches import clips_in, lacking, of_first_videos, plan_batches
 from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.score import score
-from ah_ray.pipelines.scorer import checked, prediction
 from ah_ray.storage_errors import StorageError
 from ah_ray.tasks import Prompt, Question
 from ah_ray.tasks.answers import Text
@@ -149,49 +142,6 @@ def test_an_engine_that_gives_no_answer_or_quits_costs_one_clip(
     score(run, [member], settings(engine))
     failed = [row for row in predictions(run) if row["status"] != "ok"]
     assert [(row["clip_id"], row["error_kind"]) for row in failed] == [("0-0", kind)]
-
-
-SURE, EVEN = {"Yes": 1.0, "No": 0.0}, {"Yes": 0.5, "No": 0.5}
-
-
-@pytest.mark.parametrize(
-    "said",
-    [None, "Yes", Reply(None), Reply(b"Yes"), Reply("\ud800"), Reply("Yes", 0.5),
-     Reply("Yes", {"Yes": "high", "No": 0.5}), Reply("Yes", {"Yes": 0.5}),
-     Reply("Yes", EVEN | {"Perhaps": 0.0}), Reply("Yes", EVEN, "much")],
-)  # fmt: skip
-def test_what_is_no_reply_is_not_taken_for_one(said: Any, member: Member) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        checked(said, member)
-
-
-def test_numbers_of_a_reply_become_plain_ones_in_the_order_of_the_options(member: Member) -> None:
-    said = Reply("Yes", {"No": np.float32(0.5), "Yes": np.float32(0.5)}, np.float32(1))
-    found = checked(said, member)
-    assert found == Reply("Yes", EVEN, 1.0)
-    assert list(found.chances or ()) == ["Yes", "No"]
-    assert type(found.mass) is float
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        (Reply("<answer>No</answer>", SURE, 1.0), ("ok", ["No"], list(SURE.items()))),
-        (Reply("<answer>no</answer>"), ("ok", ["No"], None)),
-        (Reply("who knows", SURE), ("unparseable", None, list(SURE.items()))),
-        (Reply(None, {"Yes": 0.4, "No": 0.6}), ("ok", ["No"], [("Yes", 0.4), ("No", 0.6)])),
-        (Reply(None, EVEN), ("ok", ["Yes"], list(EVEN.items()))),
-    ],
-)
-def test_a_reply_says_what_it_reads_or_weighed_what_is_likeliest(
-    reply: Reply, expected: tuple[Any, ...], member: Member
-) -> None:
-    clip = {"clip_id": "a", "video_id": "v", "damage": 0, "error_kind": None, "error": None}
-    row = prediction(clip, reply, member, 1)
-    assert (row["status"], row["labels"], row["chances"]) == expected
-    assert row["raw_text"] == reply.text
-    tables_of_one = pa.Table.from_pylist([row], schema=schemas.PREDICTIONS)
-    assert tables_of_one["labels"].to_pylist() == [expected[1]]
 
 
 def test_a_clip_without_a_finite_chance_is_an_error_and_no_answer(
@@ -547,79 +497,3 @@ def test_a_member_of_another_architecture_that_does_not_hear(
     assert len(rows) == 3 * len(videos)
     assert {row["status"] for row in rows} == {"ok"}
     assert len({said_yes(row) for row in rows}) > 1
-
-
-CLIP_ROWS = st.lists(
-    st.builds(
-        lambda video, number, bucket: {
-            "clip_id": f"{video}-{number}", "video_id": str(video), "source_uri": f"{video}.mp4",
-            "start_s": number * 5.0, "end_s": number * 5.0 + 5, "bucket": bucket,
-        },
-        st.integers(0, 6),
-        st.integers(0, 40),
-        st.sampled_from(["2x64x64", "4x64x96", None]),
-    ),
-    unique_by=lambda row: row["clip_id"],
-    max_size=80,
-)  # fmt: skip
-
-
-def planned(rows: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
-    return plan_batches(pa.Table.from_pylist(rows, schema=schemas.CLIPS), size).to_pylist()
-
-
-def ids_of(batch: dict[str, Any]) -> list[str]:
-    return [clip["clip_id"] for source in batch["sources"] for clip in source["clips"]]
-
-
-@given(CLIP_ROWS, st.integers(1, 20), st.randoms())
-def test_the_plan_holds_every_clip_once_and_depends_on_no_order(rows, size, random) -> None:
-    plan = planned(rows, size)
-    ids = [clip for batch in plan for clip in ids_of(batch)]
-    assert sorted(ids) == sorted(row["clip_id"] for row in rows)
-    assert all(0 < len(ids_of(batch)) <= size for batch in plan)
-    random.shuffle(rows)
-    assert planned(rows, size) == plan
-
-
-@given(CLIP_ROWS, st.integers(1, 20))
-def test_sources_come_by_size_whole_and_fill_one_batch_after_the_other(rows, size) -> None:
-    of_source: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: (row["start_s"], row["clip_id"])):
-        of_source.setdefault(row["video_id"], []).append(row)
-    batches: list[list[str]] = []
-    largest = {name: max(row["bucket"] or "" for row in of) for name, of in of_source.items()}
-    for name in sorted(of_source, key=lambda name: (largest[name], name)):
-        ids = [row["clip_id"] for row in of_source[name]]
-        for piece in (ids[first : first + size] for first in range(0, len(ids), size)):
-            if not batches or len(batches[-1]) + len(piece) > size:
-                batches.append([])
-            batches[-1] += piece
-    assert [ids_of(batch) for batch in planned(rows, size)] == batches
-
-
-@given(CLIP_ROWS, st.integers(1, 20), st.sets(st.integers(0, 79)), st.sets(st.integers(0, 79)))
-def test_a_batch_is_done_when_all_members_have_answered_all_of_it(rows, size, one, other) -> None:
-    plan = plan_batches(pa.Table.from_pylist(rows, schema=schemas.CLIPS), size)
-    have = [
-        {row["clip_id"] for n, row in enumerate(rows) if n not in some} for some in (one, other)
-    ]
-    left = lacking(plan, [pa.chunked_array([pa.array(sorted(ids), pa.string())]) for ids in have])
-    missing = [
-        batch for batch in plan.to_pylist() if not set(ids_of(batch)) <= set.intersection(*have)
-    ]
-    assert left.to_pylist() == missing
-    assert clips_in(left) == sum(len(ids_of(batch)) for batch in missing)
-
-
-@given(CLIP_ROWS, st.integers(1, 20), st.integers(1, 8))
-def test_a_trial_takes_the_batches_of_the_first_videos(rows, size, limit) -> None:
-    plan = plan_batches(pa.Table.from_pylist(rows, schema=schemas.CLIPS), size)
-    first = sorted({row["video_id"] for row in rows})[:limit]
-    wanted = [
-        batch
-        for batch in plan.to_pylist()
-        if any(source["video_id"] in first for source in batch["sources"])
-    ]
-    assert of_first_videos(plan, limit).to_pylist() == wanted
-    assert of_first_videos(plan, None).equals(plan)
