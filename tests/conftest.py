@@ -17,9 +17,10 @@ hypothesis.settings.load_profile("no_deadline")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The module that makes the demo's run comes first, and those that wait for it last."""
+    waiting = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
 
     def turn(item: pytest.Item) -> int:
-        if item.path.parent.name != "e2e":
+        if item.path not in waiting:
             return 1
         return 0 if item.path.name == "test_archive.py" else 2
 
