@@ -19,7 +19,8 @@ class ScoreConfig(Frozen):
         decoding: how every member is asked, in place of what its card says; see ``MemberCard``.
         min_actors: how many copies of the model are started.
         max_actors: how many may run at the same time where more machines are free.
-        cpus_per_actor: CPUs (and threads) of each.
+        cpus_per_actor: CPUs of each: threads of a model on CPUs; beside a GPU vLLM's prompts are
+            rendered in all but one.
         gpus_per_actor: GPUs of each: a fraction to share one, a whole number to spread the model
             over several (engine vllm).
         batch_size: clips per forward pass.

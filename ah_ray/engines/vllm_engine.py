@@ -22,6 +22,7 @@ from ah_ray.engines.engine import (
     written_reply,
 )
 from ah_ray.engines.longest import longest_media, tokens_of
+from ah_ray.engines.rendering import Renderers, threads_of
 from ah_ray.engines.wording import Tokens, Wording, scores_of_reply, wording
 from ah_ray.ensemble import EngineGroup
 from ah_ray.members import Member, MemberCard
@@ -93,6 +94,9 @@ class VllmEngine:
 
         if not settings.gpus_per_actor:
             torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
+        threads = threads_of(settings)
+        if threads > 1:
+            os.environ["OMP_NUM_THREADS"] = "1"  # of each of them
         # The engine runs in this process: one process to watch, and half the start-up time.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
@@ -146,7 +150,7 @@ class VllmEngine:
             "gpu_memory_utilization": 0.9 * min(gpus, 1) or 0.9,
             "enforce_eager": not gpus,  # compiling takes longer on a CPU than it saves
             **self._room(processor, [member.card for member in group.members]),
-            "mm_processor_cache_gb": 0 if asked_once else 4,
+            "mm_processor_cache_gb": 0 if asked_once else 4 / threads,
             "enable_prefix_caching": self.shares_prefixes,
             **lora_arguments,
             **settings.engine_args,
@@ -155,6 +159,7 @@ class VllmEngine:
             # Even so each process would compile a line of vLLM's sampler, with a C++ compiler.
             torch.compiler.set_stance("force_eager")
         self.llm = LLM(**self.arguments)
+        self.renderers = Renderers(self.llm.llm_engine.vllm_config, self.llm.renderer, threads)
         gates = self.architecture.vllm_gates
         self.gates: PromptGates = gates(self.llm) if gates else _no_gates
         self.batches = itertools.count()
@@ -169,9 +174,17 @@ class VllmEngine:
         What vLLM computes together depends on when it is given what. So it gets a batch whole, and
         no other beside it; else the same clip would have other chances in the next run.
         """
+        prompts = list(self.requests(members, items))
+        clips = [
+            number
+            for member in members
+            for number in range(len(items))
+            for _ in self._contexts(member, self.wordings[member.name])
+        ]
+        rendered = self.renderers.render([prompt for prompt, *_ in prompts], clips)
         requests = [
-            (self.llm.renderer.render_cmpl([prompt])[0], params, member)
-            for prompt, params, member in self.requests(members, items)
+            (prompt, params, member)
+            for prompt, (_, params, member) in zip(rendered, prompts, strict=True)
         ]
         # All are shown the same of an item: by the first member's questions one sees its gate.
         first = len(self._contexts(members[0], self.wordings[members[0].name])) if members else 1

@@ -19,6 +19,7 @@ import torch
 from ah_ray.engines.config import ScoreConfig
 from ah_ray.engines.engine import Item, Reply
 from ah_ray.engines.registry import load_engine, plan_passes
+from ah_ray.engines.rendering import Renderers
 from ah_ray.ensemble import EngineGroup
 from ah_ray.media.config import MediaConfig
 from ah_ray.members import Member
@@ -39,6 +40,7 @@ class Told(NamedTuple):
 
     Attributes:
         answers: by way of decoding, then by member.
+        several: the same of prompts that several threads rendered.
         cached: of each question, how many tokens the engine remembered from the one before.
         room: the longest conversation that it planned for, in tokens.
         broken: answers of a model whose weights are no numbers.
@@ -48,6 +50,7 @@ class Told(NamedTuple):
     """
 
     answers: dict[str, list[list[Reply]]]
+    several: dict[str, list[list[Reply]]]
     cached: list[int]
     room: int
     broken: list[Reply]
@@ -148,13 +151,15 @@ def ask_vllm(group: EngineGroup, reader: Member, viewer: Member, gated: Member) 
 
     engine.llm.generate = watched
     found = answers(group, engine)
+    engine.renderers = Renderers(engine.llm.llm_engine.vllm_config, engine.llm.renderer, 3)
+    several = answers(group, engine)
     room = engine.llm.llm_engine.model_config.max_model_len
     engine.llm.apply_model(break_weights)
     broken = []
     for decoding in DECODINGS:
         broken += engine.answer([changed(group.members[0], decoding=decoding)], clips()[:2])[0]
     alone = read_texts(reader, "vllm"), see_images(viewer, "vllm"), ask_gated(gated, "vllm")
-    return Told(found, cached, room, broken, *alone)
+    return Told(found, several, cached, room, broken, *alone)
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +274,10 @@ def test_a_text_is_written_to_its_own_length_and_weighed_by_nobody(
         pairs = list(zip(texts, longer, strict=True))
         assert all(whole.text.startswith(brief.text[:-1]) for brief, whole in pairs)
         assert any(len(whole.text) > len(brief.text) for brief, whole in pairs)
+
+
+def test_prompts_that_several_threads_rendered_are_answered_alike(told: Told) -> None:
+    assert told.several == told.answers
 
 
 def test_the_second_question_about_a_clip_reads_little(told: Told) -> None:
