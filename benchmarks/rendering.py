@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.table import Table
 
 from ah_ray.engines.rendering import Renderers
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # as an engine on a GPU sets it
+    torch.set_num_threads(1)  # as an engine on a GPU sets it
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     from vllm import EngineArgs

@@ -92,11 +92,10 @@ class VllmEngine:
         """
         import torch
 
-        if not settings.gpus_per_actor:
-            torch.set_num_threads(max(1, round(settings.cpus_per_actor)))
+        # Beside a GPU several threads render, each with a core of its own.
+        cores = 1 if settings.gpus_per_actor else round(settings.cpus_per_actor)
+        torch.set_num_threads(max(1, cores))
         threads = threads_of(settings)
-        if threads > 1:
-            os.environ["OMP_NUM_THREADS"] = "1"  # of each of them
         # The engine runs in this process: one process to watch, and half the start-up time.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
