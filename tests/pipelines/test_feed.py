@@ -71,8 +71,8 @@ def test_what_is_not_needed_yet_is_not_made(begun: Path) -> None:
     for done, _ in enumerate(numbers(parts), 1):
         ahead.append(10 * len(begun.read_text().split()) - done)
     assert done == 100
-    here = int(ray.cluster_resources()["CPU"])
-    assert max(ahead) <= 10 + 5 + 2 * here
+    # Two slices of ten and what is under way; where nothing holds them back, 80 and more.
+    assert max(ahead) < 40
 
 
 def test_a_slice_whose_process_was_killed_is_taken_apart_again(
@@ -98,4 +98,5 @@ def test_a_slice_is_there_at_once(
     plan = pa.table({"number": range(900), "seconds": [4.0] * 900})
     parts = feed(plan).map_batches(slowly, batch_size=1, batch_format="pyarrow", num_cpus=1)
     next(numbers(parts))
-    assert made.stat().st_size > 450
+    # By then; taking one block at each of Ray Data's ten looks a second it would be 40.
+    assert made.stat().st_size > 200
