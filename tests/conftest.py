@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from pathlib import Path
 
 import fsspec
@@ -16,13 +17,16 @@ hypothesis.settings.load_profile("no_deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The module that makes the demo's run comes first, and those that wait for it last."""
-    waiting = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
+    """The module that makes the demo's run comes first, and those that wait for it last.
 
-    def turn(item: pytest.Item) -> int:
+    Of these the ones with few tests come first: theirs are whole runs, and would be the very last.
+    """
+    waiting = Counter(item.path for item in items if "demo" in getattr(item, "fixturenames", ()))
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
         if item.path not in waiting:
-            return 1
-        return 0 if item.path.name == "test_archive.py" else 2
+            return 1, 0
+        return (0, 0) if item.path.name == "test_archive.py" else (2, waiting[item.path])
 
     items.sort(key=turn)
 
