@@ -98,7 +98,7 @@ def async_rates(member: Member, clips: Sequence[DecodedClip], rounds: int) -> li
             await asyncio.gather(
                 *(
                     answer(f"{turn}-{number}", prompt, params)
-                    for number, (prompt, params, _) in enumerate(requests)
+                    for number, (prompt, params, *_) in enumerate(requests)
                 )
             )
             rates.append(len(clips) / (time.perf_counter() - start))
@@ -125,7 +125,7 @@ def ray_data_llm_rates(member: Member, clips: pa.Table, rounds: int) -> list[flo
     member = asked(member, settings)
     ours: Any = load_engine(EngineGroup(member.checkpoint, (member,)), settings)
     (first,) = decoded(clips.slice(0, 1), member)
-    ((prompt, params, _),) = ours.requests([member], [item(first)])
+    ((prompt, params, *_),) = ours.requests([member], [item(first)])
     sampling = {
         "temperature": 0.0,
         "max_tokens": params.max_tokens,

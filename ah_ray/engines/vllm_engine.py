@@ -173,17 +173,11 @@ class VllmEngine:
         What vLLM computes together depends on when it is given what. So it gets a batch whole, and
         no other beside it; else the same clip would have other chances in the next run.
         """
-        prompts = list(self.requests(members, items))
-        clips = [
-            number
-            for member in members
-            for number in range(len(items))
-            for _ in self._contexts(member, self.wordings[member.name])
-        ]
-        rendered = self.renderers.render([prompt for prompt, *_ in prompts], clips)
+        asked = list(self.requests(members, items))
+        rendered = self.renderers.render([prompt for prompt, *_ in asked], [n for *_, n in asked])
         requests = [
             (prompt, params, member)
-            for prompt, (_, params, member) in zip(rendered, prompts, strict=True)
+            for prompt, (_, params, member, _) in zip(rendered, asked, strict=True)
         ]
         # All are shown the same of an item: by the first member's questions one sees its gate.
         first = len(self._contexts(members[0], self.wordings[members[0].name])) if members else 1
@@ -205,15 +199,18 @@ class VllmEngine:
 
     def requests(
         self, members: Sequence[Member], items: Sequence[Item]
-    ) -> Iterator[tuple[dict[str, Any], Any, str]]:
-        """What vLLM is asked: prompts, each with its sampling parameters and its member's name."""
+    ) -> Iterator[tuple[dict[str, Any], Any, str, int]]:
+        """What vLLM is asked: prompts, each with its sampling parameters, its member and its item.
+
+        Members are named; items are numbered in their order.
+        """
         batch = next(self.batches)
         for member in members:
             for number, item in enumerate(items):
                 words = self._words(member, item)
                 for context in self._contexts(member, words):
                     prompt = self._prompt(member, words, context, item, f"{batch}-{number}")
-                    yield prompt, self._params(member, words, context), member.name
+                    yield prompt, self._params(member, words, context), member.name, number
 
     def _run(self, requests: Sequence[tuple[Any, Any, str]]) -> list[Any]:
         """What is written after rendered prompts, each with its settings and its member's name."""

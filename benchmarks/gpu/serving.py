@@ -126,7 +126,7 @@ def start(size: Size, work: Path, members: tuple[Member, ...]) -> Started:
         one=_rate(lambda: _one_by_one(engine, members, batches), len(items) * len(members)),
         two=_rate(lambda: _overlapped(engine, members, batches), len(items) * len(members)),
         arguments=engine.arguments,
-        requests=[(prompt, params) for prompt, params, _ in engine.requests(members[:1], items)],
+        requests=[(prompt, params) for prompt, params, *_ in engine.requests(members[:1], items)],
     )
 
 
