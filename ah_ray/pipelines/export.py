@@ -20,13 +20,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ah_ray import schemas, storage, tables
+from ah_ray import schemas, storage
 from ah_ray.errors import ConfigError
 from ah_ray.export import elan, flat
 from ah_ray.pipelines.reduce import noted_judgement
 from ah_ray.pipelines.rereading import reread
 from ah_ray.pipelines.results import short_names, voters
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.standing import Standing
 from ah_ray.progress import results
 from ah_ray.schemas import Row
 
@@ -137,6 +138,8 @@ def _whole_videos(
         raise ConfigError(run.path("verdicts"), "has no verdict", "run `ah-ray reduce` first")
     clips, judgement = run.clips(SCORING), noted_judgement(run)
     read = judgement.reader if judgement else None
+    names = run.settings().get("voters", voters(verdicts))
+    standing = Standing(run, names, schemas.PREDICTIONS.names)
     for start in range(0, len(verdicts), _AT_ONCE):
         some = verdicts.slice(start, _AT_ONCE)
         ids = some["video_id"].combine_chunks()
@@ -145,10 +148,7 @@ def _whole_videos(
         for clip in _of(clips, ids).to_pylist():
             clips_of[clip["video_id"]].append(clip)
         answers: dict[str, list[Row]] = defaultdict(list)
-        where = pc.field("video_id").isin(ids)
-        for name in run.settings().get("voters", voters(verdicts)):
-            uri = run.predictions_path(name)
-            found = tables.read_table(uri, schemas.PREDICTIONS, where=where)
+        for name, found in standing.answers(clips, ids).items():
             for row in reread(found, read).to_pylist():
                 answers[row["clip_id"]].append(row | {"member": name})
         for verdict in some.to_pylist():

@@ -25,6 +25,7 @@ from ah_ray.pipelines.reduce import CurrentVerdicts, noted_judgement
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory, answers_made_from
 from ah_ray.pipelines.run_lock import holder_of
 from ah_ray.pipelines.seen import changed_files, changed_since
+from ah_ray.pipelines.standing import standing
 from ah_ray.progress import results
 from ah_ray.report.made_from import REPORT_FILE, report_made_from
 from ah_ray.report.page import stated_made_from
@@ -89,7 +90,7 @@ def status(run: RunDirectory) -> Iterator[Line]:
         yield _prepared(run, purpose, manifest["splits"])
     for name in noted.get("members", ()):
         yield _trained(run, name)
-    members = [_standing(run, name) for name in noted.get("voters", ())]
+    members = [standing(run, name) for name in noted.get("voters", ())]
     for name, member in zip(noted.get("voters", ()), members, strict=True):
         yield _scored(run, name, member)
     if storage.exists(run.path(TABLE)):
@@ -124,23 +125,6 @@ def _same_groups(report: dict[str, Any]) -> bool:
     except ConfigError:  # a file is gone
         return False
     return bool(report["by"] == now)
-
-
-def _member(run: RunDirectory, name: str) -> Member | None:
-    ensemble = run.outside(run.settings()["ensemble"])
-    uri = storage.join(ensemble, name)
-    return read_member(uri) if is_complete(uri) else None
-
-
-def _standing(run: RunDirectory, name: str) -> Member | None:
-    """A member that can be asked: it is there, on the base that its adapter was trained on."""
-    member = _member(run, name)
-    try:
-        if member is not None:
-            member_fingerprint(member)
-    except ConfigError:
-        return None
-    return member
 
 
 def _prepared(run: RunDirectory, purpose: str, splits: list[str]) -> Line:
@@ -198,10 +182,10 @@ def _captioned(run: RunDirectory) -> Line:
     clips, how = run.clips(SCORING, PLANNED), run.settings().get("asked")
     made: set[str] = set()
     for name in pc.unique(rows["captioner"]).to_pylist():
-        if (member := _standing(run, name)) is not None:
+        if (member := standing(run, name)) is not None:
             made |= answers_made_from(member_fingerprint(member), how, clips)
     for name, known in _read_by(run).items():
-        if (member := _standing(run, name)) is None or member_fingerprint(member) != known:
+        if (member := standing(run, name)) is None or member_fingerprint(member) != known:
             note = f"{name}, who reads them, is another one: run `ah-ray augment` again"
             return Line("augment", "captions", 0, len(rows), 0, 0, note)
     current = rows.filter(lineage.holds(rows, made))
@@ -222,7 +206,7 @@ def _read_by(run: RunDirectory) -> dict[str, str]:
 
 def stale_verdicts(run: RunDirectory) -> int:
     """How many verdicts of a run are missing, or not made from the answers that there are now."""
-    members = [_standing(run, name) for name in run.settings().get("voters", ())]
+    members = [standing(run, name) for name in run.settings().get("voters", ())]
     if not members:
         return 0  # nobody to compare with
     line = _reduced(run, members)

@@ -11,12 +11,13 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ah_ray import schemas, storage, tables
+from ah_ray import schemas, storage
 from ah_ray.media.config import LimitsConfig
 from ah_ray.pipelines.ledger import in_scope
 from ah_ray.pipelines.rereading import reread
 from ah_ray.pipelines.results import evidence, is_still, ranked, short_names, span_text
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
+from ah_ray.pipelines.standing import Standing
 from ah_ray.report.config import ReportConfig
 from ah_ray.report.timelines import Place, Texts, filled, lost_row, row, timeline
 from ah_ray.schemas import Row
@@ -24,11 +25,13 @@ from ah_ray.tasks.judgement import Judgement
 from ah_ray.tasks.parsing import Reader
 from ah_ray.yaml_objects import build
 
-_ANSWERED = ("clip_id", "video_id", "status", "labels", "chances", "text", "raw_text", "error_kind")
+_ANSWERED = (
+    "clip_id", "video_id", "status", "labels", "chances", "text", "raw_text", "error_kind",
+    "made_from",
+)  # fmt: skip
 _SHOWN = schemas.columns(
-    schemas.CLIPS, ["video_id", "clip_id", "start_s", "end_s", "fps", "subtitle"]
+    schemas.CLIPS, ["video_id", "clip_id", "start_s", "end_s", "fps", "subtitle", "content"]
 )
-_ANSWERS = schemas.columns(schemas.PREDICTIONS, _ANSWERED)
 _AT_ONCE = 500  # videos whose answers are Python objects at a time
 
 
@@ -85,7 +88,9 @@ def listed(
     texts = Texts()
     drawn = (
         timeline(verdict, video, clips_of[video["video_id"]], answers, texts, options)
-        for (verdict, answers), video in zip(_with_answers(run, chosen, read), videos, strict=True)
+        for (verdict, answers), video in zip(
+            _with_answers(run, chosen, clips, read), videos, strict=True
+        )
     )
     timelines = filled(drawn, texts)
     judged = (clips if verdicts is None else verdicts)["video_id"].unique()
@@ -115,16 +120,16 @@ def _undecided(scope: pa.Table, clips: pa.Table, most: int) -> list[Row]:
 
 
 def _with_answers(
-    run: RunDirectory, verdicts: Sequence[Row], read: Reader | None
+    run: RunDirectory, verdicts: Sequence[Row], clips: pa.Table, read: Reader | None
 ) -> Iterator[tuple[Row, Mapping[str, list[Row]]]]:
     """Verdicts with the answers to their clips by member, in order."""
     names = run.settings()["voters"]
+    standing = Standing(run, names, _ANSWERED)
     for start in range(0, len(verdicts), _AT_ONCE):
         some = verdicts[start : start + _AT_ONCE]
-        where = pc.field("video_id").isin([verdict["video_id"] for verdict in some])
+        ids = pa.array([verdict["video_id"] for verdict in some], pa.string())
         answers: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {name: [] for name in names})
-        for name in names:
-            found = tables.read_table(run.predictions_path(name), _ANSWERS, where=where)
+        for name, found in standing.answers(clips, ids).items():
             for answer in reread(found, read).to_pylist():
                 answers[answer["video_id"]][name].append(answer)
         yield from ((verdict, answers[verdict["video_id"]]) for verdict in some)
