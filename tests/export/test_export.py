@@ -13,10 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pympi import Elan
 
-from ah_ray import schemas, tables
+from ah_ray import lineage, schemas, storage, tables
 from ah_ray.cli import main
 from ah_ray.export.elan import Mark, apart, file_name
 from ah_ray.export.flat import harmless
+from ah_ray.media.config import MediaConfig, SegmentationConfig
+from ah_ray.members import MEMBER_FILE, MemberCard, member_fingerprint, read_member, write_card
+from ah_ray.models.config import ModelConfig
 from ah_ray.pipelines.run_directory import SCORING, RunDirectory
 from ah_ray.tasks import load_task
 from ah_ray.tasks.policies import ReduceConfig
@@ -193,3 +196,34 @@ def test_what_to_annotate_next_is_told_with_reasons(
     (row,) = csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""))
     assert (row["video_id"], row["reasons"]) == ("b", "nothing was answered")
     assert row["file"] == f"'{ODD}"
+
+
+def test_answers_of_weights_that_have_changed_since_are_not_exported(
+    run: RunDirectory, exported: Callable[[str], Path]
+) -> None:
+    """Of v1, who is there to compare with; v2 is not, and what it said stays."""
+    weights = Path(run.path("members", "v1", "model.safetensors"))
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"first")
+    card = MemberCard(
+        name="v1", weights="full", task="cue_conflict", prompt="short",
+        model=ModelConfig(path="base"), media=MediaConfig(), segmentation=SegmentationConfig(),
+    )  # fmt: skip
+    storage.write_bytes(str(weights.with_name(MEMBER_FILE)), write_card(card))
+    run.remember({"ensemble": "members", "asked": {"engine": "transformers"}})
+    member = member_fingerprint(read_member(str(weights.parent)))
+    path = f"{run.predictions_path('v1')}/part-0.parquet"
+    answers = tables.read_table(path, schemas.PREDICTIONS).to_pylist()
+    for answer in answers:
+        clip = {"video_id": answer["video_id"], "content": None}
+        how = run.settings()["asked"]
+        answer["made_from"] = lineage.answer_made_from(member, how, clip)
+    tables.write_rows(answers, schemas.PREDICTIONS, path)
+
+    def members() -> list[str]:
+        with (exported("csv") / "clips.csv").open(encoding="utf-8-sig", newline="") as file:
+            return sorted(row["member"] for row in csv.DictReader(file))
+
+    assert members() == ["v1"] * 4 + ["v2"] * 4
+    weights.write_bytes(b"other")
+    assert members() == ["v2"] * 4
