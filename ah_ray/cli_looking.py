@@ -6,14 +6,27 @@ import json
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from ah_ray.cli_options import Quiet, Run
 from ah_ray.pipelines.opening import open_run
+from ah_ray.pipelines.run_directory import RunDirectory
 from ah_ray.pipelines.run_lock import holding
 from ah_ray.places import place
 from ah_ray.progress import results
 
 looking = typer.Typer()
+
+
+def _warn_of_stale(run: RunDirectory) -> None:
+    from ah_ray.pipelines.status import stale_verdicts
+
+    if stale := stale_verdicts(run):
+        results.print(
+            f"[yellow]warning[/] {stale} verdicts are not made from the answers that there are "
+            f"now: see `ah-ray status --run {escape(run.uri)}`, then `ah-ray score` and "
+            "`ah-ray reduce`"
+        )
 
 
 @looking.command("status")
@@ -33,14 +46,9 @@ def show_results(
     """Print what a run has found: the strongest videos with their evidence, and all findings."""
     directory = open_run(run)
     from ah_ray.pipelines.results import print_found
-    from ah_ray.pipelines.status import stale_verdicts
 
     print_found(directory, top)
-    if stale := stale_verdicts(directory):
-        results.print(
-            f"[yellow]warning[/] {stale} verdicts are not made from the answers that there are "
-            "now: see `ah-ray status`, then `ah-ray score` and `ah-ray reduce`"
-        )
+    _warn_of_stale(directory)
 
 
 @looking.command("export")
@@ -59,6 +67,7 @@ def export_run(
     from ah_ray.pipelines.export import export
 
     export(directory, form, directory.path("export", form) if to is None else place(to, "--to"))
+    _warn_of_stale(directory)
 
 
 @looking.command("suggest")
@@ -74,6 +83,7 @@ def suggest_videos(
     from ah_ray.pipelines.suggest import suggest
 
     suggest(directory, n, None if output is None else place(output, "--output"))
+    _warn_of_stale(directory)
 
 
 @looking.command("compare")
@@ -88,8 +98,11 @@ def compare_runs(
     from ah_ray.pipelines.compare import compare
     from ah_ray.pipelines.print_metrics import print_comparison
 
-    found = compare([open_run(run) for run in runs])
+    directories = [open_run(run) for run in runs]
+    found = compare(directories)
     print_comparison(found)
+    for directory in directories:
+        _warn_of_stale(directory)
     if output is not None:
         storage.write_bytes(place(output, "--output"), json.dumps(found, indent=2).encode())
 

@@ -199,7 +199,7 @@ def test_what_to_annotate_next_is_told_with_reasons(
 
 
 def test_answers_of_weights_that_have_changed_since_are_not_exported(
-    run: RunDirectory, exported: Callable[[str], Path]
+    run: RunDirectory, exported: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of v1, who is there to compare with; v2 is not, and what it said stays."""
     weights = Path(run.path("members", "v1", "model.safetensors"))
@@ -227,3 +227,6 @@ def test_answers_of_weights_that_have_changed_since_are_not_exported(
     assert members() == ["v1"] * 4 + ["v2"] * 4
     weights.write_bytes(b"other")
     assert members() == ["v2"] * 4
+    assert "2 verdicts are not made from the answers that there are now" in " ".join(
+        capsys.readouterr().out.split()
+    )
