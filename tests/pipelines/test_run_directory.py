@@ -7,7 +7,7 @@ from ah_ray import schemas, storage, tables
 from ah_ray.errors import ConfigError
 from ah_ray.pipelines.batches import PLANNED, plan_batches
 from ah_ray.pipelines.opening import open_run
-from ah_ray.pipelines.run_directory import FORMAT, SCORING, RunDirectory
+from ah_ray.pipelines.run_directory import FORMAT, SCORING, TRAINING, RunDirectory
 
 
 @pytest.fixture
@@ -82,3 +82,46 @@ def test_some_columns_of_a_manifest_coded_or_not_are_those_of_the_whole(run):
         whole.select(["split"])
     )
     assert run.prepared(SCORING) == {row["video_id"] for row in rows}
+
+
+def test_a_run_keeps_the_settings_it_was_made_with(tmp_path):
+    run = RunDirectory.at(str(tmp_path / "run"))
+    run.claim({"segmentation": {"clip_s": 5.0, "min_tail_s": 3.0}})
+    run.claim({"segmentation": {"clip_s": 5.0, "min_tail_s": 3.0}, "media": {"fps": 2}})
+    run.claim({"media": {"fps": 2}})
+    with pytest.raises(ConfigError) as caught:
+        run.claim({"segmentation": {"clip_s": 4.0, "min_tail_s": 3.0}})
+    assert caught.value.where.endswith("run.yaml: segmentation.clip_s")
+    told = "the run was made with segmentation.clip_s 5.0, now it is 4.0"
+    assert caught.value.problem == told
+    with pytest.raises(ConfigError, match="media"):
+        run.claim({"media": {"fps": 1}})
+    run.claim({"segmentation": {"clip_s": 5.0, "min_tail_s": 3.0}})  # nothing was overwritten
+
+
+def test_each_clip_of_a_manifest_once_and_in_order(tmp_path):
+    run = RunDirectory.at(str(tmp_path))
+    rows = [
+        {"clip_id": f"{v}{n}", "video_id": v, "start_s": float(n)} for v in "ba" for n in (2, 0, 1)
+    ]
+    videos = [{"video_id": name} for name in "ab"]
+    tables.write_rows(videos, schemas.VIDEOS, run.path("videos", "part-0.parquet"))
+    for part in (0, 1):
+        path = storage.join(run.clips_path(SCORING), f"part-{part}.parquet")
+        tables.write_rows(rows, schemas.CLIPS, path)
+    assert run.clips(SCORING)["clip_id"].to_pylist() == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert len(run.clips(TRAINING)) == 0
+
+
+def test_predictions_carry_their_member(tmp_path):
+    run = RunDirectory.at(str(tmp_path))
+    for member in ("v1", "v2"):
+        path = storage.join(run.predictions_path(member), "part-0.parquet")
+        tables.write_rows([{"clip_id": "a0", "status": "ok"}], schemas.PREDICTIONS, path)
+    assert sorted(run.predictions()["member"].to_pylist()) == ["v1", "v2"]
+
+
+def test_a_local_run_is_known_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert RunDirectory.at("run").uri == str(tmp_path / "run")
+    assert RunDirectory.at("s3://bucket/run/").uri == "s3://bucket/run"
